@@ -1,0 +1,58 @@
+# make demo, make test: each sets everything up by itself in .venv
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.PHONY: help install dev demo test lint types contracts unit bench lock clean
+
+help:
+	@echo "make demo    two minutes: simulated site, agent, broker, platform, verdict"
+	@echo "make test    the one gate: lint, types, contracts, tests"
+	@echo "make bench   measured against floors in the same run; results in build/bench"
+	@echo "make install only the virtual environment"
+	@echo "make lock    renew the lock files (needs uv)"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "no venv module: install python3-venv, or name another: make PYTHON=..."; exit 1; }
+
+$(VENV)/.installed: $(VENV)/bin/python requirements.lock pyproject.toml
+	@echo "installing into $(VENV) (hash-locked) ..."
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed requirements-dev.lock
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.lock
+	@touch $@
+
+install: $(VENV)/.installed
+dev: $(VENV)/.dev
+
+demo: install
+	@$(BIN)/vedette demo
+
+test: lint types contracts unit
+
+lint: dev
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
+
+types: dev
+	@$(BIN)/mypy
+
+contracts: dev
+	@$(BIN)/lint-imports
+
+unit: dev
+	@$(BIN)/python -m pytest
+
+bench: dev
+	@$(BIN)/python -m tests.bench
+
+lock:
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra build -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra dev -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,380 @@
+"""What a person types: `vedette VERB`. Exit codes after sysexits(3): 64 usage, 69 unavailable, 78 configuration."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from . import __version__
+from .core.errors import ConfigFault, WorldFault
+
+USAGE, UNAVAILABLE, CONFIG = os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_CONFIG
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        print(f"{self.prog}: {message}", file=sys.stderr)
+        raise SystemExit(USAGE)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.verb(args) or 0)
+    except ConfigFault as fault:
+        _show_complaints(fault, args)
+        return CONFIG
+    except WorldFault as fault:
+        print(f"vedette: {fault}", file=sys.stderr)
+        return UNAVAILABLE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="vedette",
+        description="A sentry at the edge: reads hazard sensors, judges on the spot, delivers alarms.",
+        epilog="A supplement to certified safety systems, never one of them.",
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
+
+    def verb(name: str, call: Callable[[argparse.Namespace], int | None], help: str, site: bool = False) -> Any:
+        sub = verbs.add_parser(name, help=help, description=help)
+        sub.set_defaults(verb=call)
+        sub.add_argument("--json", action="store_true", help="answer as JSON for programs")
+        if site:
+            sub.add_argument("-c", "--config", default="site.toml", metavar="FILE", help="site file (site.toml)")
+        return sub
+
+    verb("run", _run, "the daemon", site=True)
+    verb("check", _check, "every fault of a configuration at once, or the resolved wiring", site=True)
+    verb("test", _test, "poll once and show every channel", site=True)
+    probe = verb("probe", _probe, "read registers ad hoc: tcp://host:502/1/holding/0x1000:4")
+    probe.add_argument("url", help="tcp://HOST[:PORT]/UNIT/KIND/ADDRESS[:COUNT], or rtu:///dev/ttyUSB0/UNIT/...")
+    probe.add_argument("--as", dest="as_", default="uint16", metavar="TYPE[:ORDER]", help="e.g. float32:CDAB")
+    probe.add_argument("--baud", type=int, default=9600)
+    probe.add_argument("--parity", choices=("N", "E", "O"), default="N")
+    probe.add_argument("--timeout", type=float, default=1.0, metavar="S")
+    simulate = verb("simulate", _simulate, "the simulated plants alone, for somebody else's client")
+    simulate.add_argument("scenario", help="scenario TOML")
+    demo = verb("demo", _demo, "two minutes: plants, agent, broker, platform, verdict")
+    demo.add_argument("--broker", metavar="URL", help="use this broker (mqtt://host:port), not the embedded one")
+    replay = verb("replay", _replay, "run a recording through the same core; print or compare the alarms")
+    replay.add_argument("folder", type=Path, nargs="+", help="folder with site.toml and frames.jsonl")
+    replay.add_argument("--compare", action="store_true", help="compare with alarms.jsonl; exit 1 on a difference")
+    record = verb("record", _record, "read the site and write frames and alarms into a folder", site=True)
+    record.add_argument("folder", type=Path)
+    record.add_argument("--seconds", type=float, default=None, help="stop by itself after this time")
+    alarms = verb("alarms", _alarms, "open alarms of the running daemon; acknowledge one", site=True)
+    alarms.add_argument("--ack", metavar="ID")
+    alarms.add_argument("--by", metavar="NAME", default="", help="who acknowledges")
+    verb("queue", _queue, "what the running daemon still owes its platforms", site=True)
+    profiles = verb("profiles", _profiles, "limits that ship, with their sources")
+    profiles.add_argument("name", nargs="?", help="one profile in full")
+    verb("version", lambda args: _say(args, {"version": __version__}, f"vedette {__version__}"), "the version")
+    return parser
+
+
+def _say(args: argparse.Namespace, facts: Any, text: str) -> int:
+    """One answer, as JSON or as text."""
+    print(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode() if args.json else text)
+    return 0
+
+
+def _show_complaints(fault: ConfigFault, args: argparse.Namespace) -> None:
+    if getattr(args, "json", False):
+        print(msgspec.json.encode({"complaints": fault.complaints}).decode())
+        return
+    for complaint in fault.complaints:
+        print(complaint, file=sys.stderr)
+    n = len(fault.complaints)
+    print(f"vedette: {n} fault{'s' if n != 1 else ''} in the configuration; nothing was started", file=sys.stderr)
+
+
+# -- the daemon and its configuration -----------------------------------------------------------------
+
+
+def _run(args: argparse.Namespace) -> int:
+    from . import config, daemon
+
+    asyncio.run(daemon.run(config.load(args.config)))
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from . import config
+    from .core.core import points
+
+    site = config.load(args.config)
+    by_rule: dict[str, list[str]] = {}
+    for row in points(site.rules, site.layouts).values():
+        for point in row:
+            by_rule.setdefault(point.rule.name, []).append(point.channel)
+    facts = {
+        "site": site.site.name,
+        "node": site.site.node,
+        "config": site.hash,
+        "wiring": {driver.name: driver.wiring() for driver in site.drivers},
+        "rules": [
+            {
+                "name": rule.name,
+                "kind": rule.__struct_config__.tag,
+                "level": rule.level,
+                "limit": rule.bounds[0],
+                "restore": rule.bounds[1],
+                "basis": msgspec.to_builtins(rule.basis),
+                "drive": rule.drive,
+                "channels": by_rule.get(rule.name, []),
+            }
+            for rule in site.rules
+        ],
+        "uplinks": [uplink.name for uplink in site.uplinks],
+    }
+    lines = [f"site {site.site.name}/{site.site.node}, configuration {site.hash}"]
+    for driver in site.drivers:
+        lines += [f"bus {driver.name}", *(f"  {line}" for line in driver.wiring())]
+    lines.append("rules")
+    for rule in site.rules:
+        watched = by_rule.get(rule.name, [])
+        more = f" and {len(watched) - 2} more" if len(watched) > 2 else ""
+        limit, restore = rule.bounds
+        bound = "" if limit != limit else f" limit {limit:g}" + (f" restore {restore:g}" if restore != limit else "")
+        verify = ", verify" if rule.basis.verify else ""
+        lines.append(
+            f"  {rule.level:6} {rule.name}: {rule.__struct_config__.tag}{bound}"
+            f" ({' '.join(filter(None, (rule.basis.standard, rule.basis.clause)))}{verify})"
+            f" on {', '.join(watched[:2])}{more}" + (f" drives {', '.join(rule.drive)}" if rule.drive else "")
+        )
+    lines.append("uplinks: " + (", ".join(uplink.name for uplink in site.uplinks) or "none; alarms stay here"))
+    lines.append("no faults")
+    return _say(args, facts, "\n".join(lines))
+
+
+def _test(args: argparse.Namespace) -> int:
+    from . import config
+    from .clock import SystemClock
+    from .core.frame import Frame, Quality, aged
+    from .core.ports import Driver, Event
+    from .core.words import number
+    from .orders import OrderBox
+
+    site = config.load(args.config)
+
+    async def first(driver: Driver) -> tuple[dict[str, Frame], list[str]]:
+        """The first frame of each source, and what was said on the way."""
+        wanted = set(driver.layouts())
+        found: dict[str, Frame] = {}
+        said: list[str] = []
+        patience = 5.0 + 2 * max((float(layout.stale.max()) for layout in driver.layouts().values()), default=0.0)
+        frames = driver.frames(SystemClock(), OrderBox())
+        try:
+            async with asyncio.timeout(min(patience, 60.0)):
+                async for item in frames:
+                    if isinstance(item, Event):
+                        said.append(f"{item.kind} {item.source}: {item.text}")
+                    else:
+                        found.setdefault(item.source, aged(item))
+                    if wanted <= found.keys():
+                        break
+        except TimeoutError:
+            said += [f"{source}: nothing was read" for source in sorted(wanted - found.keys())]
+        except WorldFault as fault:
+            said.append(f"{driver.name}: {fault}")
+        finally:
+            await frames.aclose()  # type: ignore[attr-defined]
+        return found, said
+
+    async def all_of_them() -> list[tuple[dict[str, Frame], list[str]]]:
+        return await asyncio.gather(*(first(driver) for driver in site.drivers))
+
+    results = asyncio.run(all_of_them())
+    rows: list[dict[str, Any]] = []
+    complaints: list[str] = []
+    for found, said in results:
+        complaints += said
+        for source, frame in found.items():
+            for i, key in enumerate(frame.layout.key):
+                value = float(frame.value[i])
+                rows.append(
+                    {
+                        "channel": f"{source}/{key}",
+                        "value": None if value != value else value,
+                        "unit": frame.layout.unit[i],
+                        "quality": Quality(int(frame.quality[i])).name,
+                        "raw": None if frame.raw[i] != frame.raw[i] else float(frame.raw[i]),
+                    }
+                )
+    width = max((len(row["channel"]) for row in rows), default=8)
+    text = [
+        f"{row['channel']:{width}}  {number(row['value']):>10} {row['unit']:6} {row['quality']}"
+        + (f"  raw {number(row['raw'])}" if row["raw"] != row["value"] else "")
+        for row in rows
+    ]
+    _say(args, {"channels": rows, "complaints": complaints}, "\n".join([*text, *complaints]))
+    return UNAVAILABLE if complaints or any(row["quality"] != "GOOD" for row in rows) else 0
+
+
+def _probe(args: argparse.Namespace) -> int:
+    from drivers.probe import read_once
+
+    from .core.words import number
+
+    target = args.url
+    if target.startswith("rtu:") and "?" not in target:
+        target += f"?baud={args.baud}&parity={args.parity}"
+    target += f"{'&' if '?' in target else '?'}timeout={args.timeout}"
+    try:
+        readings = asyncio.run(read_once(target, args.as_))
+    except ValueError as error:
+        print(f"vedette probe: {error}", file=sys.stderr)
+        return USAGE
+    rows = [{"at": r.at, "wire": r.wire.hex(" "), "value": r.value, "quality": r.quality.name} for r in readings]
+
+    def shown(value: float | str) -> str:
+        return number(value) if isinstance(value, float) else value
+
+    text = "\n".join(
+        f"{row['at']:>18}  {row['wire']:24}  {shown(r.value)}"
+        + ("" if row["quality"] == "GOOD" else f"  {row['quality']}")
+        for r, row in zip(readings, rows, strict=True)
+    )
+    return _say(args, rows, text)
+
+
+# -- recordings ---------------------------------------------------------------------------------------
+
+
+def _record(args: argparse.Namespace) -> int:
+    from . import config, daemon
+
+    site = config.load(args.config)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    for source in site.sources:  # what ships needs no copy
+        inside = source.parent.relative_to(site.path.parent) if source.is_relative_to(site.path.parent) else None
+        if inside is not None:
+            (args.folder / inside).mkdir(parents=True, exist_ok=True)
+            name = "site.toml" if source == site.path else source.name
+            shutil.copyfile(source, args.folder / inside / name)
+    quiet = msgspec.structs.replace(
+        site,
+        uplinks=(),
+        rules=tuple(msgspec.structs.replace(rule, drive=[]) for rule in site.rules),
+        store=msgspec.structs.replace(site.store, path=str(args.folder / "state")),
+    )
+    asyncio.run(daemon.run(quiet, record=args.folder, seconds=args.seconds))
+    shutil.rmtree(args.folder / "state", ignore_errors=True)
+    return 0
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from . import config, journal
+    from .core.core import Core
+
+    differ = 0
+    for folder in args.folder:
+        site = config.load(folder / "site.toml")
+        core = Core(site.layouts, site.rules, site.site.language)
+        try:
+            lines = [
+                msgspec.json.encode(alarm).decode()
+                for alarm in journal.replay(core, journal.read(folder / "frames.jsonl", site.layouts))
+            ]
+            expected = (folder / "alarms.jsonl").read_text().splitlines() if args.compare else []
+        except OSError as error:
+            raise ConfigFault([f"{error.filename}: {error.strerror}"]) from None
+        if not args.compare:
+            print("\n".join(lines))
+            continue
+        import difflib
+
+        change = list(difflib.unified_diff(expected, lines, "expected", "replayed", lineterm="", n=0))
+        differ += bool(change)
+        print("\n".join([f"{folder.name}: {'differs' if change else 'the same'}, {len(lines)} alarms", *change]))
+    return 1 if differ else 0
+
+
+# -- the running daemon -------------------------------------------------------------------------------
+
+
+def _ask(args: argparse.Namespace, **request: Any) -> dict[str, Any]:
+    from . import config, control
+
+    reply = control.ask(config.load(args.config).store.path, request)
+    if "error" in reply:
+        raise WorldFault(reply["error"])
+    return reply
+
+
+def _alarms(args: argparse.Namespace) -> int:
+    if args.ack:
+        reply = _ask(args, verb="ack", id=args.ack, by=args.by)
+        return _say(args, reply, f"acknowledged {args.ack}")
+    alarms = _ask(args, verb="alarms")["alarms"]
+    text = "\n".join(f"{a['level']:6} {a['state']:17} {a['id']}  {a['text']}" for a in alarms)
+    return _say(args, alarms, text or "no open alarms")
+
+
+def _queue(args: argparse.Namespace) -> int:
+    status = _ask(args, verb="status")
+    text = [f"{lane:10} {n} waiting" for lane, n in status["waiting"].items()]
+    text += [f"{lane:10} {n} dropped" for lane, n in status["dropped"].items() if n]
+    text += [f"uplink {name} {state}" for name, state in status["uplinks"].items()]
+    return _say(args, status, "\n".join(text))
+
+
+def _profiles(args: argparse.Namespace) -> int:
+    from . import config
+    from .complaints import nearest
+
+    found = config.profiles()
+    if args.name is None:
+        text = "\n".join(f"{name:24} {profile.title.get('en', '')}" for name, profile in found.items())
+        return _say(args, {name: profile.title for name, profile in found.items()}, text)
+    if args.name not in found:
+        print(f"vedette: no profile `{args.name}`{nearest(args.name, found)}", file=sys.stderr)
+        return USAGE
+    profile = found[args.name]
+    lines = [f"{args.name}: {profile.title.get('en', '')} {profile.title.get('zh', '')} [{profile.unit}]"]
+    for limit in profile.limit:
+        value = "set by the site" if limit.value is None else f"{limit.value:g} {profile.unit}"
+        restore = "" if limit.restore is None else f", restores beyond {limit.restore:g}"
+        verify = ", verify" if limit.verify else ""
+        note = f"; {limit.note}" if limit.note else ""
+        lines.append(
+            f"  {limit.level:6} {limit.name}: {limit.compare} {value}{restore}"
+            f" ({' '.join(filter(None, (limit.standard, limit.clause, limit.edition)))}{verify}{note})"
+        )
+    return _say(args, profile, "\n".join(lines))
+
+
+# -- simulators ---------------------------------------------------------------------------------------
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    from simulators.scenario import simulate
+
+    return asyncio.run(simulate(args.scenario))
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from simulators.demo import demo
+
+    return asyncio.run(demo(broker=args.broker))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,82 @@
+"""The only module that reads a clock.
+
+`SystemClock` is the real one. It asks the kernel whether the wall clock is disciplined; nothing in the
+program decides by the wall clock, so a wrong answer costs a label and no alarm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import time
+
+from .core.frame import Instant
+
+TIME_ERROR = 5  # adjtimex(2): clock not synchronised
+
+
+def synced() -> bool:
+    """Whether the kernel says that the wall clock is synchronised (adjtimex(2), read only)."""
+    try:
+        buffer = ctypes.create_string_buffer(512)  # struct timex is 208 bytes; all zero asks and sets nothing
+        return bool(0 <= _LIBC.adjtimex(buffer) != TIME_ERROR)
+    except (OSError, AttributeError):
+        return False
+
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class SystemClock:
+    """This machine's clocks. The sync state is asked at most once a second."""
+
+    def __init__(self) -> None:
+        self._asked = float("-inf")
+        self._synced = False
+
+    def now(self) -> Instant:
+        mono = time.monotonic()
+        if mono - self._asked >= 1.0:
+            self._asked, self._synced = mono, synced()
+        return Instant(mono, time.time(), self._synced)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds))
+
+
+class ManualClock:
+    """A clock for tests: an hour passes in a blink. Sleeping moves it; nothing waits."""
+
+    def __init__(self, mono: float = 0.0, wall: float = 1_700_000_000.0, synced: bool = True) -> None:
+        self.mono, self.wall, self.synced = mono, wall, synced
+
+    def now(self) -> Instant:
+        return Instant(self.mono, self.wall, self.synced)
+
+    def advance(self, seconds: float) -> Instant:
+        self.mono += seconds
+        self.wall += seconds
+        return self.now()
+
+    async def sleep(self, seconds: float) -> None:
+        self.advance(max(0.0, seconds))
+        await asyncio.sleep(0)
+
+
+class Steps:
+    """Notices when the wall clock jumps against the monotonic one."""
+
+    TOLERANCE = 0.5  # s; NTP slews below this, project
+
+    def __init__(self, at: Instant) -> None:
+        self.offset = at.wall - at.mono
+
+    def step(self, at: Instant) -> float | None:
+        """Seconds by which the wall clock jumped since last asked, or None."""
+        offset = at.wall - at.mono
+        jump = offset - self.offset
+        if abs(jump) > self.TOLERANCE:
+            self.offset = offset
+            return jump
+        self.offset += 0.01 * jump  # follow slow drift
+        return None

@@ -1,0 +1,496 @@
+"""A site file into the workers of a site: drivers, rules, store and uplinks; or every complaint at once.
+
+    [site] [store] [[bus]] [[rule]] [[uplink]]
+
+A `[[bus]]` is a driver, a `[[uplink]]` an uplink, found by name in literal tables. A device may take its
+channels from a device profile (`configs/devices/NAME.toml`, or `devices/` beside the site file) and from
+a point list (CSV); a rule, or a channel, may take its limits from a profile (`configs/profiles`).
+Nothing is opened and no network is used here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+import drivers
+
+from . import outbox, uplink
+from .complaints import Complaints, Places, Table, decode, nearest, read_points, read_toml
+from .core.core import points
+from .core.errors import ConfigFault
+from .core.frame import Layout, channels
+from .core.ports import Driver, Uplink
+from .core.rules import KINDS, AnyRule, Bad, Deviation, Silence
+from .core.words import Language
+from .health import Health
+
+SHIPPED = Path(__file__).parent.parent / "configs"
+
+Name = Annotated[str, Meta(pattern=r"^[\w.-]+$", min_length=1, max_length=64)]
+
+
+class Site(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who this is. `name` and `node` are part of every topic."""
+
+    name: Name
+    node: Name = "gw1"
+    language: Language = "en"  # of the texts that operators read
+    builtin: bool = True  # alarms on silent sources and unfit channels without being asked
+
+
+class Limit(Struct, frozen=True, forbid_unknown_fields=True):
+    """One limit of a profile, with where it comes from. `value` may be left to the site."""
+
+    name: str
+    compare: Literal[">=", "<="]
+    level: Literal["red", "orange", "yellow", "blue"]
+    value: float | None = None
+    restore: float | None = None
+    delay: float = 0.0  # s
+    clear_delay: float = 0.0  # s
+    standard: str = "project"
+    clause: str = ""
+    edition: str = ""
+    verify: bool = False
+    note: str = ""
+
+
+class Profile(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a kind of point must be watched for."""
+
+    unit: str
+    limit: list[Limit]
+    title: dict[str, str] = {}
+
+
+class Config(Struct, frozen=True):
+    """A site, resolved and sound."""
+
+    path: Path
+    site: Site
+    store: outbox.Store
+    drivers: tuple[Driver, ...]
+    rules: tuple[AnyRule, ...]
+    uplinks: tuple[Uplink, ...]
+    layouts: dict[str, Layout]
+    sources: tuple[Path, ...]  # every file that was read
+    hash: str  # of everything that was resolved
+
+
+def load(path: str | Path) -> Config:
+    """The configuration at `path`. Raises `ConfigFault` with every complaint that could be found."""
+    return _Reader(Path(path)).read()
+
+
+Worker = TypeVar("Worker")
+
+
+class _Reader:
+    """One reading of one site file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.places = Places()
+        self.told = Complaints(self.places)
+        self.files: list[Path] = []
+        self.resolved: list[Any] = []
+        self._claims: dict[str, list[tuple[str, Table]]] = {}  # profile -> channels that say they are one
+
+    def read(self) -> Config:
+        try:
+            raw = self._toml(self.path)
+        except OSError as error:
+            raise ConfigFault([f"{self.path}: cannot be read: {error.strerror}"]) from None
+        except ValueError as error:
+            raise ConfigFault([str(error)]) from None
+        known = {"site", "store", "bus", "rule", "uplink"}
+        for key in raw.keys() - known:
+            self.told.add(raw, key, f"unknown table `{key}`{nearest(key, known)}")
+        if "site" not in raw:
+            self.told.add(raw, None, "[site] is missing; it needs at least `name`")
+        site = decode(self._table(raw, "site"), Site, self.told, "[site]") if "site" in raw else None
+        site = site or Site(name="?")
+        stored = self._table(raw, "store")
+        stored = self.places.same({"path": os.environ.get("STATE_DIRECTORY", "state"), **stored}, stored)
+        store = decode(stored, outbox.Store, self.told, "[store]") or outbox.Store()
+        found = [(table, driver) for table in self._tables(raw, "bus") for driver in [self._driver(table)]]
+        drivers = [(table, driver) for table, driver in found if driver is not None]
+        layouts = self._layouts(drivers)
+        complete = not self.told.lines  # else names may be missing that are only misspelt elsewhere
+        rules = self._rules(raw, layouts, [driver for _, driver in drivers], site, complete)
+        uplinks = self._uplinks(raw)
+        if not raw.get("bus"):
+            self.told.add(raw, None, "no [[bus]]: there is nothing to read")
+        if self.told.lines:
+            raise ConfigFault(sorted(self.told.lines, key=_by_place))
+        digest = hashlib.sha256(msgspec.json.encode([site, self.resolved, rules], enc_hook=str, order="deterministic"))
+        return Config(
+            path=self.path,
+            site=site,
+            store=msgspec.structs.replace(store, path=str(self.path.parent / store.path)),
+            drivers=tuple(driver for _, driver in drivers),
+            rules=tuple(rules),
+            uplinks=tuple(uplinks),
+            layouts=layouts,
+            sources=tuple(self.files),
+            hash=digest.hexdigest()[:16],
+        )
+
+    # -- files ------------------------------------------------------------------------------------
+
+    def _toml(self, path: Path) -> Table:
+        table = read_toml(path, self.places)
+        if path not in self.files:
+            self.files.append(path)
+        return table
+
+    def _find(self, folder: str, name: str) -> Path | None:
+        """`folder/NAME.toml` beside the site file, or the one that ships."""
+        for root in (self.path.parent, SHIPPED):
+            path = root / folder / f"{name}.toml"
+            if path.is_file():
+                return path
+        return None
+
+    def _names(self, folder: str) -> set[str]:
+        return {path.stem for root in (self.path.parent, SHIPPED) for path in (root / folder).glob("*.toml")}
+
+    def _table(self, raw: Table, key: str) -> Table:
+        table = raw.get(key, {})
+        if isinstance(table, dict):
+            return table
+        self.told.add(raw, key, f"`{key}` should be a table: [{key}]")
+        return {}
+
+    def _tables(self, raw: Table, key: str) -> list[Table]:
+        tables = raw.get(key, [])
+        if isinstance(tables, list) and all(isinstance(table, dict) for table in tables):
+            return tables
+        self.told.add(raw, key, f"`{key}` should be a list of tables: [[{key}]]")
+        return []
+
+    # -- workers found by name --------------------------------------------------------------------
+
+    def _worker(
+        self, table: Table, what: str, key: str, default: str, known: Mapping[str, Any], find: Callable[[str], Any]
+    ) -> Any:
+        """The struct that `table[key]` names, decoded from the rest of the table."""
+        word = table.get(key, default)
+        try:
+            type_ = find(word)
+        except (LookupError, ConfigFault):
+            self.told.add(
+                table, key, f"{what} `{table.get('name', '?')}`: no {key} is called `{word}`{nearest(str(word), known)}"
+            )
+            return None
+        return decode(table, type_, self.told, f"{what} `{table.get('name', word)}`", (key,))
+
+    def _driver(self, table: Table) -> Driver | None:
+        if "device" in table:
+            devices = [self._device(device) for device in self._tables(table, "device")]
+            table = self.places.same({**table, "device": devices}, table)
+        driver: Driver | None = self._worker(table, "bus", "driver", "modbus", drivers.DRIVERS, drivers.driver)
+        if driver is not None:
+            self.resolved.append(table)
+            for text in driver.faults():
+                self.told.add(table, None, f"bus `{driver.name}`: {text}")
+        return driver
+
+    def _device(self, table: Table) -> Table:
+        """The device with the channels of its profile and point list, its own on top, merged by key."""
+        merged: Table = {}
+        rows: dict[str, Table] = {}
+        what = f"device `{table.get('name', '?')}`"
+
+        def take(more: list[Table]) -> None:
+            for row in more:
+                key = str(row.get("key", f"#{len(rows)}"))
+                rows[key] = self._merge(rows[key], row) if key in rows else row
+
+        if "profile" in table:
+            name = str(table["profile"])
+            path = self._find("devices", name)
+            if path is None:
+                self.told.add(
+                    table, "profile", f"{what}: no device profile `{name}`{nearest(name, self._names('devices'))}"
+                )
+            else:
+                try:
+                    merged = self._toml(path)
+                    take(self._tables(merged, "channel"))
+                except ValueError as error:
+                    self.told.lines.append(str(error))
+        if "points" in table:
+            path = self.path.parent / str(table["points"])
+            try:
+                take(read_points(path, self.places))
+                self.files.append(path)
+            except OSError as error:
+                self.told.add(table, "points", f"{what}: point list {path.name} cannot be read: {error.strerror}")
+            except ValueError as error:
+                self.told.lines.append(str(error))
+        own = self._tables(table, "channel")
+        seen: set[str] = set()
+        for row in own:
+            if (key := str(row.get("key"))) in seen:
+                self.told.add(row, "key", f"{what}: channel `{key}` is listed twice")
+            seen.add(key)
+        take(own)
+        self._channel_profiles(str(table.get("name", "?")), rows)
+        whole = self._merge(
+            merged, {k: v for k, v in table.items() if k not in ("profile", "points", "channel")}, table
+        )
+        for key in ("maker", "model", "note"):  # for people
+            whole.pop(key, None)
+        whole["channel"] = [
+            self.places.same({k: v for k, v in row.items() if k != "profile"}, row) for row in rows.values()
+        ]
+        return whole
+
+    def _merge(self, below: Table, above: Table, placed: Table | None = None) -> Table:
+        """`above` over `below`; complaints point to `above`."""
+        return self.places.same({**below, **above}, placed if placed is not None else above)
+
+    def _channel_profiles(self, source: str, rows: dict[str, Table]) -> None:
+        """Note which channels say what they are by themselves (`profile = "coal/ch4/T1"`)."""
+        for key, row in rows.items():
+            if "profile" in row:
+                self._claims.setdefault(str(row["profile"]), []).append((f"{source}/{key}", row))
+
+    def _uplinks(self, raw: Table) -> list[Uplink]:
+        uplinks: list[Uplink] = []
+        for table in self._tables(raw, "uplink"):
+            one = self._worker(table, "uplink", "kind", "mqtt", uplink.UPLINKS, uplink.find)
+            if one is None:
+                continue
+            if any(other.name == one.name for other in uplinks):
+                self.told.add(table, "name", f"a second uplink is called `{one.name}`")
+            uplinks.append(one)
+            self.resolved.append({k: v for k, v in table.items() if k != "password"})
+        return uplinks
+
+    # -- what is watched --------------------------------------------------------------------------
+
+    def _layouts(self, drivers: list[tuple[Table, Driver]]) -> dict[str, Layout]:
+        layouts: dict[str, Layout] = {Health.SOURCE: Health.LAYOUT}
+        outputs: set[str] = set()
+        for table, driver in drivers:
+            for source, layout in driver.layouts().items():
+                if source in layouts:
+                    self.told.add(table, None, f"bus `{driver.name}`: a second source is called `{source}`")
+                layouts[source] = layout
+            for output in driver.outputs():
+                if output in outputs:
+                    self.told.add(table, None, f"bus `{driver.name}`: a second output is called `{output}`")
+                outputs.add(output)
+        return layouts
+
+    def _rules(
+        self, raw: Table, layouts: dict[str, Layout], drivers: list[Driver], site: Site, complete: bool
+    ) -> list[AnyRule]:
+        outputs = {output for driver in drivers for output in driver.outputs()}
+        found: list[tuple[Table, AnyRule]] = []
+        for table in self._tables(raw, "rule"):
+            for row in self._expand(table, layouts):
+                rule = self._rule(row)
+                if rule is not None:
+                    found.append((table, rule))
+        for name, claims in self._claims.items():
+            first = claims[0][1]
+            table = self.places.same({"name": name.replace("/", "."), "channel": [c for c, _ in claims]}, first)
+            for row in self._expand(self.places.same({**table, "profile": name}, first), layouts):
+                rule = self._rule(row)
+                if rule is not None:
+                    found.append((first, rule))
+        names: dict[str, Table] = {}
+        channel_names = [c for source, layout in layouts.items() for c in channels(source, layout)]
+        for table, rule in found:
+            if rule.name in names:
+                self.told.add(table, "name", f"a second rule is called `{rule.name}`")
+            names[rule.name] = table
+            if not complete:
+                continue
+            for pattern in rule.channel:
+                known = [*channel_names, *layouts] if isinstance(rule, Silence) else channel_names
+                if not any(points([_only(rule, pattern)], layouts).values()):
+                    self.told.add(
+                        table,
+                        "channel",
+                        f"rule `{rule.name}`: no channel is called `{pattern}`{nearest(pattern, known)}",
+                    )
+            if isinstance(rule, Deviation) and sum(map(len, points([rule], layouts).values())) == 1:
+                self.told.add(table, "channel", f"rule `{rule.name}`: a deviation needs at least two channels")
+            for output in rule.drive:
+                if output not in outputs:
+                    self.told.add(
+                        table, "drive", f"rule `{rule.name}`: no output is called `{output}`{nearest(output, outputs)}"
+                    )
+        rules = [rule for _, rule in found]
+        return rules + (self._builtin(layouts, rules) if site.builtin and complete else [])
+
+    def _builtin(self, layouts: dict[str, Layout], rules: list[AnyRule]) -> list[AnyRule]:
+        """A blind sensor is an alarm: silence of each source and faults of each channel, unless a rule says so."""
+        watched = {
+            kind: {
+                (p.column, source)
+                for source, row in points((r for r in rules if isinstance(r, kind)), layouts).items()
+                for p in row
+            }
+            for kind in (Silence, Bad)
+        }
+        silent = [s for s in layouts if s != Health.SOURCE and (-1, s) not in watched[Silence]]
+        unfit = [
+            name
+            for source, layout in layouts.items()
+            if source != Health.SOURCE
+            for i, name in enumerate(channels(source, layout))
+            if (i, source) not in watched[Bad]
+        ]
+        extra: list[AnyRule] = []
+        if silent:
+            extra.append(Silence(name="silent", channel=silent, level="orange"))
+        if unfit:
+            extra.append(Bad(name="unfit", channel=unfit, level="yellow"))
+        return extra + [rule for rule in Health.RULES if not any(rule.name == r.name for r in rules)]
+
+    def _rule(self, table: Table) -> AnyRule | None:
+        if isinstance(table.get("channel"), str):
+            table = self.places.same({**table, "channel": [table["channel"]]}, table)
+        if "kind" not in table:
+            self.told.add(
+                table,
+                None,
+                f"rule `{table.get('name', '?')}`: `kind` is missing (or a `profile`); kinds: {', '.join(KINDS)}",
+            )
+            return None
+        rule: AnyRule | None = self._worker(table, "rule", "kind", "", KINDS, KINDS.__getitem__)
+        return rule
+
+    def _expand(self, table: Table, layouts: Mapping[str, Layout]) -> list[Table]:
+        """One rule table for each limit of its profile; the table itself where it names none."""
+        if "profile" not in table:
+            return [table]
+        name, what = str(table["profile"]), f"rule `{table.get('name', '?')}`"
+        profile = self._profile(table, name, what)
+        if profile is None:
+            return []
+        self._same_unit(table, profile, name, what, layouts)
+        set_here, drive = table.get("limits", {}), table.get("drive", [])
+        known = [limit.name for limit in profile.limit]
+        for given, key in ((set_here, "limits"), (drive, "drive")):
+            for unknown in set(given) - set(known) if isinstance(given, dict) else ():
+                self.told.add(table, key, f"{what}: profile `{name}` has no limit `{unknown}`{nearest(unknown, known)}")
+        rows = []
+        for limit in profile.limit:
+            value = set_here.get(limit.name, limit.value) if isinstance(set_here, dict) else limit.value
+            if value is None:
+                self.told.add(
+                    table,
+                    None,
+                    f"{what}: profile `{name}` leaves `{limit.name}` to the site;"
+                    f" add limits = {{ {limit.name} = ... }}",
+                )
+                continue
+            row: Table = {
+                "name": f"{table.get('name', '?')}.{limit.name}",
+                "kind": "high" if limit.compare == ">=" else "low",
+                "level": limit.level,
+                "limit": value,
+                "restore": limit.restore if limit.name not in set_here else None,
+                "delay": limit.delay,
+                "clear_delay": limit.clear_delay,
+                "basis": {
+                    "standard": limit.standard if limit.name not in set_here else _set_by_site(limit.standard),
+                    "clause": limit.clause,
+                    "edition": limit.edition,
+                    "verify": limit.verify,
+                },
+                **{k: v for k, v in table.items() if k not in ("name", "profile", "limits", "drive")},
+                "drive": drive.get(limit.name, []) if isinstance(drive, dict) else drive,
+            }
+            rows.append(self.places.same(row, table))
+        return rows
+
+    def _profile(self, table: Table, name: str, what: str) -> Profile | None:
+        file, _, inside = name.partition("/")
+        path = self._find("profiles", file)
+        try:
+            tree: Any = self._toml(path) if path else None
+        except ValueError as error:
+            self.told.lines.append(str(error))
+            return None
+        for part in inside.split("/"):
+            tree = tree.get(part) if isinstance(tree, dict) else None
+        if not isinstance(tree, dict) or "limit" not in tree:
+            self.told.add(
+                table, "profile", f"{what}: no profile `{name}`{nearest(name, profile_names(self.path.parent))}"
+            )
+            return None
+        return decode(tree, Profile, self.told, f"profile `{name}`")
+
+    def _same_unit(self, table: Table, profile: Profile, name: str, what: str, layouts: Mapping[str, Layout]) -> None:
+        patterns = table.get("channel", [])
+        try:
+            probe = Bad(name="?", channel=[patterns] if isinstance(patterns, str) else list(patterns))
+            row = [(s, p) for s, found in points([probe], layouts).items() for p in found]
+        except TypeError:
+            return  # the decoder will say so
+        for source, point in row:
+            unit = layouts[source].unit[point.column]
+            if unit != profile.unit:
+                self.told.add(
+                    table,
+                    "profile",
+                    f"{what}: `{point.channel}` is in {unit or 'no unit'}, profile `{name}` in {profile.unit}",
+                )
+
+
+def profiles(beside: Path | None = None) -> dict[str, Profile]:
+    """Every profile that ships, or stands in `profiles/` beside the site file, by name."""
+    found: dict[str, Profile] = {}
+    places = Places()
+
+    def walk(tree: Table, name: str) -> None:
+        if "limit" in tree:
+            profile = decode(tree, Profile, Complaints(places), name)
+            if profile is not None:
+                found[name] = profile
+            return
+        for key, value in tree.items():
+            if isinstance(value, dict):
+                walk(value, f"{name}/{key}")
+
+    for root in (SHIPPED, *([beside] if beside else [])):
+        for path in sorted((root / "profiles").glob("*.toml")):
+            walk(read_toml(path, places), path.stem)
+    return found
+
+
+def profile_names(beside: Path) -> list[str]:
+    """Names for hints; a broken file elsewhere does not get in the way of one."""
+    try:
+        return sorted(profiles(beside))
+    except ValueError:
+        return []
+
+
+def _set_by_site(standard: str) -> str:
+    """What stands behind a number that the site chose instead of, or because, the profile's."""
+    return "site" if standard == "project" else f"site, for {standard}"
+
+
+def _only(rule: AnyRule, pattern: str) -> AnyRule:
+    return msgspec.structs.replace(rule, channel=[pattern])
+
+
+def _by_place(line: str) -> tuple[str, int]:
+    file, _, rest = line.partition(":")
+    number = rest.partition(":")[0]
+    return file, int(number) if number.isdigit() else 0

@@ -1,0 +1,442 @@
+"""The core is a function: frames, ticks and acknowledgements in; alarms, orders and new memory out.
+
+    step(memory, event) -> (memory, verdict)
+
+Time arrives inside the events. The memory is a value: a step returns a new one and leaves the old as
+it was, so the shell can commit alarms together with the memory that raised them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, TypeAlias
+
+import msgspec
+import numpy as np
+from msgspec import Struct, structs
+
+from . import words
+from .alarm import EVENT_NAMES, NEXT, STATE_NAMES, Alarm, Event, Order, State, is_active
+from .frame import BLIND, OFFLINE_AFTER, Array, Frame, Instant, Layout, Quality, aged, channels
+from .rules import MEASURES, AnyRule, Bad, Deviation, Frozen, Measure, Point, Rate, Seen, Silence
+
+
+class Tick(Struct, frozen=True, tag="tick"):
+    """Time passed. Ages grow, delays run out; nothing was measured."""
+
+    at: Instant
+
+
+class Ack(Struct, frozen=True, tag="ack"):
+    """A person has seen alarm `id`."""
+
+    id: str
+    by: str
+    at: Instant
+
+
+Input: TypeAlias = Frame | Tick | Ack
+
+
+class Verdict(Struct, frozen=True):
+    """What one step wants told and done. `frames` are sources that went blind by the passing of time."""
+
+    alarms: tuple[Alarm, ...] = ()
+    orders: tuple[Order, ...] = ()
+    frames: tuple[Frame, ...] = ()
+
+
+NOTHING = Verdict()
+
+
+class Open(Struct, frozen=True):
+    """An alarm that is not NORMAL: what the next edge needs of the last, and what the birth message lists."""
+
+    alarm: Alarm
+    active: bool
+
+
+class Watch(Struct, frozen=True, eq=False):
+    """Memory of one source: what was last seen, the state of its P points, and its open alarms by point."""
+
+    seen: Seen
+    state: Array  # (P,) int8
+    over: Array  # (P,) monotonic s since when the condition holds, NaN if it does not
+    back: Array  # (P,) monotonic s since when the return holds, NaN if it does not
+    measures: tuple[Any, ...]
+    open: dict[int, Open]
+    calm: bool = True  # nothing is active, open or on its way: most frames end here
+
+
+class Memory(Struct, frozen=True, eq=False):
+    """Everything that the core carries from one step to the next."""
+
+    boot: str  # makes alarm ids unique across boots
+    serial: int = 0  # alarms raised since boot
+    watches: dict[str, Watch] = {}
+    held: dict[str, tuple[str, ...]] = {}  # output -> ids of the alarms that hold it on
+
+
+class Saved(Struct, frozen=True):
+    """What of the memory survives a restart: the open alarms."""
+
+    open: tuple[Open, ...] = ()
+
+
+def points(rules: Iterable[AnyRule], layouts: Mapping[str, Layout]) -> dict[str, tuple[Point, ...]]:
+    """Every (rule, channel) pair, by source, grouped by kind in the order of the rules.
+
+    A pattern matches full channel names; for `silence` it may also match a source by its bare name.
+    """
+    names = {source: channels(source, layout) for source, layout in layouts.items()}
+    found: dict[str, list[Point]] = {source: [] for source in layouts}
+    for rule in rules:
+        matched = [
+            (source, i, name)
+            for source, row in names.items()
+            for i, name in enumerate(row)
+            if any(fnmatchcase(name, pattern) for pattern in rule.channel)
+        ]
+        for source, i, name in matched:
+            others = (
+                tuple((s, k) for s, k, _ in matched if (s, k) != (source, i)) if isinstance(rule, Deviation) else ()
+            )
+            found[source].append(Point(rule, name, i, others))
+        if isinstance(rule, Silence):
+            for source in layouts:
+                if any(fnmatchcase(source, pattern) for pattern in rule.channel if "/" not in pattern):
+                    found[source].append(Point(rule, source, -1))
+    kinds = list(MEASURES)
+    return {source: tuple(sorted(row, key=lambda p: kinds.index(type(p.rule)))) for source, row in found.items()}
+
+
+class Bench:
+    """The fixed side of one source: its points, their limits as columns, and the measures that see them."""
+
+    def __init__(self, source: str, layout: Layout, row: Sequence[Point]) -> None:
+        self.source, self.layout, self.points = source, layout, row
+        bounds = [p.rule.bounds for p in row]
+        limit = np.array([b[0] for b in bounds], float)
+        unstated = np.isnan(limit)  # silence without a limit: the channel's own
+        own = [layout.stale.max() if p.column < 0 else layout.stale[p.column] for p in row]
+        self.limit = np.where(unstated, own, limit) if len(row) else limit
+        self.restore = np.where(unstated, own, [b[1] for b in bounds]) if len(row) else limit
+        self.sign = np.array([p.rule.sign for p in row])
+        self.high = self.sign * self.limit
+        self.low = self.sign * self.restore
+        self.delay = np.array([p.rule.delay for p in row])
+        self.clear_delay = np.array([p.rule.clear_delay for p in row])
+        self.fail_safe = np.array([p.rule.fail_safe for p in row], bool)
+        by_kind = {kind: [p for p in row if type(p.rule) is kind] for kind in MEASURES}
+        self.fails_safe = bool(self.fail_safe.any())
+        self.measures: list[Measure] = [MEASURES[kind](mine) for kind, mine in by_kind.items() if mine]
+        self.compares = bool(by_kind[Deviation])  # only then does it look at other sources
+
+    def start(self, now: float) -> Watch:
+        """The memory before the first frame. Age counts from here: a source that never speaks goes stale."""
+        n, p = len(self.layout), len(self.points)
+        unknown = np.full(n, np.nan)
+        uncertain = np.full(n, Quality.UNCERTAIN, np.uint8)
+        seen = Seen(unknown, uncertain, np.full(n, now), np.zeros(n, bool), unknown)
+        never = np.full(p, np.nan)
+        return Watch(seen, np.zeros(p, np.int8), never, never, tuple(m.start() for m in self.measures), {})
+
+
+class Core:
+    """The judge of one site. Holds only what the configuration fixes; memory travels through `step`.
+
+    `drills`, `ack` and other inputs by people come as events too, so that a recording has them.
+    """
+
+    def __init__(
+        self, layouts: Mapping[str, Layout], rules: Iterable[AnyRule], language: words.Language = "en"
+    ) -> None:
+        self.language = language
+        self.benches = {source: Bench(source, layouts[source], row) for source, row in points(rules, layouts).items()}
+
+    def start(self, boot: str, at: Instant) -> Memory:
+        """Memory of a core that has seen nothing yet. `boot` must never have been used before."""
+        return Memory(boot, 0, {source: bench.start(at.mono) for source, bench in self.benches.items()})
+
+    # -- one step ---------------------------------------------------------------------------------
+
+    def step(self, memory: Memory, event: Input) -> tuple[Memory, Verdict]:
+        """The new memory and the verdict. Frames of sources that the core does not know change nothing."""
+        if isinstance(event, Frame):
+            return self._frame(memory, aged(event))
+        if isinstance(event, Tick):
+            return self._tick(memory, event.at)
+        return self._ack(memory, event)
+
+    def _frame(self, memory: Memory, frame: Frame) -> tuple[Memory, Verdict]:
+        bench = self.benches.get(frame.source)
+        if bench is None:
+            return memory, NOTHING
+        watch = memory.watches[frame.source]
+        measured = frame.at.mono - frame.age
+        fresh = watch.seen.fresh | (measured >= watch.seen.measured)
+        seen = Seen(frame.value, frame.quality, np.maximum(measured, watch.seen.measured), fresh, frame.raw)
+        return self._judge(memory, bench, watch, seen, frame.at)
+
+    def _tick(self, memory: Memory, at: Instant) -> tuple[Memory, Verdict]:
+        alarms: list[Alarm] = []
+        orders: list[Order] = []
+        frames: list[Frame] = []
+        for source, bench in self.benches.items():
+            watch = memory.watches[source]
+            seen, frame = _grow_old(bench, watch.seen, at)
+            if frame is not None:
+                frames.append(frame)
+            memory, verdict = self._judge(memory, bench, watch, seen, at)
+            alarms += verdict.alarms
+            orders += verdict.orders
+        return memory, Verdict(tuple(alarms), tuple(orders), tuple(frames))
+
+    def _ack(self, memory: Memory, ack: Ack) -> tuple[Memory, Verdict]:
+        for source, watch in memory.watches.items():
+            for i, known in watch.open.items():
+                if known.alarm.id == ack.id and NEXT[watch.state[i], Event.ACK] != watch.state[i]:
+                    state = watch.state.copy()
+                    state[i] = NEXT[state[i], Event.ACK]
+                    alarm = structs.replace(
+                        known.alarm,
+                        edge=known.alarm.edge + 1,
+                        event=EVENT_NAMES[Event.ACK],
+                        state=STATE_NAMES[state[i]],
+                        at=ack.at,
+                        by=ack.by,
+                        text=words.sentence(
+                            words.ACKNOWLEDGED, self.language, "*", channel=known.alarm.channel, by=ack.by
+                        ),
+                    )
+                    watch = structs.replace(watch, state=state, open=_keep(watch.open, i, alarm, int(state[i])))
+                    return _replace(memory, source, watch), Verdict((alarm,))
+        return memory, NOTHING
+
+    # -- judgement --------------------------------------------------------------------------------
+
+    def _judge(self, memory: Memory, bench: Bench, watch: Watch, seen: Seen, at: Instant) -> tuple[Memory, Verdict]:
+        """Compare every point of one source with its limits, all at once, and move those that changed."""
+        now = at.mono
+        board = {s: w.seen for s, w in memory.watches.items()} | {bench.source: seen} if bench.compares else {}
+        kept: list[Any] = []
+        metrics: list[Array] = []
+        qualities: list[Array] = []
+        for measure, past in zip(bench.measures, watch.measures, strict=True):
+            new, metric, quality = measure.step(past, now, seen, board)
+            kept.append(new)
+            metrics.append(metric)
+            qualities.append(quality)
+        if not metrics:
+            return _replace(memory, bench.source, structs.replace(watch, seen=seen)), NOTHING
+        metric, quality = np.concatenate(metrics), np.concatenate(qualities)
+
+        signed = bench.sign * metric
+        over = (signed >= bench.high) & (quality <= Quality.OVER_RANGE)
+        if bench.fails_safe:
+            over |= bench.fail_safe & (quality >= BLIND)
+        if watch.calm and not over.any():
+            watch = structs.replace(watch, seen=seen, measures=tuple(kept))
+            return _replace(memory, bench.source, watch), NOTHING
+        clear = (signed < bench.low) & (quality == Quality.GOOD) & ~over
+        unknown = ~over & ~clear & (np.isnan(metric) | (quality != Quality.GOOD))
+
+        since = np.where(over, np.fmin(watch.over, now), np.where(unknown, watch.over, np.nan))
+        back = np.where(clear, np.fmin(watch.back, now), np.where(unknown, watch.back, np.nan))
+        active = (watch.state == State.ACTIVE) | (watch.state == State.ACKED)
+        raised = over & ~active & (now - since >= bench.delay)
+        cleared = clear & active & (now - back >= bench.clear_delay)
+
+        state, known = watch.state, watch.open
+        alarms: list[Alarm] = []
+        orders: list[Order] = []
+        serial, held = memory.serial, memory.held
+        moved = raised | cleared
+        if moved.any():
+            state, known = state.copy(), dict(known)
+            for i in np.flatnonzero(moved).tolist():
+                event = Event.RAISE if raised[i] else Event.CLEAR
+                begun = float(since[i] if raised[i] else back[i])
+                state[i] = NEXT[state[i], event]
+                if event is Event.RAISE:
+                    serial += 1
+                    alarm = self._raise(bench, i, f"{memory.boot}-{serial}", float(metric[i]), seen, begun, at)
+                else:
+                    alarm = self._clear(bench, i, known[i].alarm, float(metric[i]), int(state[i]), begun, at)
+                alarms.append(alarm)
+                known = _keep(known, i, alarm, int(state[i]))
+                held, wanted = _hold(held, bench.points[i].rule.drive, alarm, event is Event.RAISE)
+                orders += wanted
+        calm = not state.any() and bool(np.isnan(since).all())
+        watch = Watch(seen, state, since, back, tuple(kept), known, calm)
+        memory = structs.replace(_replace(memory, bench.source, watch), serial=serial, held=held)
+        return memory, Verdict(tuple(alarms), tuple(orders)) if alarms else NOTHING
+
+    def _raise(self, bench: Bench, i: int, id: str, metric: float, seen: Seen, begun: float, at: Instant) -> Alarm:
+        point = bench.points[i]
+        rule = point.rule
+        limit = float(bench.limit[i])
+        quality = int(seen.quality[point.column]) if point.column >= 0 else Quality.OFFLINE
+        blind = rule.fail_safe and quality >= BLIND
+        kind = "blind" if blind else _kind(rule)
+        unit = _unit(bench, point)
+        text = rule.text or words.sentence(
+            words.RAISED,
+            self.language,
+            kind,
+            channel=point.channel,
+            value=words.number(metric),
+            limit=words.number(limit),
+            unit=bench.layout.unit[point.column] if isinstance(rule, Rate) else unit,
+            basis=f"{rule.basis.standard} {rule.basis.clause}".strip(),
+            quality=words.QUALITY[self.language][quality],
+            per=words.number(rule.per) if isinstance(rule, Rate) else "",
+        )
+        return Alarm(
+            id=id,
+            edge=1,
+            event=EVENT_NAMES[Event.RAISE],
+            state=STATE_NAMES[State.ACTIVE],
+            rule=rule.name,
+            channel=point.channel,
+            level=rule.level,
+            value=None if np.isnan(metric) or blind else metric,
+            limit=limit,
+            unit=unit,
+            since=_back_to(at, begun),
+            at=at,
+            text=text,
+            basis=rule.basis,
+        )
+
+    def _clear(self, bench: Bench, i: int, last: Alarm, metric: float, state: int, begun: float, at: Instant) -> Alarm:
+        return structs.replace(
+            last,
+            edge=last.edge + 1,
+            event=EVENT_NAMES[Event.CLEAR],
+            state=STATE_NAMES[state],
+            value=metric,
+            since=_back_to(at, begun),
+            at=at,
+            text=words.sentence(
+                words.CLEARED,
+                self.language,
+                _kind(bench.points[i].rule),
+                channel=last.channel,
+                value=words.number(metric),
+                unit=last.unit,
+            ),
+        )
+
+    # -- restart ----------------------------------------------------------------------------------
+
+    def remember(self, memory: Memory) -> bytes:
+        """What of `memory` must survive a restart, as bytes for the store."""
+        return msgspec.json.encode(Saved(tuple(open_alarms(memory))))
+
+    def recall(self, saved: bytes, boot: str, at: Instant) -> tuple[Memory, Verdict]:
+        """Memory as it was when `saved` was written, under a new `boot` and perhaps other rules.
+
+        An alarm whose rule or channel is gone is cleared by the verdict: a platform must not show it
+        for ever. Outputs that were held are ordered again.
+        """
+        memory = self.start(boot, at)
+        where = {
+            (p.rule.name, p.channel): (source, i)
+            for source, bench in self.benches.items()
+            for i, p in enumerate(bench.points)
+        }
+        orphans: list[Alarm] = []
+        orders: list[Order] = []
+        for item in msgspec.json.decode(saved, type=Saved).open:
+            alarm = item.alarm
+            place = where.get((alarm.rule, alarm.channel))
+            if place is None:
+                text = words.sentence(words.CLEARED, self.language, "orphan", channel=alarm.channel)
+                orphans.append(
+                    structs.replace(
+                        alarm,
+                        edge=alarm.edge + 1,
+                        event=EVENT_NAMES[Event.CLEAR],
+                        state=STATE_NAMES[State.NORMAL],
+                        since=at,
+                        at=at,
+                        text=text,
+                    )
+                )
+                continue
+            source, i = place
+            watch = memory.watches[source]
+            state = watch.state.copy()
+            state[i] = STATE_NAMES.index(alarm.state)
+            memory = _replace(
+                memory, source, structs.replace(watch, state=state, open={**watch.open, i: item}, calm=False)
+            )
+            if item.active:
+                rule = self.benches[source].points[i].rule
+                held, wanted = _hold(memory.held, rule.drive, structs.replace(alarm, at=at), True)
+                memory = structs.replace(memory, held=held)
+                orders += wanted
+        return memory, Verdict(tuple(orphans), tuple(orders))
+
+
+def open_alarms(memory: Memory) -> list[Open]:
+    """Every alarm that is not NORMAL, in the order of sources and points."""
+    return [watch.open[i] for watch in memory.watches.values() for i in sorted(watch.open)]
+
+
+def _grow_old(bench: Bench, seen: Seen, at: Instant) -> tuple[Seen, Frame | None]:
+    """What was seen, with STALE and OFFLINE by age; and a frame of it if any channel's quality fell."""
+    age = at.mono - seen.measured
+    stale = bench.layout.stale
+    if not (age > stale).any():
+        return seen, None
+    quality = np.where(age > stale, np.maximum(seen.quality, Quality.STALE), seen.quality)
+    quality = np.where(age > stale * OFFLINE_AFTER, Quality.OFFLINE, quality).astype(np.uint8)
+    if (quality == seen.quality).all():
+        return seen, None
+    value = np.where(age > stale, np.nan, seen.value)
+    seen = structs.replace(seen, quality=quality, value=value)
+    return seen, Frame(bench.source, at, bench.layout, seen.raw, value, quality, age)
+
+
+def _kind(rule: AnyRule) -> str:
+    return str(rule.__struct_config__.tag)
+
+
+def _unit(bench: Bench, point: Point) -> str:
+    if isinstance(point.rule, Silence | Frozen):
+        return "s"
+    if isinstance(point.rule, Bad):
+        return ""
+    unit = bench.layout.unit[point.column]
+    return f"{unit}/{point.rule.per:g} s" if isinstance(point.rule, Rate) else unit
+
+
+def _back_to(at: Instant, mono: float) -> Instant:
+    """The instant at monotonic `mono`, labelled by the wall clock as it stood at `at`."""
+    return Instant(mono, at.wall - (at.mono - mono), at.synced)
+
+
+def _replace(memory: Memory, source: str, watch: Watch) -> Memory:
+    return structs.replace(memory, watches={**memory.watches, source: watch})
+
+
+def _keep(known: dict[int, Open], i: int, alarm: Alarm, state: int) -> dict[int, Open]:
+    rest = {k: v for k, v in known.items() if k != i}
+    return rest if state == State.NORMAL else {**rest, i: Open(alarm, is_active(state))}
+
+
+def _hold(
+    held: dict[str, tuple[str, ...]], drive: Sequence[str], alarm: Alarm, on: bool
+) -> tuple[dict[str, tuple[str, ...]], list[Order]]:
+    """Who holds which output on, and the orders for outputs that change by it."""
+    orders = []
+    for output in drive:
+        before = held.get(output, ())
+        after = (*before, alarm.id) if on else tuple(id for id in before if id != alarm.id)
+        held = {**held, output: after}
+        if bool(before) != bool(after):
+            orders.append(Order(output, on, alarm.id, alarm.at))
+    return held, orders

@@ -1,0 +1,175 @@
+"""The borders of the core: what plug-ins and the shell promise each other.
+
+A driver, a detector, an uplink is a frozen struct decoded from TOML; these are the shapes it fills.
+`agent/checks.py` holds the laws that each of them must satisfy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, ClassVar, Literal, Protocol
+
+from msgspec import Struct
+
+from .alarm import Alarm, Order
+from .frame import Array, Frame, Instant, Layout
+
+
+class Clock(Protocol):
+    """The only way to learn the time. `agent/clock.py` has the real one and one for tests."""
+
+    def now(self) -> Instant:
+        """This moment."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on the monotonic clock."""
+
+
+class Event(Struct, frozen=True):
+    """Something that happened and is not an alarm: a device lost, a gap, a changed configuration.
+
+    `kind` is a stable word for machines (`device-lost`, `order-done`, ...), `text` is for people.
+    """
+
+    kind: str
+    source: str
+    at: Instant
+    text: str
+    facts: dict[str, Any] = {}
+
+
+class Orders(Protocol):
+    """Orders on their way to the driver that owns the output. They overtake polls."""
+
+    async def wait(self, seconds: float) -> None:
+        """Return after `seconds`, or at once when an order is there."""
+
+    def take(self) -> Order | None:
+        """The oldest order not yet taken, or None."""
+
+
+class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line to the world. It connects, yields and raises; it never reconnects: `keep` does.
+
+    Sources that cannot be read are simply not yielded: their age speaks. An error of the whole line
+    is raised as `LineLost`; one dead device on a living line costs only its own frames and an event.
+    """
+
+    tag: ClassVar[str] = ""
+    name: str
+
+    def layouts(self) -> Mapping[str, Layout]:
+        """The sources that this driver will yield, with their channels. Pure."""
+        raise NotImplementedError
+
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs that this driver can write. Pure."""
+        return ()
+
+    def faults(self) -> list[str]:
+        """What is wrong with the whole that no single field shows, each with what to do (a period that the
+        bus cannot meet, say). Pure; asked by the configuration, which refuses to start with any."""
+        return []
+
+    def wiring(self) -> list[str]:
+        """The resolved wiring for people, a line each: sources, blocks, worst-case scan time. Pure."""
+        return []
+
+    def frames(self, clock: Clock, orders: Orders) -> AsyncIterator[Frame | Event]:
+        """Poll until cancelled. Raises `WorldFault` when the line is gone."""
+        raise NotImplementedError
+
+
+# -- between the store and the uplinks ------------------------------------------------------------
+
+Lane = Literal["alarm", "event", "telemetry", "backfill"]
+LANES: tuple[Lane, ...] = ("alarm", "event", "telemetry", "backfill")  # most urgent first
+
+
+class Batch(Struct, frozen=True, eq=False):
+    """Frames of one source stacked: t rows of n channels, oldest first."""
+
+    source: str
+    key: tuple[str, ...]  # (n,)
+    unit: tuple[str, ...]  # (n,)
+    mono: Array  # (t,) float64 s
+    wall: Array  # (t,) float64 s, UTC
+    synced: bool  # of the last row
+    value: Array  # (t, n) float64, NaN where not measured
+    quality: Array  # (t, n) uint8
+
+
+class Item(Struct, frozen=True, eq=False):
+    """One message that an uplink owes its platform.
+
+    `row` is the store's key, unique for ever. (`boot`, `stream`, `seq`) is the platform's key: `seq`
+    counts from 1 without a gap in each stream of each boot. `historical`: it is not news (backfill).
+    `resent`: it may have been sent before; a receiver drops it if it knows the platform's key.
+    """
+
+    lane: Lane
+    row: int
+    boot: str
+    stream: str  # "alarm", "event" or "telemetry/<source>"
+    seq: int
+    body: Alarm | Event | Batch
+    historical: bool = False
+    resent: bool = False
+
+
+class Feed(Protocol):
+    """What the store shows one uplink: the items that it still owes, most urgent first."""
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call `wake` whenever there may be something new to take. One watcher; it must not block."""
+
+    def take(self, bulk: bool) -> Item | None:
+        """The most urgent item not yet handed out, or None; with `bulk` false only alarms and events."""
+
+    def done(self, item: Item) -> None:
+        """The platform has it."""
+
+    def again(self, item: Item) -> None:
+        """It was handed out and not confirmed; it comes back marked `resent`."""
+
+    def refused(self, item: Item, why: str) -> None:
+        """The platform will never take it: it is set aside, counted and told, and the stream goes on."""
+
+    def online(self, up: bool) -> None:
+        """The link came up or went down. While it is down nothing is live: telemetry becomes backlog,
+        and what was handed out and not confirmed comes back marked `resent`."""
+
+    def lost(self) -> Mapping[str, int]:
+        """How many items of each lane were dropped by the caps since boot."""
+
+
+class Identity(Struct, frozen=True):
+    """Who speaks, for every message."""
+
+    site: str
+    node: str
+    boot: str
+    version: str
+    config: str  # hash of the configuration in force
+
+
+class Uplink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One platform in one language. It connects, sends and raises; it never reconnects: `keep` does."""
+
+    tag: ClassVar[str] = ""
+    name: str
+
+    async def send(
+        self,
+        feed: Feed,
+        who: Identity,
+        open_alarms: Callable[[], Iterable[Alarm]],
+        clock: Clock,
+        tell: Callable[[Event], None],
+    ) -> None:
+        """Connect and deliver until cancelled. Raises `WorldFault` when the link is gone.
+
+        `open_alarms()` gives the alarms that are not normal now, for the birth message. `tell` hears
+        what happens to the link (`link-up`, `link-down`, `refused`, ...); it must not block.
+        """
+        raise NotImplementedError

@@ -1,0 +1,307 @@
+"""What a rule says, and how each kind of rule sees its channels.
+
+A rule is settings only: the frozen struct decoded from TOML. For each source the rules are laid out as
+*points*, one per (rule, channel), sorted by kind. Each kind turns the source's columns into one number
+per point, its *metric*; `core.judge` then compares all metrics of the source with their limits at once.
+One rule on a thousand channels and a thousand rules on one channel each cost the same.
+
+    kind       metric of a point                                          unit of `limit`
+    high       the value; raises at or above the limit                    the channel's
+    low        the value; raises at or below the limit                    the channel's
+    rate       slope by least squares over `window`, times `per`          the channel's per `per` s
+    deviation  distance from the median of the rule's channels              the channel's
+    frozen     seconds since the value last moved by more than `band`     s
+    silence    seconds since the channel (or the whole source) was read   s
+    fault      1 while the channel is blind or saturated in a live source -
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from .alarm import Basis, Level
+from .frame import BLIND, Array, Quality
+
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+    """What every kind of rule says."""
+
+    name: str  # unique in the site; part of the topic
+    channel: list[str]  # `source/key`, wildcards * ? [..]; or a source for `silence`
+    level: Level = "yellow"
+    delay: Seconds = 0.0  # s that the condition must hold before the alarm; 0 for limits of the law on gas
+    clear_delay: Seconds = 0.0  # s that the return must hold before the alarm clears
+    drive: list[str] = []  # outputs held on while the alarm is active
+    fail_safe: bool = False  # a blind channel counts as exceeded (interlocks)
+    text: str = ""  # what the operator reads instead of the standard sentence
+    basis: Basis = Basis()
+
+    sign: ClassVar[float] = 1.0  # -1 where small is bad
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """(limit, restore) in the metric's unit."""
+        raise NotImplementedError
+
+
+class High(Rule, tag="high", frozen=True, kw_only=True):
+    """Alarm at or above `limit`; clears below `restore` (default: `limit`)."""
+
+    limit: float
+    restore: float | None = None
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.limit, self.limit if self.restore is None else self.restore
+
+
+class Low(Rule, tag="low", frozen=True, kw_only=True):
+    """Alarm at or below `limit`; clears above `restore` (default: `limit`)."""
+
+    limit: float
+    restore: float | None = None
+    sign: ClassVar[float] = -1.0
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.limit, self.limit if self.restore is None else self.restore
+
+
+class Rate(Rule, tag="rate", frozen=True, kw_only=True):
+    """Alarm when the value moves by `limit` or more per `per` seconds, measured over `window`."""
+
+    limit: Annotated[float, Meta(gt=0)]
+    window: Annotated[float, Meta(gt=0)]  # s
+    per: Annotated[float, Meta(gt=0)] = 60.0  # s
+    direction: Literal["up", "down", "both"] = "up"
+    restore: float | None = None  # same unit as `limit`; default 0.8 of it
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.limit, 0.8 * self.limit if self.restore is None else self.restore
+
+
+class Deviation(Rule, tag="deviation", frozen=True, kw_only=True):
+    """Alarm when a channel is `limit` or more away from the median of its siblings."""
+
+    limit: Annotated[float, Meta(gt=0)]
+    restore: float | None = None  # default 0.8 of `limit`
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.limit, 0.8 * self.limit if self.restore is None else self.restore
+
+
+class Frozen(Rule, tag="frozen", frozen=True, kw_only=True):
+    """Alarm when a value has not moved by more than `band` for `limit` seconds."""
+
+    limit: Annotated[float, Meta(gt=0)]  # s
+    band: Annotated[float, Meta(ge=0)] = 0.0  # the channel's unit
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.limit, self.limit
+
+
+class Silence(Rule, tag="silence", frozen=True, kw_only=True):
+    """Alarm when a channel, or with a source's name the whole source, was not read for `limit` seconds."""
+
+    limit: Annotated[float, Meta(gt=0)] | None = None  # s; default: the channel's own `stale`
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        limit = np.nan if self.limit is None else self.limit
+        return limit, limit
+
+
+class Bad(Rule, tag="fault", frozen=True, kw_only=True):
+    """Alarm when a channel is blind or saturated although its source answers."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return 1.0, 1.0
+
+
+AnyRule: TypeAlias = High | Low | Rate | Deviation | Frozen | Silence | Bad
+KINDS: dict[str, type[AnyRule]] = {
+    "high": High,
+    "low": Low,
+    "rate": Rate,
+    "deviation": Deviation,
+    "frozen": Frozen,
+    "silence": Silence,
+    "fault": Bad,
+}
+
+
+class Seen(Struct, frozen=True, eq=False):
+    """The last that was seen of a source: columns of n channels, and when each was measured."""
+
+    value: Array  # (n,) NaN where never measured or blind
+    quality: Array  # (n,) uint8
+    measured: Array  # (n,) monotonic s; the start where never
+    fresh: Array  # (n,) bool: measured since this start
+    raw: Array  # (n,)
+
+
+class Point(Struct, frozen=True):
+    """One rule on one channel. `column` is -1 where the rule watches the source as a whole."""
+
+    rule: AnyRule
+    channel: str
+    column: int
+    siblings: tuple[tuple[str, int], ...] = ()  # deviation: (source, column) of the others
+
+
+Board: TypeAlias = Mapping[str, Seen]
+
+
+class Measure:
+    """How one kind of rule sees its p points. Settings are fixed here; memory is an argument and a result."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        self.points = points
+        self.column = np.array([p.column for p in points], int)
+
+    def start(self) -> Any:
+        """The memory before the first sample."""
+        return None
+
+    def step(self, memory: Any, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
+        """New memory, metric (p,) with NaN for "cannot say", and the quality (p,) of that metric."""
+        raise NotImplementedError
+
+
+class Value(Measure):
+    """high, low: the value itself."""
+
+    def step(self, memory: Any, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
+        return None, seen.value[self.column], seen.quality[self.column]
+
+
+class Slope(Measure):
+    """rate: least squares over a ring of at most `DEPTH` samples spread over the window.
+
+    Memory: times and values (DEPTH, p), newest first. No answer before half a window was seen, nor
+    from fewer than three samples.
+    """
+
+    DEPTH = 16
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        super().__init__(points)
+        rules = [p.rule for p in points if isinstance(p.rule, Rate)]
+        self.window = np.array([r.window for r in rules])
+        self.per = np.array([r.per for r in rules])
+        self.both = np.array([r.direction == "both" for r in rules])
+        self.sign = np.array([-1.0 if r.direction == "down" else 1.0 for r in rules])
+
+    def start(self) -> tuple[Array, Array]:
+        empty = np.full((self.DEPTH, len(self.points)), np.nan)
+        return empty, empty
+
+    def step(self, memory: tuple[Array, Array], now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
+        times, values = memory
+        value, quality = seen.value[self.column], seen.quality[self.column]
+        usable = np.isfinite(value) & (quality <= Quality.OVER_RANGE)
+        gap = self.window / (self.DEPTH - 2)
+        due = usable & ~(now - times[0] < gap)  # NaN counts as due
+        if due.any():
+            times, values = times.copy(), values.copy()
+            times[1:, due], values[1:, due] = times[:-1, due], values[:-1, due]
+            times[0, due], values[0, due] = now, value[due]
+        back = np.vstack([np.zeros_like(value), times - now])
+        rows = np.vstack([np.where(usable & ~due, value, np.nan), values])
+        inside = np.isfinite(rows) & (back >= -self.window * (1 + 1e-9))
+        count = inside.sum(0)
+        t = np.where(inside, back, 0.0)
+        v = np.where(inside, rows, 0.0)
+        many = np.maximum(count, 1)
+        t = np.where(inside, t - t.sum(0) / many, 0.0)
+        spread = (t * t).sum(0)
+        enough = (count >= 3) & (np.where(inside, -back, 0.0).max(0) >= self.window / 2) & (spread > 0)
+        slope = np.where(enough, (t * v).sum(0) / np.where(spread > 0, spread, 1.0), np.nan) * self.per
+        metric = np.where(self.both, np.abs(slope), self.sign * slope)
+        return (times, values), np.where(usable, metric, np.nan), quality
+
+
+class Distance(Measure):
+    """deviation: |value - median of the rule's usable channels|; of two, the distance between them.
+
+    No answer without at least one usable sibling.
+    """
+
+    def step(self, memory: Any, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
+        value = seen.value[self.column]
+
+        def middle(own: float, siblings: Sequence[tuple[str, int]]) -> float:
+            others = [
+                board[source].value[i]
+                for source, i in siblings
+                if source in board and board[source].quality[i] == Quality.GOOD
+            ]
+            return float(np.median([own, *others] if len(others) > 1 else others)) if others else np.nan
+
+        medians = np.array([middle(own, p.siblings) for own, p in zip(value, self.points, strict=True)])
+        return None, np.abs(value - medians), seen.quality[self.column]
+
+
+class Unmoved(Measure):
+    """frozen: seconds since the value left the band around where it last stood. Blind time does not count."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        super().__init__(points)
+        self.band = np.array([p.rule.band for p in points if isinstance(p.rule, Frozen)])
+
+    def start(self) -> tuple[Array, Array]:
+        empty = np.full(len(self.points), np.nan)
+        return empty, empty
+
+    def step(self, memory: tuple[Array, Array], now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
+        held, since = memory
+        value = seen.value[self.column]
+        moved = ~(np.abs(value - held) <= self.band)  # NaN counts as moved
+        held, since = np.where(moved, value, held), np.where(moved, now, since)
+        return (held, since), np.where(np.isfinite(value), now - since, np.nan), seen.quality[self.column]
+
+
+class Unread(Measure):
+    """silence: age of the channel, or of the youngest channel of the source. Known however blind.
+
+    Nothing read since the start may raise but not clear: a restart must not make a dead sensor look alive.
+    """
+
+    def step(self, memory: Any, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
+        whole = self.column < 0
+        measured = np.where(whole, seen.measured.max(), seen.measured[self.column])
+        fresh = np.where(whole, seen.fresh.any(), seen.fresh[self.column])
+        return None, now - measured, np.where(fresh, Quality.GOOD, Quality.UNCERTAIN)
+
+
+class Unfit(Measure):
+    """fault: 1 while blind or saturated, 0 while fit. No answer while the whole source is silent."""
+
+    def step(self, memory: Any, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
+        quality = seen.quality[self.column]
+        unfit = ((quality >= BLIND) | (quality == Quality.OVER_RANGE)).astype(float)
+        if (seen.quality >= Quality.STALE).all() and not (seen.quality == Quality.FAULT).any():
+            unfit[:] = np.nan
+        unfit[quality == Quality.UNCERTAIN] = np.nan
+        return None, unfit, np.zeros(len(self.points), np.uint8)
+
+
+MEASURES: dict[type[AnyRule], type[Measure]] = {
+    High: Value,
+    Low: Value,
+    Rate: Slope,
+    Deviation: Distance,
+    Frozen: Unmoved,
+    Silence: Unread,
+    Bad: Unfit,
+}

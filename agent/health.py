@@ -1,0 +1,85 @@
+"""The agent as a source: its lateness, queues, losses, disk and memory are channels that rules can watch."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from .core.alarm import Basis
+from .core.frame import Frame, Instant, Layout, frame, layout
+from .core.ports import Lane
+from .core.rules import AnyRule, High, Low
+
+_CHANNELS: tuple[tuple[str, str, float], ...] = (  # key, unit, deadband of telemetry
+    ("loop_lag", "s", 0.05),  # how late the event loop ran in the worst second
+    ("judge_queue", "", 10.0),  # frames waiting for judgement
+    ("alarms_waiting", "", 1.0),  # not yet acknowledged by every platform
+    ("events_waiting", "", 5.0),
+    ("telemetry_waiting", "", 5.0),  # batches
+    ("dropped", "", 0.0),  # items of all lanes dropped by the caps since start
+    ("disk_free", "%", 1.0),
+    ("memory", "MB", 4.0),  # resident
+    ("descriptors", "", 4.0),
+    ("clock_synced", "", 0.0),  # 1 or 0
+)
+
+
+class Health:
+    """Measures the process that it runs in. Nothing is kept but where the disk is."""
+
+    SOURCE: ClassVar[str] = "agent"
+    PERIOD: ClassVar[float] = 5.0  # s
+    LAYOUT: ClassVar[Layout] = layout(
+        [c[0] for c in _CHANNELS], [c[1] for c in _CHANNELS], stale=30.0, deadband=[c[2] for c in _CHANNELS]
+    )
+    RULES: ClassVar[tuple[AnyRule, ...]] = (
+        High(name="agent.late", channel=["agent/loop_lag"], limit=1.0, level="yellow", clear_delay=60.0, basis=Basis()),
+        Low(name="agent.disk", channel=["agent/disk_free"], limit=5.0, restore=8.0, level="orange"),
+        High(name="agent.dropped", channel=["agent/dropped"], limit=1.0, level="orange"),
+    )
+
+    def __init__(self, disk: str) -> None:
+        self._disk = disk
+
+    def frame(self, at: Instant, lag: float, judging: int, depth: Mapping[Lane, int], dropped: int) -> Frame:
+        """One frame of the agent's own health."""
+        values = (
+            lag,
+            judging,
+            depth.get("alarm", 0),
+            depth.get("event", 0),
+            depth.get("telemetry", 0) + depth.get("backfill", 0),
+            dropped,
+            self._disk_free(),
+            resident_mb(),
+            _descriptors(),
+            float(at.synced),
+        )
+        return frame(self.SOURCE, at, self.LAYOUT, np.array(values, float))
+
+    def _disk_free(self) -> float:
+        try:
+            stat = os.statvfs(self._disk)
+        except OSError:
+            return float("nan")
+        return 100.0 * stat.f_bavail / stat.f_blocks if stat.f_blocks else float("nan")
+
+
+def resident_mb() -> float:
+    """Resident memory of this process in MB (proc(5) statm, pages)."""
+    try:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize() / 1e6
+    except OSError:
+        return float("nan")
+
+
+def _descriptors() -> float:
+    try:
+        return float(len(os.listdir("/proc/self/fd")))
+    except OSError:
+        return float("nan")

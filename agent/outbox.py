@@ -1,0 +1,940 @@
+"""The only queue: what was judged and read goes to the disk and to the uplinks at once, and stays until
+every platform has it.
+
+    put_alarms, put_event --> lanes in memory --> uplinks             alarms.db holds the same rows; a row is
+                          \\-> alarms.db, one transaction at once      deleted when committed and acknowledged
+    put_frame --> batches --> live lane in memory --> uplinks
+                          \\-> history.db, one transaction a second --> backlog, read back in chunks
+
+What makes it exact after SIGKILL: telemetry becomes backlog only once it is committed, and a row is
+handed out unmarked only if the last commit did not say that its sending may have begun. So nothing is
+missing between what was sent live and what is on the disk, and whatever comes twice comes marked.
+
+The event loop never touches SQLite: `agent/store.py` does, in its own threads. A fault of the disk costs
+durability, not delivery: alarms go on from memory, the store is tried again every `retry` seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+from msgspec import Meta, Struct, structs
+
+from .core.alarm import Alarm
+from .core.errors import StoreFault
+from .core.frame import Array, Frame, Layout
+from .core.ports import LANES, Batch, Clock, Event, Item, Lane
+from .rows import Owed, Span
+from .store import (
+    Alarms,
+    AlarmsFound,
+    AlarmWork,
+    Busy,
+    Committed,
+    Corrupt,
+    Full,
+    Gone,
+    Hand,
+    History,
+    HistoryFound,
+    Kept,
+)
+
+T = TypeVar("T")
+
+Told = Callable[[Event], None]
+
+
+class Store(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where and how much is kept."""
+
+    path: str = "/var/lib/vedette"  # directory of the state
+    alarms_mb: Annotated[float, Meta(ge=0.25)] = 20  # MB; also caps alarms and events at 512 per MB
+    history_mb: Annotated[float, Meta(ge=0.25)] = 512  # MB; a day of 1000 channels a second needs about 350
+    batch: Annotated[float, Meta(gt=0)] = 1.0  # s that telemetry of one source is gathered, at most
+    heartbeat: Annotated[float, Meta(gt=0)] = 60.0  # s after which an unmoved source is reported all the same
+    ballast_mb: Annotated[float, Meta(ge=0)] = 6  # MB given up when the disk is full; above WAL limit + 1 (1.4.5)
+    retry: Annotated[float, Meta(gt=0)] = 10.0  # s between attempts on a disk in trouble
+
+
+ROWS_PER_MB = 512  # an alarm is below 1 kB; the rest is room for SQLite
+CELLS = 8192  # values in one batch at most
+QUIET = 0.9  # of `batch`: after so long without a batch the next frame does not wait
+FULL = 0.999  # of `batch`: polls are never quite on time
+LATE = 10.0  # s; what is older when handed out is history, not news
+UNKNOWN = 1 << 52  # rows are numbered from here while the file's own rows are not known
+BEHIND = 64  # live batches that may wait for a slow platform before the oldest become backlog
+MEMORY_CELLS = 2_000_000  # values kept in memory (18 MB) while the disk does not take them; then the oldest go
+PATIENCE = 2.0  # s after which a commit counts as slow and nobody waits for it any longer
+CHUNK = 512 * 1024  # bytes of packed backlog read at once
+HORIZON = 1024  # rows marked as tried at once: one commit per so many rows of backlog
+CLOSING = 2.0  # s that each file may take to close
+
+
+class Entry:
+    """One alarm or event that is not yet delivered everywhere."""
+
+    __slots__ = ("body", "item", "owed", "saved")
+
+    def __init__(self, item: Item, body: bytes, owed: set[str], saved: bool) -> None:
+        self.item, self.body, self.owed, self.saved = item, body, owed, saved
+
+    def kept(self) -> Kept:
+        item = self.item
+        return Kept(item.row, item.lane, item.boot, item.seq, "\n".join(sorted(self.owed)), self.body)
+
+
+class Gather:
+    """Frames of one source on their way to a batch."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.deadband = layout.deadband if layout.deadband.any() else None
+        self.rows: list[Frame] = []
+        self.value: Array | None = None  # (n,) last reported
+        self.quality: Array | None = None
+        self.reported = float("-inf")  # monotonic s
+        self.flushed = float("-inf")  # monotonic s
+        self.timer: asyncio.TimerHandle | None = None
+
+    def moved(self, frame: Frame) -> bool:
+        """Whether any channel left its dead band or changed its quality since the last report."""
+        if self.value is None or self.quality is None or not np.array_equal(frame.quality, self.quality):
+            return True
+        if self.deadband is None:
+            return not np.array_equal(frame.value, self.value, equal_nan=True)
+        with np.errstate(invalid="ignore"):
+            still = np.abs(frame.value - self.value) <= self.deadband
+        return not (still | (frame.value == self.value) | (np.isnan(frame.value) & np.isnan(self.value))).all()
+
+
+class Feed:
+    """What the store shows one uplink (`agent.core.ports.Feed`)."""
+
+    def __init__(self, name: str, store: Outbox) -> None:
+        self.name = name
+        self.up = False
+        self.dropped: dict[str, int] = dict.fromkeys(LANES, 0)
+        self.owed = Owed()  # committed telemetry that became backlog
+        self.live: list[tuple[int, Item]] = []  # heap; telemetry from memory
+        self._store = store
+        self._urgent: dict[Lane, list[tuple[int, Item]]] = {"alarm": [], "event": []}  # heaps
+        self._flying: dict[tuple[bool, int], Item] = {}  # handed out; (is telemetry, row)
+        self._chunk: deque[Item] = deque()  # backlog read ahead
+        self._cursor = 0  # backlog before this row was read ahead or handed out
+        self._horizon = 0  # backlog up to here stands on the disk as tried
+        self._turn = 0  # counts how often the link went down: a chunk read for an earlier one is not for this
+        self._held = False  # uncommitted batches just became backlog; nothing newer may overtake them
+        self._reading: asyncio.Task[None] | None = None
+        self._wake: Callable[[], None] = lambda: None
+
+    # -- the port ---------------------------------------------------------------------------------------
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+
+    def take(self, bulk: bool) -> Item | None:
+        if not self.up:
+            return None
+        for heap in self._urgent.values():
+            while heap:
+                row, item = heapq.heappop(heap)
+                if row in self._store.entries:  # else a cap dropped it
+                    return self._hand_out(item)
+        if not bulk or self._held:
+            return None
+        if self.live:
+            item = heapq.heappop(self.live)[1]
+            assert isinstance(item.body, Batch)
+            if self._store.clock.now().mono - item.body.mono[-1] > LATE:
+                item = structs.replace(item, lane="backfill", historical=True)
+            return self._hand_out(item)
+        item_or_none = self._chunk.popleft() if self._chunk else None
+        if len(self._chunk) < 32 and self._reading is None and self.owed.after(self._cursor):
+            self._reading = asyncio.create_task(self._store.read_ahead(self, self._turn))
+        return self._hand_out(item_or_none) if item_or_none else None
+
+    def done(self, item: Item) -> None:
+        if item.lane in ("alarm", "event"):
+            self._flying.pop((False, item.row), None)
+            self._store.delivered(item.row, self.name)
+        else:
+            self._flying.pop((True, item.row), None)
+            self.owed.remove(item.row)
+            self._store.changed()
+
+    def again(self, item: Item) -> None:
+        if self._flying.pop((item.lane not in ("alarm", "event"), item.row), None) is None:
+            return
+        item = structs.replace(item, resent=True)
+        if item.lane == "alarm" or item.lane == "event":
+            self.put(item)
+        elif item.row in self.owed:
+            self.owed.tried(item.row, item.row)
+            self._cursor = min(self._cursor, item.row)
+        else:
+            heapq.heappush(self.live, (item.row, item))
+        self._wake()
+
+    def refused(self, item: Item, why: str) -> None:
+        self.dropped[item.lane] += 1
+        if item.lane in ("alarm", "event"):
+            self._store.set_aside(item.row, why)
+        self.done(item)
+        self._store.tell(
+            "set-aside",
+            f"{item.stream} {item.boot}/{item.seq} is set aside: uplink {self.name}: {why}",
+            uplink=self.name,
+            stream=item.stream,
+            boot=item.boot,
+            seq=item.seq,
+        )
+
+    def online(self, up: bool) -> None:
+        self.up = up
+        if not up:
+            self._chunk.clear()
+            self._turn += 1
+            for item in list(self._flying.values()):
+                self.again(item)
+            self._cursor = self._horizon = 0
+            self._store.changed()
+        self._wake()
+
+    def lost(self) -> Mapping[str, int]:
+        return dict(self.dropped)
+
+    # -- the store's side -------------------------------------------------------------------------------
+
+    def put(self, item: Item) -> None:
+        """Something new, or something again."""
+        if item.lane == "alarm" or item.lane == "event":
+            heapq.heappush(self._urgent[item.lane], (item.row, item))
+        else:
+            heapq.heappush(self.live, (item.row, item))
+        self._wake()
+
+    def settle(self, committed: int) -> bytes:
+        """What is owed, for the disk, as of a commit that is about to begin; `committed` is the last row before it.
+
+        Live batches of a link that is down become backlog here; of a slow one, those beyond `BEHIND`.
+        """
+        waiting = [row for row, _ in self.live if row <= committed or not self.up]
+        excess = set(waiting if not self.up else sorted(waiting)[: max(0, len(self.live) - BEHIND)])
+        if excess:
+            for row, item in self.live:
+                if row in excess:
+                    self.owed.add(row, row, item.resent)
+                    self._cursor = min(self._cursor, row)
+            self.live = [pair for pair in self.live if pair[0] not in excess]
+            heapq.heapify(self.live)
+            self._held = max(excess) > committed
+        spans = Owed(self.owed.spans)
+        if self._horizon:
+            spans.tried(0, self._horizon)
+        for row in sorted(row for row, _ in self.live):
+            spans.add(row, row, True)  # may be sent before the next commit
+        for telemetry, row in self._flying:
+            if telemetry:
+                spans.add(row, row, True)
+        return msgspec.json.encode(spans.spans)
+
+    def settled(self, failed: Sequence[Item] = ()) -> None:
+        """The commit ended. Where it failed its batches are not on the disk and must go from memory."""
+        for item in failed:
+            if item.row in self.owed and not item.historical:
+                resent = item.resent or self.owed.is_tried(item.row)
+                self.owed.remove(item.row)
+                heapq.heappush(self.live, (item.row, structs.replace(item, resent=resent)))
+        if self._held:
+            self._held = False
+            self._wake()
+
+    def next_span(self) -> Span | None:
+        """The next backlog to read ahead."""
+        return self.owed.after(self._cursor)
+
+    def reach(self, lo: int, hi: int, reached: int) -> bool:
+        """Backlog of the span `lo` to `hi` is to be handed out up to `reached`: must the disk know first?"""
+        if reached <= self._horizon:
+            return False
+        self._horizon = max(reached, min(hi, lo + HORIZON))
+        return True
+
+    def read(self, items: Sequence[Item], lo: int, reached: int, turn: int) -> None:
+        """A chunk of backlog arrived: all there is of rows `lo` to `reached`. What is missing there is lost."""
+        found = {item.row for item in items}
+        missing = [row for a, b, _ in self.owed.spans for row in range(max(a, lo), min(b, reached) + 1)]
+        missing = [row for row in missing if row not in found]
+        for row in missing:
+            self.owed.remove(row)
+            self.dropped["backfill"] += 1
+        if missing:
+            text = f"{len(missing)} batches of the backlog of uplink {self.name} are not in the store any more"
+            self._store.tell("gap", text, uplink=self.name, count=len(missing), reason="damaged")
+        if turn != self._turn:
+            return
+        self._cursor = reached + 1
+        for item in items:
+            if item.row in self.owed and (True, item.row) not in self._flying:
+                tried = self.owed.is_tried(item.row)
+                self._chunk.append(structs.replace(item, resent=True) if tried else item)
+
+    def reading_ended(self) -> None:
+        self._reading = None
+        self._wake()
+
+    def waiting(self) -> dict[Lane, int]:
+        """How many items of each lane are owed, handed out or not."""
+        alarms = sum(self.name in entry.owed for entry in self._store.entries.values() if entry.item.lane == "alarm")
+        events = sum(self.name in entry.owed for entry in self._store.entries.values() if entry.item.lane == "event")
+        live = sum(telemetry and row not in self.owed for telemetry, row in self._flying) + len(self.live)
+        return {"alarm": alarms, "event": events, "telemetry": live, "backfill": len(self.owed)}
+
+    def drop_live(self, row: int) -> bool:
+        """A batch was dropped from memory. Whether it was still to be sent."""
+        before = len(self.live)
+        self.live = [pair for pair in self.live if pair[0] != row]
+        heapq.heapify(self.live)
+        return len(self.live) < before
+
+    def forget_backlog(self) -> int:
+        """The history is gone. How many batches of it were owed."""
+        n = len(self.owed)
+        self.owed, self._cursor, self._horizon = Owed(), 0, 0
+        self._chunk.clear()
+        self._turn += 1
+        return n
+
+    def in_memory(self) -> list[Item]:
+        """Telemetry that is still to be delivered and need not be read."""
+        flying = [item for (telemetry, row), item in self._flying.items() if telemetry and row not in self.owed]
+        return [item for _, item in self.live] + flying
+
+    def _hand_out(self, item: Item) -> Item:
+        self._flying[(item.lane not in ("alarm", "event"), item.row)] = item
+        return item
+
+
+class Gap(NamedTuple):
+    """A stretch of one stream that nobody will get."""
+
+    uplink: str
+    boot: str
+    stream: str
+    reason: str
+
+
+class Outbox:
+    """The queue of one site. Made by `open`; everything but `open` and `close` returns at once."""
+
+    def __init__(self, settings: Store, uplinks: Iterable[str], clock: Clock, told: Told | None) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.boot = ""
+        self.entries: dict[int, Entry] = {}  # alarms and events by row
+        self.feeds = {name: Feed(name, self) for name in uplinks}
+        self.bad_rows = 0  # rows that failed their checksum since boot
+        self.trouble: dict[str, str] = {}  # file -> what is wrong with it now
+        self._slow: set[str] = set()  # files whose last commit took longer than `PATIENCE`
+        self._told: Callable[[Event], object] = told or self.put_event
+        self._early: list[Event] | None = []  # told before `open` returned
+        self._unread = {"alarms", "history"}  # files that could not be opened yet
+        home = Path(settings.path)
+        self._alarms = Alarms(home / "alarms.db", int(settings.alarms_mb * 2**20))
+        self._history = History(home / "history.db", int(settings.history_mb * 2**20), int(settings.ballast_mb * 2**20))
+        self._hands = {"alarms": Hand("alarms"), "history": Hand("history")}
+        self._cap = int(settings.alarms_mb * ROWS_PER_MB)
+        self._counts: dict[Lane, int] = {"alarm": 0, "event": 0}
+        self._row = 1  # next in alarms.db
+        self._batch_row = 1  # next in history.db
+        self._committed = 0  # last row of history.db that is on the disk
+        self._seq: dict[str, int] = {}
+        self._fresh: dict[int, Entry] = {}  # not on the disk
+        self._changed: dict[int, Entry] = {}  # on the disk with an `owed` that is out of date
+        self._memory: bytes | None = None
+        self._memory_dirty = False
+        self._deletes: set[int] = set()
+        self._asides: dict[int, str] = {}
+        self._waiting: list[asyncio.Future[bool]] = []
+        self._later: asyncio.TimerHandle | None = None
+        self._gathers: dict[str, Gather] = {}
+        self._pending: list[Item] = []  # batches not yet on the disk
+        self._states: dict[str, bytes] = {}  # what the disk says that each uplink owes
+        self._gaps: dict[Gap, tuple[int, int, int]] = {}  # first seq, last seq, count
+        self._alarm_news, self._history_news, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._lock = asyncio.Lock()  # one user of history.db at a time, with its bookkeeping
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # -- opening and closing ----------------------------------------------------------------------------
+
+    @classmethod
+    async def open(cls, settings: Store, uplinks: Iterable[str], clock: Clock, told: Told | None = None) -> Outbox:
+        """The queue as it was left. Rows owed to uplinks that are no longer named are let go.
+
+        `told` hears what happens to the store (`store-corrupt`, `store-full`, `store-down`, `store-slow`,
+        `store-recovered`, `gap`, `set-aside`), never before `open` has returned; it should `put_event`
+        what it hears, which is also the default. Raises `StoreFault` when another process has the files;
+        any other fault of the disk is told, and the queue works from memory.
+        """
+        outbox = cls(settings, uplinks, clock, told)
+        await outbox._load()
+        outbox._tasks = [
+            asyncio.create_task(outbox._keep_alarms(), name="outbox alarms"),
+            asyncio.create_task(outbox._keep_history(), name="outbox history"),
+            *outbox._tasks,
+        ]
+        early, outbox._early = outbox._early or [], None
+        for event in early:
+            asyncio.get_running_loop().call_soon(outbox._told, event)
+        return outbox
+
+    async def _load(self) -> None:
+        alarms, history = await asyncio.gather(
+            self._hands["alarms"].do(self._alarms.load),
+            self._hands["history"].do(self._history.load, list(self.feeds)),
+            return_exceptions=True,
+        )
+        count = 0
+        if isinstance(alarms, BaseException):
+            self._cannot_open("alarms", alarms)
+            self._row = UNKNOWN
+        else:
+            count, self._row = alarms.boots, alarms.last + 1
+            self._read_alarms(alarms)
+        if isinstance(history, BaseException):
+            self._cannot_open("history", history)
+            self._batch_row = UNKNOWN
+        else:
+            count, self._batch_row = max(count, history.boots), history.last + 1
+            self._read_history(history)
+        count = count if self._unread else count + 1
+        # Rows are numbered from the boot's own thousand millions: unique although old ones were deleted.
+        self._row = max(self._row, count << 32)
+        self._batch_row = max(self._batch_row, count << 32)
+        self.boot = f"{count:06d}-{secrets.token_hex(2)}"
+        await asyncio.gather(
+            self._hands["alarms"].do(self._alarms.booted, count),
+            self._hands["history"].do(self._history.booted, count),
+            return_exceptions=True,  # told by the first commit
+        )
+        self._alarm_news.set()
+        self._history_news.set()
+
+    def _read_alarms(self, found: AlarmsFound) -> None:
+        """Take over what `alarms.db` held. All of it may have been sent before."""
+        self._unread.discard("alarms")
+        if self._memory is None:
+            self._memory, self._memory_dirty = found.memory, found.damage is not None
+        if found.damage is not None:
+            self._corrupt("alarms", found.damage, f"{len(found.rows)} alarms and events saved from it")
+        elif found.bad:
+            self._bad_rows("alarms", found.bad)
+        for kept, body in found.rows:
+            lane: Lane = "alarm" if kept.lane == "alarm" else "event"
+            item = Item(lane, kept.row, kept.boot, lane, kept.seq, body, resent=True)
+            owed = set(kept.owed.split("\n")) & set(self.feeds)
+            if owed:
+                self._enter(Entry(item, kept.body, owed, saved=found.damage is None))
+            else:
+                self._deletes.add(kept.row)
+
+    def _read_history(self, found: HistoryFound) -> None:
+        """Take over what `history.db` held."""
+        self._unread.discard("history")
+        self._committed = found.last
+        for name, spans in found.owed.items():
+            for lo, hi, tried in spans:
+                self.feeds[name].owed.add(lo, hi, tried)
+        if found.damage is not None:
+            self._history_corrupt(found.damage, {})
+
+    def _cannot_open(self, file: str, error: BaseException) -> None:
+        if not isinstance(error, StoreFault) or isinstance(error, Busy):
+            raise error
+        self._troubled(file, error)
+
+    async def close(self) -> None:
+        """Flush what was gathered, write what is owed, let the files go. Bounded by `CLOSING` per file."""
+        for source in list(self._gathers):
+            self._flush(source)
+        self._closing.set()
+        self._alarm_news.set()
+        self._history_news.set()
+        _, late = await asyncio.wait(self._tasks, timeout=2 * CLOSING)
+        for task in late:
+            task.cancel()
+        for name, hand in self._hands.items():
+            closed = hand.do(self._alarms.close if name == "alarms" else self._history.close)
+            await asyncio.wait([closed], timeout=CLOSING)
+            hand.end()
+
+    # -- alarms and events ------------------------------------------------------------------------------
+
+    def put_alarms(self, alarms: Iterable[Alarm], memory: bytes | None = None) -> asyncio.Future[bool]:
+        """Alarm edges and the core's memory after them, in one transaction; the uplinks have them at once.
+
+        The future says whether they are on the disk: False means that the disk is slow or in trouble,
+        and they are kept in memory and tried again. It need not be awaited.
+        """
+        for alarm in alarms:
+            self._new("alarm", alarm)
+        if memory is not None:
+            self._memory, self._memory_dirty = memory, True
+        return self._promise()
+
+    def put_event(self, event: Event) -> asyncio.Future[bool]:
+        """One event, for every platform. The future as in `put_alarms`."""
+        self._new("event", event)
+        return self._promise()
+
+    def save_memory(self, memory: bytes) -> asyncio.Future[bool]:
+        """The core's memory where no alarm changed. The future as in `put_alarms`."""
+        return self.put_alarms((), memory)
+
+    def recall(self) -> bytes | None:
+        """The memory saved last, None where there is none."""
+        return self._memory
+
+    def _promise(self) -> asyncio.Future[bool]:
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        self._alarm_news.set()
+        return future
+
+    def _new(self, lane: Lane, body: Alarm | Event) -> None:
+        text = msgspec.json.encode(body, enc_hook=str)
+        item = Item(lane, self._row, self.boot, lane, self._next(lane), body)
+        self._row += 1
+        self._enter(Entry(item, text, set(self.feeds), saved=False))
+
+    def _enter(self, entry: Entry) -> None:
+        item = entry.item
+        self.entries[item.row] = entry
+        self._counts[item.lane] += 1
+        if not entry.saved:
+            self._fresh[item.row] = entry
+        for name in entry.owed:
+            self.feeds[name].put(item)
+        while len(self.entries) > self._cap:
+            self._drop("event" if self._counts["event"] else "alarm", "cap")
+
+    def _drop(self, lane: Lane, reason: str) -> None:
+        """Let the oldest of a lane go, undelivered."""
+        entry = next(entry for entry in self.entries.values() if entry.item.lane == lane)
+        for name in entry.owed:
+            self._gap(name, entry.item.boot, lane, entry.item.seq, reason)
+        self._remove(entry)
+
+    def _remove(self, entry: Entry) -> None:
+        row = entry.item.row
+        del self.entries[row]
+        self._fresh.pop(row, None)
+        self._changed.pop(row, None)
+        self._counts[entry.item.lane] -= 1
+        self._deletes.add(row)
+        self._soon()
+
+    def delivered(self, row: int, uplink: str) -> None:
+        """The platform of `uplink` has alarm or event `row`."""
+        entry = self.entries.get(row)
+        if entry is None:
+            return
+        entry.owed.discard(uplink)
+        if entry.owed:
+            self._changed[row] = entry
+            self._soon()
+        elif entry.saved or "alarms" in self.trouble:  # a disk in trouble need not hear of it any more
+            self._remove(entry)
+
+    def set_aside(self, row: int, why: str) -> None:
+        """Alarm or event `row` is refused for good: it stays on the disk for somebody to look at."""
+        entry = self.entries.get(row)
+        if entry is not None and len(entry.owed) == 1:
+            self._asides[row] = why
+
+    def _soon(self) -> None:
+        """Deletions are not urgent: they wait for company, to spare the card."""
+        if self._closing.is_set():
+            self._alarm_news.set()
+        elif self._later is None:
+            self._later = asyncio.get_running_loop().call_later(1.0, self._alarm_news.set)
+
+    async def _keep_alarms(self) -> None:
+        """Write alarms, events and memory: everything new in one transaction, as soon as the last one ended."""
+        retry = 0.0
+        loop = asyncio.get_running_loop()
+        while not self._closing.is_set() or self._alarm_news.is_set():
+            await self._alarm_news.wait()
+            self._alarm_news.clear()
+            if self._later is not None:
+                self._later.cancel()
+                self._later = None
+            waiting, self._waiting = self._waiting, []
+            if self.trouble.get("alarms") and loop.time() < retry and not self._closing.is_set():
+                _answer(waiting, False)
+                continue
+            if "alarms" in self._unread:
+                await self._read_late("alarms")
+            work, written = self._alarm_work()
+            if any(work):
+                try:
+                    await self._patiently("alarms", self._hands["alarms"].do(self._alarms.commit, work), waiting)
+                except StoreFault as error:
+                    self._not_written(work, written, error)
+                    _answer(waiting, False)
+                    if isinstance(error, Corrupt):
+                        self._alarm_news.set()  # a new file is ready: everything is written again at once
+                    else:
+                        retry = loop.time() + self.settings.retry
+                        loop.call_later(self.settings.retry, self._alarm_news.set)
+                    continue
+                self._recovered("alarms")
+                for entry in written:
+                    entry.saved = True
+                    if not entry.owed and entry.item.row in self.entries:
+                        self._remove(entry)
+            _answer(waiting, True)
+
+    def _alarm_work(self) -> tuple[AlarmWork, list[Entry]]:
+        fresh, self._fresh = list(self._fresh.values()), {}
+        changed, self._changed = self._changed, {}
+        deletes, self._deletes = self._deletes, set()
+        asides, self._asides = self._asides, {}
+        memory, self._memory_dirty = self._memory if self._memory_dirty else None, False
+        put = [entry.kept() for entry in fresh]
+        owe = [(row, entry.kept().owed) for row, entry in changed.items() if entry.saved]
+        return AlarmWork(put, owe, sorted(deletes), sorted(asides.items()), memory), fresh
+
+    def _not_written(self, work: AlarmWork, written: Sequence[Entry], error: StoreFault) -> None:
+        """Take the work back, to be tried again."""
+        self._memory_dirty = self._memory_dirty or work.memory is not None
+        self._fresh = {entry.item.row: entry for entry in written if entry.item.row in self.entries} | self._fresh
+        if isinstance(error, Corrupt):  # everything that the old file held is in memory
+            self._memory_dirty = self._memory is not None
+            for entry in self.entries.values():
+                entry.saved = False
+            self._fresh = dict(self.entries)
+            self._corrupt("alarms", error, f"{len(self.entries)} undelivered alarms and events are written again")
+            return
+        self._deletes.update(work.delete)
+        self._asides.update(work.aside)
+        self._changed = {row: self.entries[row] for row, _ in work.owe if row in self.entries} | self._changed
+        self._troubled("alarms", error)
+        for entry in written:
+            if not entry.owed and entry.item.row in self.entries:
+                self._remove(entry)  # delivered meanwhile
+
+    async def _read_late(self, file: str) -> None:
+        """A file that could not be opened at the start: take over what it holds, if it can be opened now."""
+        try:
+            if file == "alarms":
+                self._read_alarms(await self._hands["alarms"].do(self._alarms.load))
+            else:
+                self._read_history(await self._hands["history"].do(self._history.load, list(self.feeds)))
+        except StoreFault:
+            pass  # told already; the commit that follows fails and is tried again
+
+    # -- telemetry --------------------------------------------------------------------------------------
+
+    def put_frame(self, frame: Frame) -> None:
+        """One poll. Skipped where nothing moved out of its dead band, unless the heartbeat is due."""
+        gather = self._gathers.get(frame.source)
+        if gather is None or gather.layout is not frame.layout:
+            if gather is not None:
+                self._flush(frame.source)
+            gather = self._gathers[frame.source] = Gather(frame.layout)
+        now = frame.at.mono
+        if not gather.moved(frame) and now - gather.reported < self.settings.heartbeat:
+            return
+        gather.value, gather.quality, gather.reported = frame.value, frame.quality, now
+        gather.rows.append(frame)
+        waited = now - gather.flushed
+        first = len(gather.rows) == 1
+        large = len(gather.rows) * len(frame.layout) >= CELLS
+        if large or waited >= self.settings.batch * (QUIET if first else FULL):
+            self._flush(frame.source)
+        elif first:
+            wait = self.settings.batch - waited
+            gather.timer = asyncio.get_running_loop().call_later(wait, self._flush, frame.source)
+
+    def _flush(self, source: str) -> None:
+        """The rows gathered become one batch: live for the uplinks, pending for the disk."""
+        gather = self._gathers[source]
+        if gather.timer is not None:
+            gather.timer.cancel()
+            gather.timer = None
+        rows, gather.rows = gather.rows, []
+        if not rows:
+            return
+        gather.flushed = self.clock.now().mono
+        batch = Batch(
+            source,
+            gather.layout.key,
+            gather.layout.unit,
+            np.array([row.at.mono for row in rows]),
+            np.array([row.at.wall for row in rows]),
+            rows[-1].at.synced,
+            rows[0].value[None] if len(rows) == 1 else np.stack([row.value for row in rows]),
+            rows[0].quality[None] if len(rows) == 1 else np.stack([row.quality for row in rows]),
+        )
+        stream = f"telemetry/{source}"
+        item = Item("telemetry", self._batch_row, self.boot, stream, self._next(stream), batch)
+        self._batch_row += 1
+        self._pending.append(item)
+        for feed in self.feeds.values():
+            feed.put(item)
+        self._history_news.set()
+
+    def changed(self) -> None:
+        """What some uplink owes has changed; it is written with the next batch of batches."""
+        self._history_news.set()
+
+    async def _keep_history(self) -> None:
+        """Write telemetry and what is owed of it: one transaction per `batch` seconds."""
+        loop = asyncio.get_running_loop()
+        due = 0.0
+        while not self._closing.is_set():
+            await self._history_news.wait()
+            await self._sleep(due - loop.time())
+            self._history_news.clear()
+            due = loop.time() + self.settings.batch
+            async with self._lock:
+                if not await self._commit_history():
+                    due = loop.time() + self.settings.retry
+            self._tell_gaps()
+        async with self._lock:
+            await self._commit_history()
+
+    async def _commit_history(self) -> bool:
+        """One transaction. False where the disk is in trouble; then everything stays in memory."""
+        if "history" in self._unread:
+            await self._read_late("history")
+        items, self._pending = self._pending, []
+        for item in items:
+            if item.historical:  # salvaged
+                for feed in self.feeds.values():
+                    feed.owed.add(item.row, item.row, True)
+        states = {name: feed.settle(self._committed) for name, feed in self.feeds.items()}
+        news = {name: state for name, state in states.items() if state != self._states.get(name)}
+        if not items and not news:
+            return True
+        owed_from = min((feed.owed.spans[0][0] for feed in self.feeds.values() if feed.owed.spans), default=2**62)
+        try:
+            if "history" in self._unread:
+                raise StoreFault("store history: cannot be opened")
+            job = self._hands["history"].do(self._history.commit, items, news, owed_from)
+            result = await self._patiently("history", job, [])
+        except StoreFault as error:
+            self._pending = items + self._pending
+            for feed in self.feeds.values():
+                feed.settled(items)
+            self._history_failed(error)
+            self._cap_memory()
+            self._history_news.set()
+            return isinstance(error, Corrupt)
+        self._states.update(news)
+        self._committed = max([self._committed, *(item.row for item in items)])
+        for feed in self.feeds.values():
+            feed.settled()
+        self._after_commit(result)
+        return True
+
+    def _after_commit(self, result: Committed) -> None:
+        self._evicted(result.evicted, "quota")
+        if result.full:
+            self._troubled("history", Full("store history: the disk is full; the oldest telemetry makes room"))
+        else:
+            self._recovered("history")
+
+    def _evicted(self, gone: Sequence[Gone], reason: str) -> None:
+        """Rows left the store; whoever owed them never delivers them."""
+        for row, boot, stream, seq in gone:
+            for name, feed in self.feeds.items():
+                if row in feed.owed:
+                    feed.owed.remove(row)
+                    self._gap(name, boot, stream, seq, reason)
+
+    def _history_failed(self, error: StoreFault) -> None:
+        if not isinstance(error, Corrupt):
+            self._troubled("history", error)
+            return
+        owed = {name: Owed(feed.owed.spans) for name, feed in self.feeds.items()}
+        for feed in self.feeds.values():
+            feed.forget_backlog()
+        self._states, self._committed = {}, 0
+        pending = {item.row: item for feed in self.feeds.values() for item in feed.in_memory()}
+        pending |= {item.row: item for item in self._pending}
+        self._pending = [pending[row] for row in sorted(pending)]
+        self._history_corrupt(error, owed)
+
+    def _history_corrupt(self, error: Corrupt, owed: dict[str, Owed]) -> None:
+        self._corrupt("history", error, "what can be read of it comes back as backlog")
+        if error.moved is not None:
+            self._tasks.append(asyncio.create_task(self._salvage(error.moved, owed), name="outbox salvage"))
+
+    def _cap_memory(self) -> None:
+        """While the disk does not take them, the oldest batches go when memory runs out."""
+        cells = sum(item.body.value.size for item in self._pending if isinstance(item.body, Batch))
+        while self._pending and cells > MEMORY_CELLS:
+            item = self._pending.pop(0)
+            assert isinstance(item.body, Batch)
+            cells -= item.body.value.size
+            for name, feed in self.feeds.items():
+                if feed.drop_live(item.row):
+                    self._gap(name, item.boot, item.stream, item.seq, "disk")
+
+    async def read_ahead(self, feed: Feed, turn: int) -> None:
+        """Read the next chunk of backlog for `feed`; the disk hears that it is tried before it is handed out."""
+        try:
+            async with self._lock:
+                span = feed.next_span()
+                if span is None or "history" in self._unread:
+                    return
+                lo, hi, _ = span
+                items, reached, bad = await self._hands["history"].do(self._history.read, lo, hi, CHUNK)
+                if bad:
+                    self._bad_rows("history", bad)
+                if feed.reach(lo, hi, reached) and not await self._commit_history():
+                    return
+                feed.read(items, lo, reached, turn)
+        except StoreFault as error:
+            self._history_failed(error)
+        finally:
+            if "history" in self.trouble:
+                await self._sleep(self.settings.retry)
+            feed.reading_ended()
+
+    async def _salvage(self, path: Path, owed: dict[str, Owed]) -> None:
+        """Batches that can still be read from a damaged file come back as backlog, marked.
+
+        `owed` is what was known of the uplinks in memory; else the file's own notes count, else all is owed.
+        """
+        hand = Hand("salvage")
+        source = self._history.salvage(path, list(self.feeds))
+        count = 0
+        try:
+            while not self._closing.is_set() and (group := await hand.do(_some, source, 64)):
+                for item in group:
+                    if isinstance(item, dict):
+                        spans = {name: msgspec.json.decode(text, type=list[Span]) for name, text in item.items()}
+                        owed = {name: Owed(spans[name]) for name in spans} | owed
+                    elif any(name not in owed or item.row in owed[name] for name in self.feeds):
+                        count += 1
+                        self._pending.append(structs.replace(item, row=self._batch_row, resent=True))
+                        self._batch_row += 1
+                async with self._lock:
+                    await self._commit_history()
+            self.tell("store-salvaged", f"{count} batches saved from {path.name}", batches=count)
+        finally:
+            hand.end()
+
+    # -- counting and telling ---------------------------------------------------------------------------
+
+    def feed(self, uplink: str) -> Feed:
+        """What the uplink of this name sees."""
+        return self.feeds[uplink]
+
+    def depth(self) -> dict[Lane, int]:
+        """How many items of each lane wait to be delivered, for the uplink that is furthest behind."""
+        waiting = [feed.waiting() for feed in self.feeds.values()]
+        return {lane: max((w[lane] for w in waiting), default=0) for lane in LANES}
+
+    def lost(self) -> dict[Lane, int]:
+        """How many items of each lane were dropped undelivered since boot, over all uplinks."""
+        return {lane: sum(feed.dropped[lane] for feed in self.feeds.values()) for lane in LANES}
+
+    def tell(self, kind: str, text: str, **facts: object) -> None:
+        """Say an event of the store, after the caller is done."""
+        event = Event(kind, "store", self.clock.now(), text, facts)
+        if self._early is not None:
+            self._early.append(event)
+        else:
+            asyncio.get_running_loop().call_soon(self._told, event)
+
+    def _next(self, stream: str) -> int:
+        self._seq[stream] = seq = self._seq.get(stream, 0) + 1
+        return seq
+
+    def _gap(self, uplink: str, boot: str, stream: str, seq: int, reason: str) -> None:
+        """Count one lost item; neighbours become one event."""
+        lane: Lane = "alarm" if stream == "alarm" else "event" if stream == "event" else "backfill"
+        self.feeds[uplink].dropped[lane] += 1
+        gap = Gap(uplink, boot, stream, reason)
+        lo, hi, n = self._gaps.get(gap, (seq, seq, 0))
+        self._gaps[gap] = min(lo, seq), max(hi, seq), n + 1
+        self._history_news.set()
+
+    def _tell_gaps(self) -> None:
+        if len(self.entries) > 0.9 * self._cap:
+            return  # the event would push out the next one; later
+        gaps, self._gaps = self._gaps, {}
+        for gap, (lo, hi, n) in gaps.items():
+            text = (
+                f"{gap.stream} {gap.boot}/{lo} to {hi}: {n} dropped before uplink {gap.uplink} had them ({gap.reason})"
+            )
+            facts = {"stream": gap.stream, "boot": gap.boot, "from": lo, "to": hi, "count": n}
+            self.tell("gap", text, uplink=gap.uplink, reason=gap.reason, **facts)
+
+    def _troubled(self, file: str, error: StoreFault) -> None:
+        """Say once that a file does not take what it should."""
+        kind = "store-full" if isinstance(error, Full) else "store-down"
+        if self.trouble.get(file) != kind:
+            self.trouble[file] = kind
+            self.tell(kind, str(error), file=file)
+
+    def _recovered(self, file: str) -> None:
+        if self.trouble.pop(file, None) is not None:
+            self.tell("store-recovered", f"store {file}: written again", file=file)
+
+    def _corrupt(self, file: str, error: Corrupt, more: str) -> None:
+        moved = error.moved.name if error.moved else "not moved"
+        self.tell("store-corrupt", f"{error}; set aside as {moved}; {more}", file=file, moved=moved)
+
+    def _bad_rows(self, file: str, n: int) -> None:
+        self.bad_rows += n
+        self.tell("store-corrupt", f"store {file}: {n} damaged rows set aside, not sent", file=file, rows=n)
+
+    async def _patiently(self, file: str, job: Awaitable[T], waiting: list[asyncio.Future[bool]]) -> T:
+        """The job's result. When it is slow that is said, and nobody waits for it any longer."""
+        task = asyncio.ensure_future(job)
+        done, _ = await asyncio.wait([task], timeout=PATIENCE)
+        if done:
+            self._slow.discard(file)
+        elif file not in self._slow:  # said once: the event itself has to be written too
+            self._slow.add(file)
+            self.tell("store-slow", f"store {file}: a commit takes longer than {PATIENCE:g} s", file=file)
+        _answer(waiting if not done else [], False)
+        return await task
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait, but not longer than until closing."""
+        if seconds > 0 and not self._closing.is_set():
+            try:
+                await asyncio.wait_for(self._closing.wait(), seconds)
+            except TimeoutError:
+                pass
+
+
+def _answer(waiting: list[asyncio.Future[bool]], stored: bool) -> None:
+    for future in waiting:
+        if not future.done():
+            future.set_result(stored)
+
+
+def _some(source: Iterator[T], n: int) -> list[T]:
+    """The next `n` of an iterator, fewer at its end."""
+    found = []
+    for item in source:
+        found.append(item)
+        if len(found) == n:
+            break
+    return found

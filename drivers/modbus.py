@@ -1,0 +1,258 @@
+"""Modbus devices as sources: the settings of a line, its driver, and what the line can bear.
+
+One `Modbus` is one line: a serial bus or a TCP connection, with its devices and outputs. It connects by
+`link`, polls by `bus`, and yields frames and events. What it does not do: reconnect (`keep` does), judge,
+remember across a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta, Struct
+
+from agent.core.alarm import Order
+from agent.core.frame import Frame, Layout
+from agent.core.ports import Clock, Driver, Event, Orders
+
+from . import modbus_wire as wire
+from . import registers
+from .bus import Bus
+from .link import connect, url_of
+from .registers import Channel
+from .serial import Format
+
+RTU_TURNAROUND = 0.010  # s a unit thinks before it answers; typical data sheets, project
+TCP_TURNAROUND = 0.003  # s on a local network, project
+
+
+# -- settings -------------------------------------------------------------------------------------
+
+
+class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One unit on the line: one source."""
+
+    name: Annotated[str, Meta(min_length=1, pattern=r"^[^\s/]+$")]  # the source's name
+    unit: Annotated[int, Meta(ge=0, le=255)] = 1  # 1 to 247; many TCP devices want 0, 1 or 255
+    period: Annotated[float, Meta(gt=0)] = 1.0  # s between polls
+    max_registers: Annotated[int, Meta(ge=1, le=registers.MAX_REGISTERS)] = registers.MAX_REGISTERS  # of one read
+    max_bits: Annotated[int, Meta(ge=1, le=registers.MAX_BITS)] = registers.MAX_BITS  # of one read
+    gap: Annotated[int, Meta(ge=0)] = 8  # unused registers that may be read to join two blocks
+    retries: Annotated[int, Meta(ge=0, le=5)] = 1  # of a poll cut short, behind the other devices that are due
+    channel: tuple[Channel, ...] = ()
+
+    def __post_init__(self) -> None:
+        found = [f"key {key!r} is used twice" for key in _doubles(c.key for c in self.channel)]
+        found += [
+            f"channel {c.key!r} needs {registers.registers_of(c)} registers, max_registers is {self.max_registers}"
+            for c in self.channel
+            if registers.registers_of(c) > self.max_registers
+        ]
+        if found:
+            raise ValueError("; ".join(found))
+
+
+class Output(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One thing that may be switched: a relay, a siren."""
+
+    name: Annotated[str, Meta(min_length=1)]  # as rules drive it
+    device: str  # name of the device it belongs to
+    at: str | int  # a coil ("coil:0", "00001") or a holding register ("holding:0x10", 40017)
+    on: Annotated[int, Meta(ge=0, le=0xFFFF)] = 1  # register value for on; a coil knows on and off by itself
+    off: Annotated[int, Meta(ge=0, le=0xFFFF)] = 0
+    armed: bool = False  # not armed: every order is refused with an event. A person arms it
+    verify: bool = True  # read back after writing
+    write: Literal["single", "multiple"] = "single"  # function 5/6, or 15/16 for devices that want those
+
+    def __post_init__(self) -> None:
+        where = registers.place(self.at)
+        if where.kind not in ("coil", "holding") or where.bits:
+            raise ValueError(f"at {self.at!r}: only coils and whole holding registers can be written")
+        if where.kind == "holding" and self.on == self.off:
+            raise ValueError("on and off are the same value")
+
+
+class Modbus(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One Modbus line with its devices and outputs."""
+
+    tag: ClassVar[str] = "modbus"
+
+    url: str  # "tcp://host:502", "rtu:///dev/serial/by-id/...", "rtu+tcp://host:port"
+    baud: Annotated[int, Meta(ge=300, le=4_000_000)] = 9600  # bit/s; rtu+tcp: of the bus behind the gateway
+    parity: Literal["N", "E", "O"] = "N"
+    stopbits: Literal[1, 2] = 1
+    bytesize: Literal[7, 8] = 8
+    rs485: bool = False  # the kernel driver switches the transmitter by RTS
+    timeout: Annotated[float, Meta(gt=0, le=60)] = 0.5  # s to the first byte of a reply, wire time not counted;
+    # answers the slowest unit that we met at 9600 baud and any device on a local network; more for radio links
+    pipeline: Annotated[int, Meta(ge=1, le=64)] = 1  # requests in flight on TCP; 1 suits every device
+    device: tuple[Device, ...] = ()
+    output: tuple[Output, ...] = ()
+
+    def __post_init__(self) -> None:
+        found = []
+        try:
+            if url_of(self.url).scheme != "tcp" and self.pipeline != 1:
+                found.append("pipeline is for tcp only: an RTU line has one request at a time")
+        except ValueError as error:
+            found.append(str(error))
+        names = {d.name for d in self.device}
+        found += [f"device {name!r} is there twice" for name in _doubles(d.name for d in self.device)]
+        found += [f"output {name!r} is there twice" for name in _doubles(o.name for o in self.output)]
+        found += [f"output {o.name}: no device {o.device!r} here" for o in self.output if o.device not in names]
+        if found:
+            raise ValueError("; ".join(found))
+
+    @property
+    def form(self) -> Format:
+        return Format(self.baud, self.bytesize, self.parity, self.stopbits, self.rs485)
+
+    def layouts(self) -> Mapping[str, Layout]:
+        return {d.name: registers.shared_layout(d.channel, d.period) for d in self.device}
+
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(o.name for o in self.output)
+
+    def faults(self) -> list[str]:
+        """Why the periods cannot be kept, see `worst_scan`."""
+        return list(worst_scan(self).complaints)
+
+    def wiring(self) -> list[str]:
+        """The line, its scan times, and each device with its requests."""
+        scan = worst_scan(self)
+        speed = (
+            "" if url_of(self.url).scheme == "tcp" else f" at {self.baud} {self.bytesize}{self.parity}{self.stopbits}"
+        )
+        lines = [
+            f"{self.url}{speed}: {scan.blocks} requests, {scan.healthy:.3g} s a round, "
+            f"{scan.worst:.3g} s when a device dies, {100 * scan.load:.2g} % of the line"
+        ]
+        for device in self.device:
+            plan = registers.plan(device.channel, device.max_registers, device.max_bits, device.gap)
+            spans = ", ".join(f"{b.kind}:{b.start:#x}+{b.count}" for b in plan.blocks[:4])
+            more = f" and {len(plan.blocks) - 4} more" if len(plan.blocks) > 4 else ""
+            lines.append(
+                f"{device.name}: unit {device.unit}, every {device.period:g} s, "
+                f"{len(device.channel)} channels in {spans}{more}"
+            )
+        lines += [
+            f"output {o.name}: {o.device} {o.at}, {'armed' if o.armed else 'not armed: orders are refused'}"
+            for o in self.output
+        ]
+        return lines
+
+    async def frames(self, clock: Clock, orders: Orders) -> AsyncIterator[Frame | Event]:
+        """Poll until cancelled. Raises LineLost when the port or the connection is gone."""
+        link = await connect(self)
+        bus = Bus(self, link, clock, orders)
+        try:
+            while True:
+                for item in await bus.turn():
+                    yield item
+        finally:
+            bus.close()
+
+    async def once(self, clock: Clock) -> list[Frame | Event]:
+        """Every device polled once: what `vedette test` shows. A device that is mute gives an event.
+
+        Raises LineLost when the port or the connection cannot be had.
+        """
+        bus = Bus(self, await connect(self), clock, _NoOrders())
+        try:
+            return [item for unit in bus.units for item in await bus.visit(unit)]
+        finally:
+            bus.close()
+
+
+def _doubles(names: Iterable[str]) -> list[str]:
+    return [name for name, times in Counter(names).items() if times > 1]
+
+
+class _NoOrders:
+    async def wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def take(self) -> Order | None:
+        return None
+
+
+# -- what a bus can bear --------------------------------------------------------------------------
+
+
+class Scan(Struct, frozen=True):
+    """How long a line needs for its devices; times in s."""
+
+    blocks: int  # requests of one round
+    healthy: float  # one round, everybody answers
+    worst: float  # one round in which the costliest device stops answering: how late anybody's turn may come
+    load: float  # part of the line's time that regular polls take; above 1 no period can be kept
+    complaints: tuple[str, ...]  # why it cannot work; empty if it can
+
+
+def worst_scan(driver: Modbus) -> Scan:
+    """What the periods and limits of silence ask of the line, from baud rate, blocks and time-outs. Pure.
+
+    Assumes a turnaround of 10 ms per RTU unit and 3 ms on TCP; a bus that is full with those is refused.
+    One device dies at a time; orders and the search for missing registers are not counted.
+    """
+    plans = [registers.plan(d.channel, d.max_registers, d.max_bits, d.gap) for d in driver.device]
+    polls = [_poll_time(driver, plan.blocks) for plan in plans]
+    dead = [_dead_time(driver, plan.blocks) for plan in plans]
+    healthy = sum(polls)
+    load = sum(poll / device.period for device, poll in zip(driver.device, polls, strict=True))
+    complaints = [
+        f"device {device.name}: one poll takes {poll:.3g} s ({len(plan.blocks)} requests), "
+        f"its period is {device.period:g} s"
+        for device, plan, poll in zip(driver.device, plans, polls, strict=True)
+        if poll > device.period
+    ]
+    if load > 1.0 and not complaints:
+        complaints.append(
+            f"the devices need {100 * load:.0f} % of the line's time; "
+            "lengthen periods, raise the baud rate or split the bus"
+        )
+    for device, layout in zip(driver.device, driver.layouts().values(), strict=True):
+        block, culprit = max(
+            ((b, other.name) for b, other in zip(dead, driver.device, strict=True) if other is not device),
+            default=(0.0, ""),
+        )
+        oldest, stale = device.period + healthy + block, min(layout.stale, default=math.inf)
+        if culprit and oldest > stale:
+            complaints.append(
+                f"device {device.name}: when {culprit} stops answering, its values become up to {oldest:.3g} s old "
+                f"(period {device.period:g} s, a round {healthy:.2g} s, waiting for the dead device {block:.3g} s), "
+                f"but are stale after {stale:g} s: a shorter timeout (it is {driver.timeout:g} s), "
+                "a longer stale (unset, it is 3 periods), or split the bus"
+            )
+    return Scan(
+        len([b for p in plans for b in p.blocks]), healthy, healthy + max(dead, default=0.0), load, tuple(complaints)
+    )
+
+
+def _silence(driver: Modbus) -> float:
+    """s between two frames on the line; 0 on TCP."""
+    return 0.0 if driver.is_tcp else max(3.5 * driver.form.char, wire.Line.MIN_SILENCE)
+
+
+def _poll_time(driver: Modbus, blocks: Sequence[Block]) -> float:
+    """s of the line that one poll of `blocks` takes while the device answers."""
+    if driver.is_tcp:
+        return TCP_TURNAROUND * len(blocks)
+    char = driver.form.char
+    return sum((REQUEST + REPLY + b.size) * char + 2 * _silence(driver) + RTU_TURNAROUND for b in blocks)
+
+
+def _dead_time(driver: Modbus, blocks: Sequence[Block]) -> float:
+    """s for which one visit of a device that does not answer keeps the others waiting.
+
+    One request at most: what follows is not asked, and a retry or the next poll goes behind whoever is due,
+    so neither retries nor the two polls until the device is lost make anybody wait longer. On RTU the
+    silence of the dirty line, as long as the time-out where the device never answered, counts twice:
+    before and after, because a retry that starts at once, nobody else being due, waits for the first.
+    """
+    if driver.is_tcp:
+        return driver.timeout if blocks else 0.0
+    ...

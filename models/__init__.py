@@ -1,0 +1,1 @@
+"""Detectors: from columns to columns. Empty until the first one arrives."""

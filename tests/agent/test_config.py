@@ -1,0 +1,276 @@
+"""Every mistake in a site file is told at once, with its line and what to do."""
+
+import re
+
+import pytest
+
+from agent import config
+from agent.cli import main
+from agent.complaints import _key_lines
+from agent.core.errors import ConfigFault
+
+SITE = """\
+[site]
+name = "north"
+node = "gw1"
+
+[store]
+path = "state"
+
+[[bus]]
+name = "net"
+url = "tcp://127.0.0.1:502"
+
+[[bus.device]]
+name = "heading"
+unit = 1
+period = 1.0
+
+[[bus.device.channel]]
+key = "ch4"
+at = "holding:0"
+type = "float32"
+unit = "%"
+
+[[bus.device.channel]]
+key = "co"
+at = "holding:2"
+type = "uint16"
+unit = "ppm"
+
+[[bus.output]]
+name = "siren"
+device = "heading"
+at = "coil:0"
+
+[[rule]]
+name = "gas"
+kind = "high"
+channel = "heading/ch4"
+limit = 1.0
+drive = ["siren"]
+
+[[rule]]
+name = "co"
+profile = "coal/co"
+channel = ["heading/co"]
+
+[[uplink]]
+name = "platform"
+url = "mqtt://127.0.0.1:1883"
+"""
+
+RTU = """\
+[site]
+name = "north"
+[[bus]]
+name = "shaft"
+url = "rtu:///dev/ttyUSB0"
+baud = 1200
+[[bus.device]]
+name = "d"
+unit = 1
+period = 0.2
+[[bus.device.channel]]
+key = "x"
+at = "holding:0"
+[[bus.device.channel]]
+key = "y"
+at = "holding:100"
+"""
+
+
+def complaints(tmp_path, text):
+    path = tmp_path / "site.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigFault) as caught:
+        config.load(path)
+    return caught.value.complaints
+
+
+def line_of(text, part):
+    return next(i for i, line in enumerate(text.splitlines(), 1) if part in line)
+
+
+def test_a_sound_site_is_resolved(tmp_path):
+    path = tmp_path / "site.toml"
+    path.write_text(SITE)
+    site = config.load(path)
+    assert site.site.name == "north"
+    assert list(site.layouts) == ["agent", "heading"]
+    assert [rule.name for rule in site.rules][:2] == ["gas", "co.alarm"]
+    assert {"silent", "unfit"} <= {rule.name for rule in site.rules}
+    co = site.rules[1]
+    assert (co.limit, co.restore, co.level, co.basis.verify) == (24.0, 24.0, "orange", True)
+    assert site.store.path == str(tmp_path / "state")
+    assert config.load(path).hash == site.hash
+    path.write_text(SITE.replace("limit = 1.0", "limit = 1.1"))
+    assert config.load(path).hash != site.hash
+
+
+# what is changed (old, new), on which line the complaint must stand, what it must say
+MISTAKES = [
+    ('name = "north"', 'nmae = "north"', "nmae", "unknown key `nmae`; did you mean `name`?"),
+    ('name = "north"', 'name = "no/rth"', "no/rth", "must look like"),
+    ('node = "gw1"', "node = 7", "node = 7", "should be text, is a whole number"),
+    ('[store]\npath = "state"', '[sotre]\npath = "state"', "[sotre]", "unknown table `sotre`; did you mean `store`?"),
+    ('[site]\nname = "north"\nnode = "gw1"\n', "", None, "[site] is missing"),
+    ('path = "state"', 'path = ["state"]', "path =", "should be text"),
+    ('name = "net"\n', "", "[[bus]]", "`name` is missing"),
+    ('url = "tcp://127.0.0.1:502"', 'url = "tpc://127.0.0.1:502"', "tpc://", "tpc"),
+    ('url = "tcp://127.0.0.1:502"', 'url = "tcp://127.0.0.1:99999"', "99999", "port"),
+    ('name = "net"\n', 'name = "net"\ndriver = "modbsu"\n', "modbsu", "did you mean `modbus`?"),
+    ('name = "net"\n', 'name = "net"\ndriver = "nowhere:Thing"\n', "nowhere:Thing", "nowhere:Thing"),
+    ("unit = 1\n", "unit = 256\n", "unit = 256", "must be"),
+    ('at = "holding:0"\n', "", "[[bus.device.channel]]", "`at` is missing"),
+    ("period = 1.0", "period = 0", "period = 0", "must be"),
+    ("period = 1.0", "perod = 1.0", "perod", "did you mean `period`?"),
+    ("period = 1.0", 'period = 1.0\nprofile = "generic-flaot32"', "flaot32", "no device profile `generic-flaot32`"),
+    ("period = 1.0", 'period = 1.0\npoints = "missing.csv"', "missing.csv", "cannot be read"),
+    ('at = "holding:0"', 'at = "holdnig:0"', "holdnig", "holdnig"),
+    ('at = "holding:0"', 'at = "holding:70000"', "70000", "70000"),
+    ('type = "float32"', 'type = "flaot32"', "flaot32", "flaot32"),
+    ('type = "uint16"', 'type = "uint16"\norder = "ACBD"', "ACBD", "ACBD"),
+    ('key = "co"', 'key = "ch4"', 'key = "ch4"', "listed twice"),
+    ('type = "uint16"', 'type = "uint16"\nscale = "big"', 'scale = "big"', "should be a number"),
+    ('at = "coil:0"', 'at = "input:0"', "input:0", "only coils"),
+    ('device = "heading"', 'device = "haeding"', "haeding", "haeding"),
+    ('kind = "high"', 'kind = "hihg"', "hihg", "did you mean `high`?"),
+    ('kind = "high"\n', "", "[[rule]]", "`kind` is missing"),
+    ('channel = "heading/ch4"', 'channel = "heading/ch5"', "heading/ch5", "did you mean `heading/ch4`?"),
+    ('channel = "heading/ch4"', 'channel = "sump/*"', "sump/*", "no channel is called `sump/*`"),
+    ("limit = 1.0\n", "", "[[rule]]", "`limit` is missing"),
+    ("limit = 1.0", 'limit = "high"', 'limit = "high"', "should be a number"),
+    ("limit = 1.0", 'limit = 1.0\nlevel = "purple"', "purple", "purple"),
+    ("limit = 1.0", "limit = 1.0\ndelay = -5", "delay = -5", "must be"),
+    ("limit = 1.0", "limit = 1.0\nresotre = 0.8", "resotre", "did you mean `restore`?"),
+    ('drive = ["siren"]', 'drive = ["sirne"]', "sirne", "did you mean `siren`?"),
+    ('name = "co"\nprofile', 'name = "gas"\nkind = "high"\nlimit = 1\n#', None, "a second rule is called `gas`"),
+    ('profile = "coal/co"', 'profile = "coal/c0"', "coal/c0", "did you mean `coal/co`?"),
+    (
+        'profile = "coal/co"',
+        'profile = "coal/ch4/T1"',
+        "coal/ch4/T1",
+        "`heading/co` is in ppm, profile `coal/ch4/T1` in %",
+    ),
+    ('profile = "coal/co"', 'profile = "coal/co"\nlimits = { alram = 20 }', "alram", "did you mean `alarm`?"),
+    ('url = "mqtt://127.0.0.1:1883"', 'url = "http://127.0.0.1:1883"', "http://", "mqtt"),
+    ('url = "mqtt://127.0.0.1:1883"', 'url = "mqtt://h:1883"\npassword = "secret"', "password", "env:"),
+    ('url = "mqtt://127.0.0.1:1883"', 'url = "mqtt://h:1883"\nwindow = 0', "window = 0", "must be"),
+    ('url = "mqtt://127.0.0.1:1883"', 'url = "mqtt://h:1883"\nkind = "mqqt"', "mqqt", "did you mean `mqtt`?"),
+    ("[[uplink]]", "[[uplink]\n", "[[uplink]", "not TOML"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "where", "says"), MISTAKES, ids=[m[3][:40] for m in MISTAKES])
+def test_a_mistake_is_told_with_its_line(tmp_path, old, new, where, says):
+    assert old in SITE
+    text = SITE.replace(old, new, 1)
+    told = complaints(tmp_path, text)
+    matching = [line for line in told if says in line]
+    assert matching, told
+    assert len(told) == 1, told  # one mistake, one complaint
+    assert "secret" not in told[0]
+    if where is not None:
+        lines = [i for i, line in enumerate(text.splitlines(), 1) if where in line]
+        place = int(re.match(r"[^:]*:(\d+):", matching[0])[1])
+        assert place in lines, (matching[0], lines)
+
+
+def test_all_faults_are_told_at_once(tmp_path):
+    text = SITE
+    for old, new in [("unit = 1\n", "unit = 0.5\n"), ("period = 1.0", "perod = 1.0"), ("limit = 1.0", "limit = true")]:
+        text = text.replace(old, new, 1)
+    told = complaints(tmp_path, text)
+    assert len(told) == 3
+    assert [int(line.split(":")[1]) for line in told] == sorted(int(line.split(":")[1]) for line in told)
+
+
+def test_a_bus_that_cannot_meet_its_period_is_refused(tmp_path):
+    told = complaints(tmp_path, RTU)
+    assert len(told) == 1
+    assert "shaft" in told[0]
+    assert "0.2" in told[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gbk"])
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_point_list_may_come_from_a_spreadsheet(tmp_path, encoding, delimiter):
+    rows = ["key,at,type,unit,scale", "ch4,40001,uint16,%,0.01", "水位,holding:0x10,float32,m,", "", "# spare"]
+    (tmp_path / "points.csv").write_text("\r\n".join(rows).replace(",", delimiter), encoding=encoding)
+    path = tmp_path / "site.toml"
+    head = SITE.split("[[bus.device.channel]]", maxsplit=1)[0]
+    path.write_text(head + 'points = "points.csv"\n', encoding="utf-8")
+    assert config.load(path).layouts["heading"].key == ("ch4", "水位")
+
+
+def test_a_mistake_in_a_point_list_names_its_row(tmp_path):
+    (tmp_path / "points.csv").write_text("key,at,type\nch4,40001,uint16\nco,4x001,uint16\n")
+    head = SITE.split("[[bus.device.channel]]", maxsplit=1)[0]
+    told = complaints(tmp_path, head + 'points = "points.csv"\n')
+    assert len(told) == 1
+    assert told[0].startswith("points.csv:3:")
+
+
+def test_a_site_that_is_not_there_or_not_text_is_told(tmp_path):
+    with pytest.raises(ConfigFault, match="cannot be read"):
+        config.load(tmp_path / "nothing.toml")
+    (tmp_path / "site.toml").write_bytes(b'[site]\nname = "\xff\xfe"\n')
+    with pytest.raises(ConfigFault, match="UTF-8"):
+        config.load(tmp_path / "site.toml")
+
+
+def test_a_wrong_configuration_exits_78_and_starts_nothing(tmp_path, capsys):
+    path = tmp_path / "site.toml"
+    path.write_text(SITE.replace("period = 1.0", "period = 0"))
+    for verb in ("run", "check", "test"):
+        assert main([verb, "-c", str(path)]) == 78
+    assert "nothing was started" in capsys.readouterr().err
+    assert not (tmp_path / "state").exists()
+
+
+def test_check_shows_the_wiring(tmp_path, capsys):
+    path = tmp_path / "site.toml"
+    path.write_text(SITE)
+    assert main(["check", "-c", str(path)]) == 0
+    shown = capsys.readouterr().out
+    for part in ("bus net", "heading", "gas: high limit 1", "drives siren", "uplinks: platform", "verify"):
+        assert part in shown
+
+
+def test_every_profile_that_ships_is_sound():
+    found = config.profiles()
+    assert {"coal/ch4/T1", "coal/ch4/T2", "coal/co", "water/sump/level", "tailings/freeboard/3"} <= found.keys()
+    for name, profile in found.items():
+        for limit in profile.limit:
+            assert limit.standard, name
+            if limit.value is not None and limit.restore is not None:
+                worse = limit.restore - limit.value
+                assert (worse <= 0) if limit.compare == ">=" else (worse >= 0), name
+
+
+def test_lines_are_found_through_strings_arrays_and_comments():
+    text = '''a = """
+[not.a.table]
+b = 1
+"""  # [[nor this]]
+c = [
+  "]", # ]
+  { d = 1 },
+]
+[[e]]
+"f g" = 1
+[[e]]
+[e.h]
+i.j = 1
+'''
+    assert _key_lines(text) == {
+        ("a",): 1,
+        ("c",): 5,
+        ("e",): 9,
+        ("e", 0): 9,
+        ("e", 0, "f g"): 10,
+        ("e", 1): 11,
+        ("e", 1, "h"): 12,
+        ("e", 1, "h", "i", "j"): 13,
+    }

@@ -1,0 +1,355 @@
+"""The judge, told in minutes and per cent."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.alarm import NEXT, Event, State
+from agent.core.core import Ack, Core, Tick, open_alarms
+from agent.core.frame import Instant, Quality, frame, layout
+from agent.core.rules import Bad, Deviation, Frozen, High, Low, Rate, Silence
+
+NAN = float("nan")
+
+
+def at(seconds):
+    return Instant(float(seconds), 1.7e9 + seconds, True)
+
+
+def run(rules, columns, step=60.0, quality=None, unit="%", stale=1e9, boot="t"):
+    """Judge equally spaced frames of one source `s`; `columns` is {key: values}."""
+    keys = list(columns)
+    made = layout(keys, [unit] * len(keys), stale=stale)
+    core = Core({"s": made}, rules)
+    memory = core.start(boot, at(0))
+    alarms = []
+    for i, row in enumerate(zip(*columns.values(), strict=True)):
+        q = Quality.GOOD if quality is None else quality[i]
+        memory, verdict = core.step(memory, frame("s", at(i * step), made, row, q))
+        alarms += verdict.alarms
+    return alarms
+
+
+def edges(alarms, step=60.0):
+    return [(a.event, a.at.mono / step) for a in alarms]
+
+
+GAS = High(name="gas", channel=["s/*"], limit=1.0, restore=0.8, level="red")
+
+
+def test_methane_that_creeps_over_the_limit_raises_once_and_clears_late():
+    alarms = run([GAS], {"ch4": [0.3, 0.9, 1.0, 1.2, 0.9, 0.7]})
+    assert edges(alarms) == [("raised", 2), ("cleared", 5)]
+    assert alarms[0].id == alarms[1].id
+    assert [a.state for a in alarms] == ["active-unacked", "returned-unacked"]
+    assert "1 %" in alarms[0].text
+
+
+def test_the_limit_itself_raises_and_the_restore_limit_itself_does_not_clear():
+    same = High(name="gas", channel=["s/*"], limit=1.0, restore=1.0)
+    assert edges(run([same], {"ch4": [0.99, 1.0, 1.0, 0.9999]})) == [("raised", 1), ("cleared", 3)]
+
+
+def test_a_low_limit_is_the_mirror_of_a_high_one():
+    beach = Low(name="beach", channel=["s/*"], limit=70.0, restore=75.0)
+    assert edges(run([beach], {"beach": [80, 71, 70, 74, 75, 75.1]})) == [("raised", 2), ("cleared", 5)]
+
+
+def test_on_delay_needs_the_condition_without_a_break():
+    slow = High(name="level", channel=["s/*"], limit=3.0, delay=120.0)
+    assert edges(run([slow], {"level": [3, 3, 2, 3, 3, 3, 3]})) == [("raised", 5)]
+    assert run([slow], {"level": [3, 3, 2, 3, 3, 3, 3]})[0].since.mono == 180.0
+
+
+def test_off_delay_needs_the_return_without_a_break():
+    slow = High(name="level", channel=["s/*"], limit=3.0, clear_delay=120.0)
+    assert edges(run([slow], {"level": [3, 2, 2, 3, 2, 2, 2]})) == [("raised", 0), ("cleared", 6)]
+
+
+@pytest.mark.parametrize(
+    ("quality", "raises"),
+    [
+        (Quality.GOOD, True),
+        (Quality.UNCERTAIN, True),
+        (Quality.OVER_RANGE, True),
+        (Quality.CALIBRATING, False),
+        (Quality.STALE, False),
+        (Quality.FAULT, False),
+        (Quality.OFFLINE, False),
+    ],
+)
+def test_up_to_over_range_a_value_may_raise(quality, raises):
+    assert bool(run([GAS], {"ch4": [2.0]}, quality=[quality])) is raises
+
+
+@pytest.mark.parametrize("quality", [q for q in Quality if q is not Quality.GOOD])
+def test_only_good_may_clear(quality):
+    alarms = run([GAS], {"ch4": [2.0, 0.1, 0.1]}, quality=[Quality.GOOD, quality, Quality.GOOD])
+    assert edges(alarms) == [("raised", 0), ("cleared", 2)]
+
+
+def test_a_missed_sample_neither_raises_nor_clears_nor_restarts_a_delay():
+    slow = High(name="gas", channel=["s/*"], limit=1.0, delay=120.0)
+    assert edges(run([slow], {"ch4": [1.0, NAN, 1.0]}, quality=[0, 1, 0])) == [("raised", 2)]
+    assert edges(run([GAS], {"ch4": [1.0, NAN, 0.1]}, quality=[0, 1, 0])) == [("raised", 0), ("cleared", 2)]
+
+
+@pytest.mark.parametrize("quality", [Quality.STALE, Quality.FAULT, Quality.OFFLINE])
+def test_a_blind_sensor_of_an_interlock_counts_as_exceeded(quality):
+    safe = High(name="cut", channel=["s/*"], limit=1.5, fail_safe=True)
+    alarms = run([safe], {"ch4": [0.1, NAN, 0.1]}, quality=[Quality.GOOD, quality, Quality.GOOD])
+    assert edges(alarms) == [("raised", 1), ("cleared", 2)]
+    assert alarms[0].value is None
+
+
+def test_rate_is_a_slope_and_not_a_difference_of_two_points():
+    rise = Rate(name="rise", channel=["s/*"], limit=1.0, per=60.0, window=300.0)
+    ramp = [0.5 * i for i in range(8)] + [3.5 + 1.5 * i for i in range(1, 10)]
+    raised = run([rise], {"level": ramp})
+    assert raised
+    assert 8 <= raised[0].at.mono / 60 <= 13
+    assert not run([rise], {"level": [0, 0, 0, 0, 0, 0, 2.4, 0, 0, 0, 0, 0]})  # one spike is no rise
+    assert not run([rise], {"level": [0.0, 5.0]})  # too little seen
+
+
+def test_rate_downwards_and_both_ways():
+    fall = Rate(name="fall", channel=["s/*"], limit=1.0, window=180.0, direction="down")
+    both = Rate(name="both", channel=["s/*"], limit=1.0, window=180.0, direction="both")
+    down, up = [-2.0 * i for i in range(6)], [2.0 * i for i in range(6)]
+    assert run([fall], {"x": down})
+    assert not run([fall], {"x": up})
+    assert run([both], {"x": down})
+    assert run([both], {"x": up})
+
+
+def test_deviation_is_measured_from_the_median_of_the_others():
+    rule = Deviation(name="odd", channel=["s/*"], limit=0.5)
+    alarms = run([rule], {"a": [1.0, 1.0], "b": [1.1, 1.1], "c": [0.9, 2.0]})
+    assert [(a.channel, a.event) for a in alarms] == [("s/c", "raised")]
+
+
+def test_siblings_may_stand_in_other_sources_and_blind_ones_do_not_count():
+    one = layout(["x"])
+    core = Core(dict.fromkeys("abc", one), [Deviation(name="odd", channel=["*/x"], limit=0.5)])
+    memory = core.start("t", at(0))
+    alarms = []
+    for source, value, quality in [("a", 1.0, 0), ("b", 9.0, Quality.FAULT), ("c", 1.0, 0), ("a", 3.0, 0)]:
+        memory, verdict = core.step(memory, frame(source, at(1), one, [value], quality))
+        alarms += verdict.alarms
+    assert [a.channel for a in alarms] == ["a/x"]
+
+
+def test_a_frozen_sensor_is_found_and_noise_within_the_band_does_not_hide_it():
+    rule = Frozen(name="stuck", channel=["s/*"], limit=180.0, band=0.01)
+    assert edges(run([rule], {"x": [1.0, 2.0, 2.005, 2.0, 2.001, 2.002, 2.5]})) == [("raised", 4), ("cleared", 6)]
+
+
+def test_silence_of_a_source_is_known_within_its_limit_and_by_time_alone():
+    made = layout(["x", "y"], stale=3.0)
+    core = Core({"s": made}, [Silence(name="silent", channel=["s"])])
+    memory = core.start("t", at(0))
+    memory, verdict = core.step(memory, frame("s", at(1), made, [1.0, 2.0]))
+    seen = []
+    for second in range(2, 12):
+        memory, verdict = core.step(memory, Tick(at(second)))
+        seen += [(a.event, second) for a in verdict.alarms]
+        for f in verdict.frames:
+            seen.append((Quality(int(f.quality[0])).name, second))
+            assert np.isnan(f.value).all()  # the last number is never shown again as if it were new
+    assert seen == [("raised", 4), ("STALE", 5), ("OFFLINE", 11)]
+    memory, verdict = core.step(memory, frame("s", at(12), made, [1.0, 2.0]))
+    assert [a.event for a in verdict.alarms] == ["cleared"]
+
+
+def test_a_restart_does_not_make_a_dead_source_look_alive():
+    made = layout(["x"], stale=3.0)
+    core = Core({"s": made}, [Silence(name="silent", channel=["s"])])
+    memory, raised = core.step(core.start("t", at(0)), Tick(at(4)))
+    memory, _ = core.recall(core.remember(memory), "u", at(5))
+    memory, verdict = core.step(memory, Tick(at(6)))
+    assert verdict.alarms == ()
+    memory, verdict = core.step(memory, frame("s", at(7), made, [1.0]))
+    assert [(a.id, a.event) for a in verdict.alarms] == [(raised.alarms[0].id, "cleared")]
+
+
+def test_a_source_that_never_spoke_is_silent_too():
+    core = Core({"s": layout(["x"], stale=3.0)}, [Silence(name="silent", channel=["s"])])
+    _, verdict = core.step(core.start("t", at(0)), Tick(at(4)))
+    assert [a.channel for a in verdict.alarms] == ["s"]
+
+
+def test_an_old_value_in_a_living_frame_goes_stale_and_is_an_alarm_of_its_own():
+    made = layout(["x", "y"], stale=3.0)
+    core = Core({"s": made}, [Bad(name="unfit", channel=["s/*"])])
+    memory = core.start("t", at(0))
+    memory, _ = core.step(memory, frame("s", at(1), made, [1.0, 2.0]))
+    memory, verdict = core.step(memory, frame("s", at(5), made, [1.0, NAN], [0, 1], [0.0, 4.0]))
+    assert [(a.channel, a.rule) for a in verdict.alarms] == [("s/y", "unfit")]
+    memory, verdict = core.step(memory, frame("s", at(6), made, [1.0, 2.0]))
+    assert [a.event for a in verdict.alarms] == ["cleared"]
+
+
+def test_a_dead_source_is_one_alarm_and_not_one_for_each_channel():
+    made = layout(["a", "b", "c"], stale=3.0)
+    core = Core({"s": made}, [Bad(name="unfit", channel=["s/*"]), Silence(name="silent", channel=["s"])])
+    memory, _ = core.step(core.start("t", at(0)), frame("s", at(1), made, [1, 2, 3]))
+    alarms = []
+    for second in range(2, 30):
+        memory, verdict = core.step(memory, Tick(at(second)))
+        alarms += verdict.alarms
+    assert [a.rule for a in alarms] == ["silent"]
+
+
+def test_a_saturated_sensor_is_unfit():
+    alarms = run([Bad(name="unfit", channel=["s/*"])], {"x": [4.0, 1.0]}, quality=[Quality.OVER_RANGE, Quality.GOOD])
+    assert edges(alarms) == [("raised", 0), ("cleared", 1)]
+
+
+# -- life ---------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_states():
+    moves = {(s.name, e.name): State(int(NEXT[s, e])).name for s in State for e in Event}
+    assert moves == {
+        ("NORMAL", "RAISE"): "ACTIVE",
+        ("NORMAL", "CLEAR"): "NORMAL",
+        ("NORMAL", "ACK"): "NORMAL",
+        ("ACTIVE", "RAISE"): "ACTIVE",
+        ("ACTIVE", "CLEAR"): "RETURNED",
+        ("ACTIVE", "ACK"): "ACKED",
+        ("ACKED", "RAISE"): "ACKED",
+        ("ACKED", "CLEAR"): "NORMAL",
+        ("ACKED", "ACK"): "ACKED",
+        ("RETURNED", "RAISE"): "ACTIVE",
+        ("RETURNED", "CLEAR"): "RETURNED",
+        ("RETURNED", "ACK"): "NORMAL",
+    }
+
+
+def test_acknowledged_before_and_after_the_return():
+    made = layout(["x"])
+    core = Core({"s": made}, [GAS])
+    memory, first = core.step(core.start("b", at(0)), frame("s", at(1), made, [2.0]))
+    id = first.alarms[0].id
+    memory, verdict = core.step(memory, Ack(id, "Li", at(2)))
+    assert [(a.state, a.by, a.edge) for a in verdict.alarms] == [("active-acked", "Li", 2)]
+    memory, verdict = core.step(memory, Ack(id, "Li", at(2)))
+    assert verdict.alarms == ()
+    memory, verdict = core.step(memory, frame("s", at(3), made, [0.1]))
+    assert [a.state for a in verdict.alarms] == ["normal"]
+    assert open_alarms(memory) == []
+    memory, verdict = core.step(memory, frame("s", at(4), made, [2.0]))
+    assert verdict.alarms[0].id != id
+    memory, verdict = core.step(memory, frame("s", at(5), made, [0.1]))
+    memory, verdict = core.step(memory, Ack(verdict.alarms[0].id, "Li", at(6)))
+    assert [a.state for a in verdict.alarms] == ["normal"]
+    assert core.step(memory, Ack("nobody", "Li", at(7)))[1].alarms == ()
+
+
+def test_an_output_is_on_while_any_of_its_alarms_is_active():
+    made = layout(["x", "y"])
+    core = Core({"s": made}, [High(name="gas", channel=["s/*"], limit=1.0, drive=["siren"])])
+    memory = core.start("b", at(0))
+    orders = []
+    for second, row in enumerate([(2, 0), (2, 2), (0, 2), (0, 0)]):
+        memory, verdict = core.step(memory, frame("s", at(second), made, row))
+        orders += [(o.output, o.on, second) for o in verdict.orders]
+    assert orders == [("siren", True, 0), ("siren", False, 3)]
+
+
+# -- restart ------------------------------------------------------------------------------------------
+
+VALUES = st.lists(st.tuples(st.sampled_from([0.0, 0.5, 0.9, 1.0, 2.0]), st.sampled_from([0, 0, 0, 1, 4])), max_size=30)
+
+
+@given(VALUES, st.integers(0, 29))
+def test_restart_at_any_moment_equals_no_restart(samples, cut):
+    made = layout(["x"], stale=1e9)
+    core = Core({"s": made}, [GAS])
+
+    def judge(memory, numbered):
+        told = []
+        for i, (value, quality) in numbered:
+            memory, verdict = core.step(memory, frame("s", at(i), made, [value], quality))
+            told += [(a.event, a.state, a.at.mono, a.edge) for a in verdict.alarms]
+        return memory, told
+
+    numbered = list(enumerate(samples))
+    _, whole = judge(core.start("b", at(0)), numbered)
+    memory, before = judge(core.start("b", at(0)), numbered[:cut])
+    memory, verdict = core.recall(core.remember(memory), "c", at(cut))
+    _, after = judge(memory, numbered[cut:])
+    assert before + after == whole
+    assert verdict.alarms == ()
+
+
+def test_a_restart_orders_again_what_was_on_and_clears_what_lost_its_rule():
+    made = layout(["x"])
+    siren = High(name="gas", channel=["s/*"], limit=1.0, drive=["siren"])
+    core = Core({"s": made}, [siren])
+    memory, _ = core.step(core.start("b", at(0)), frame("s", at(1), made, [2.0]))
+    saved = core.remember(memory)
+    _, again = core.recall(saved, "c", at(9))
+    assert [(o.output, o.on, o.at.mono) for o in again.orders] == [("siren", True, 9)]
+    _, orphans = Core({"s": made}, []).recall(saved, "c", at(9))
+    assert [(a.id, a.event, a.state) for a in orphans.alarms] == [("b-1", "cleared", "normal")]
+
+
+# -- laws ---------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.lists(st.sampled_from([0.0, 0.85, 1.0, 1.3, NAN]), min_size=3, max_size=3), max_size=20))
+def test_one_step_on_n_channels_equals_n_steps_on_one(rows):
+    rules = [
+        GAS,
+        Frozen(name="stuck", channel=["s/*"], limit=120.0),
+        Rate(name="r", channel=["s/*"], limit=0.1, window=180.0),
+    ]
+    columns = {k: [row[i] for row in rows] for i, k in enumerate("abc")}
+    together = sorted((a.channel, a.rule, a.event, a.at.mono) for a in run(rules, columns))
+    apart = sorted(
+        (a.channel, a.rule, a.event, a.at.mono) for k, column in columns.items() for a in run(rules, {k: column})
+    )
+    assert together == apart
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0]), max_size=20), st.floats(-3e8, 3e8))
+def test_a_step_of_the_wall_clock_changes_no_decision(values, jump):
+    made = layout(["x"], stale=5.0)
+    rules = [
+        High(name="gas", channel=["s/*"], limit=1.0, delay=2.0, clear_delay=1.0),
+        Silence(name="quiet", channel=["s"]),
+    ]
+
+    def told(moved):
+        core = Core({"s": made}, rules)
+        memory = core.start("b", at(0))
+        out = []
+        for i, value in enumerate(values):
+            now = Instant(float(i), at(i).wall + (jump if moved and i > 5 else 0), True)
+            memory, verdict = core.step(memory, frame("s", now, made, [value]))
+            out += [(a.id, a.event, a.at.mono, a.since.mono) for a in verdict.alarms]
+            memory, verdict = core.step(memory, Tick(now))
+            out += [(a.id, a.event, a.at.mono, a.since.mono) for a in verdict.alarms]
+        return out
+
+    assert told(True) == told(False)
+
+
+def test_a_step_leaves_the_old_memory_as_it_was():
+    made = layout(["x"])
+    core = Core({"s": made}, [GAS])
+    memory = core.start("b", at(0))
+    first = core.step(memory, frame("s", at(1), made, [2.0]))[1]
+    again = core.step(memory, frame("s", at(1), made, [2.0]))[1]
+    assert first == again
+
+
+def test_frames_of_strangers_change_nothing():
+    core = Core({"s": layout(["x"])}, [GAS])
+    memory = core.start("b", at(0))
+    assert core.step(memory, frame("other", at(1), layout(["x"]), [9.0])) == (
+        memory,
+        core.step(memory, Ack("", "", at(1)))[1],
+    )

@@ -1,0 +1,695 @@
+"""The MQTT language and its wire, against mosquitto; what mosquitto cannot do, against a few scripted bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import doctest
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.clock import SystemClock
+from agent.core.alarm import Alarm, Basis
+from agent.core.errors import ConfigFault, WorldFault
+from agent.core.frame import Instant, frame, layout
+from agent.core.ports import Batch, Event, Identity, Item
+from agent.outbox import Outbox, Store
+from agent.uplink import find, mqtt
+from agent.uplink.mqtt import Language, Mqtt, short
+from tests.agent.test_outbox_kill import check
+from tests.tools.mosquitto import Certificates, Mosquitto, free_port, needs_mosquitto
+from tests.tools.subscriber import Heard, Subscriber
+
+pytestmark = needs_mosquitto
+
+AT = Instant(5.0, 1_700_000_000.5, True)
+CHANNELS = layout(["a", "b"], ["%", "m"])
+ROOT = "vedette/mine/north"
+
+
+def alarm(state: str = "active-unacked", n: int = 1, event: str = "raised") -> Alarm:
+    basis = Basis("AQ 1029-2019", "4.2")
+    return Alarm(f"id-{n}", 1, event, state, "high", "s/a", "red", 1.2, 1.0, "%", AT, AT, "too much", basis)
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(main, 40))
+
+
+async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        await asyncio.sleep(0.005)
+
+
+class Station:
+    """A node: outbox, one uplink kept alive, and what it told."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+        self.feed = outbox.feed("platform")
+        self.open: list[Alarm] = []
+        self.told: list[Event] = []
+        self.faults: list[str] = []
+
+    async def keep(self, uplink: Mqtt) -> None:
+        who = Identity("mine", "north", self.outbox.boot, "0.1.0", "cafe")
+        while True:
+            try:
+                await uplink.send(self.feed, who, lambda: self.open, SystemClock(), self.told.append)
+            except WorldFault as fault:
+                self.faults.append(str(fault))
+            await asyncio.sleep(0.05)
+
+    def put(self, n: int, source: str = "s") -> None:
+        self.outbox.put_frame(frame(source, SystemClock().now(), CHANNELS, [float(n), -n]))
+        self.outbox._flush(source)
+
+    def raised(self, one: Alarm) -> None:
+        self.open = [a for a in self.open if a.id != one.id] + ([one] if one.state != "normal" else [])
+        self.outbox.put_alarms([one])
+
+    def delivered(self) -> bool:
+        return not any(self.feed.waiting().values())
+
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.told]
+
+
+@asynccontextmanager
+async def station(folder: Path, url: str, **settings: Any) -> AsyncIterator[Station]:
+    store = Store(path=str(folder / "state"), batch=0.05, ballast_mb=0)
+    outbox = await Outbox.open(store, ["platform"], SystemClock())
+    here = Station(outbox)
+    sending = asyncio.create_task(here.keep(Mqtt(name="platform", url=url, **settings)))
+    try:
+        yield here
+    finally:
+        began = time.monotonic()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        assert time.monotonic() - began < 1.5
+        await outbox.close()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path / "broker", more="max_queued_messages 0\nmax_inflight_messages 0") as broker:
+        yield broker
+
+
+async def heard(ear: Subscriber, enough: Callable[[list[Heard]], Any], seconds: float = 10.0) -> list[Heard]:
+    return await asyncio.to_thread(ear.wait, enough, seconds)
+
+
+def last(port: int, topic: str) -> Heard | None:
+    """What is retained on `topic` now."""
+    with Subscriber(port, topic) as ear:
+        time.sleep(0.1)
+        return ear.messages[-1] if ear.messages else None
+
+
+# -- words ------------------------------------------------------------------------------------------------
+
+
+def test_examples_in_the_docstrings_run():
+    assert doctest.testmod(mqtt).failed == 0
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=True), min_size=1, max_size=20))
+def test_shortened_values_mean_the_same_float32_in_at_most_nine_digits(values: list[float]):
+    single = np.array(values, np.float32)
+    shortened = short(single.astype(float))
+    np.testing.assert_array_equal(shortened.astype(np.float32), single)
+    for value in shortened[(np.abs(shortened) < 1e8) & (np.abs(shortened) > 1e-10)].tolist():
+        assert len(repr(value).lstrip("-").partition("e")[0].replace(".", "").strip("0")) <= 9
+
+
+def test_values_that_need_float64_are_sent_as_they_are():
+    values = np.array([0.1, np.nan, 1 / 3])
+    assert short(values) is values
+
+
+def test_a_batch_is_columns_with_null_for_what_is_not_known():
+    value = np.array([[1.5, np.nan], [2.5, 0.1]])
+    batch = Batch("s", ("a", "b"), ("%", "m"), np.array([1.0, 2.0]), np.array([1.7e9, 1.7e9 + 1]), True, value,
+                  np.array([[0, 0], [0, 6]], np.uint8))  # fmt: skip
+    language = Language(ROOT, Identity("mine", "north", "000001-abcd", "0", "0"))
+    item = Item("telemetry", 1, "000001-abcd", "telemetry/s", 3, batch)
+    (message,) = language.messages(item, lambda _: True)
+    assert (message.topic, message.retain) == (f"{ROOT}/telemetry/s", False)
+    assert msgspec.json.decode(message.payload) == {
+        "schema": "vedette.telemetry/1",
+        "boot": "000001-abcd",
+        "stream": "telemetry/s",
+        "seq": 3,
+        "synced": True,
+        "source": "s",
+        "t": [1_700_000_000_000, 1_700_000_001_000],
+        "key": ["a", "b"],
+        "unit": ["%", "m"],
+        "value": [[1.5, None], [2.5, 0.1]],
+        "quality": [[0], [0, 6]],
+    }
+    old = msgspec.structs.replace(item, historical=True, resent=True)
+    (message,) = language.messages(old, lambda _: True)
+    assert message.topic == f"{ROOT}/backfill/s"
+    assert msgspec.json.decode(message.payload) | {"historical": True, "resent": True} == msgspec.json.decode(
+        message.payload
+    )
+
+
+def test_names_cannot_break_out_of_their_topic():
+    odd = msgspec.structs.replace(alarm(), channel="s+/#1", rule="50%")
+    language = Language(ROOT, Identity("mine", "north", "b", "0", "0"))
+    (message,) = language.messages(Item("alarm", 1, "b", "alarm", 1, odd), lambda _: True)
+    assert message.topic == f"{ROOT}/alarm/red/s%2B/%231/50%25"
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"url": "http://host"}, "url must be"),
+        ({"url": "mqtt://"}, "url must be"),
+        ({"url": "mqtt://host:99999"}, "[Pp]ort"),
+        ({"url": "mqtt://user:word@host"}, "do not belong into url"),
+        ({"url": "mqtt://host", "user": "u", "password": "hunter2"}, "where it is kept"),
+        ({"url": "mqtt://host", "password": "env:X"}, "password without user"),
+        ({"url": "mqtt://host", "ca": "/ca.pem"}, "need mqtts"),
+        ({"url": "mqtts://host", "cert": "/c.pem"}, "go together"),
+        ({"url": "mqtt://host", "prefix": "a/#"}, "prefix"),
+        ({"url": "mqtt://host", "windw": 3}, "windw"),
+        ({"url": "mqtt://host", "window": 0}, ">= 1"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], complaint: str):
+    with pytest.raises(msgspec.ValidationError, match=complaint):
+        msgspec.convert({"name": "p", **settings}, Mqtt)
+
+
+def test_uplinks_are_found_by_name_and_by_place():
+    assert find("mqtt") is Mqtt
+    assert find("agent.uplink.mqtt:Mqtt") is Mqtt
+    with pytest.raises(ConfigFault, match="known are mqtt"):
+        find("carrier-pigeon")
+
+
+# -- the contract -------------------------------------------------------------------------------------------
+
+
+def test_birth_alarms_events_telemetry_and_farewell(tmp_path: Path, broker: Mosquitto):
+    async def main() -> None:
+        with Subscriber(broker.port) as ear:
+            async with station(tmp_path, broker.url) as here:
+                here.open = [alarm()]
+                await until(lambda: "link-up" in here.kinds())
+                (birth,) = await heard(ear, len)
+                assert birth.topic == f"{ROOT}/state"
+                assert birth.body | {"since": 0, "synced": 0} == {
+                    "schema": "vedette.state/1",
+                    "state": "online",
+                    "boot": here.outbox.boot,
+                    "site": "mine",
+                    "node": "north",
+                    "version": "0.1.0",
+                    "config": "cafe",
+                    "since": 0,
+                    "synced": 0,
+                    "alarms": [birth.body["alarms"][0]],
+                }
+                assert birth.body["alarms"][0]["id"] == "id-1"
+                assert abs(birth.body["since"] / 1000 - time.time()) < 60
+
+                here.raised(alarm())
+                here.outbox.put_event(Event("device-lost", "s", AT, "gone", {"times": 3, "seen": float("nan")}))
+                here.put(1)
+                await until(here.delivered)
+                await heard(ear, lambda ms: len(ms) == 4)
+                topic = f"{ROOT}/alarm/red/s/a/high"
+                (raised,) = ear.on("alarm")
+                assert raised.topic == topic
+                assert raised.body == {
+                    "schema": "vedette.alarm/1",
+                    "boot": here.outbox.boot,
+                    "stream": "alarm",
+                    "seq": 1,
+                    "synced": True,
+                    "id": "id-1",
+                    "edge": 1,
+                    "event": "raised",
+                    "state": "active-unacked",
+                    "rule": "high",
+                    "channel": "s/a",
+                    "level": "red",
+                    "value": 1.2,
+                    "limit": 1.0,
+                    "unit": "%",
+                    "since": 1_700_000_000_500,
+                    "at": 1_700_000_000_500,
+                    "text": "too much",
+                    "basis": {"standard": "AQ 1029-2019", "clause": "4.2"},
+                    "by": "",
+                    "evidence": [],
+                }
+                (event,) = ear.on("event")
+                assert event.body | {"boot": ""} == {
+                    "schema": "vedette.event/1",
+                    "boot": "",
+                    "stream": "event",
+                    "seq": 1,
+                    "synced": True,
+                    "at": 1_700_000_000_500,
+                    "kind": "device-lost",
+                    "source": "s",
+                    "text": "gone",
+                    "facts": {"times": 3, "seen": None},
+                }
+                assert ear.on("telemetry/s")[0].body["value"] == [[1.0, -1.0]]
+
+                retained = await asyncio.to_thread(last, broker.port, topic)
+                assert retained is not None
+                assert retained.payload == raised.payload
+                here.raised(alarm("returned-unacked", event="cleared"))
+                await until(here.delivered)
+                assert [m.body["state"] for m in ear.on("alarm")] == ["active-unacked", "returned-unacked"]
+                assert [m.payload for m in ear.messages if "/alarm/" in m.topic][-1] == b""
+                assert await asyncio.to_thread(last, broker.port, topic) is None
+            await heard(ear, lambda ms: ms[-1].topic.endswith("state") and ms[-1].body["state"] == "offline")
+            assert here.kinds() == ["link-up", "link-down"]
+            assert here.told[1].text == "stopped"
+
+    run(main())
+
+
+def test_the_broker_speaks_for_a_node_that_is_gone(tmp_path: Path, broker: Mosquitto):
+    async def main() -> None:
+        proxy = Proxy(broker.port)
+        await proxy.start()
+        with Subscriber(broker.port) as ear:
+            async with station(tmp_path, f"mqtt://127.0.0.1:{proxy.port}") as here:
+                await heard(ear, len)
+                proxy.cut()
+                offline = (await heard(ear, lambda ms: len(ms) >= 2))[1].body
+                assert offline == {"schema": "vedette.state/1", "state": "offline", "boot": here.outbox.boot}
+                await heard(ear, lambda ms: ms[-1].body["state"] == "online" and len(ms) >= 3)
+        await proxy.close()
+
+    run(main())
+
+
+def test_an_alarm_that_is_over_is_not_retained_when_it_is_told_late(tmp_path: Path, broker: Mosquitto):
+    async def main() -> None:
+        async with station(tmp_path, f"mqtt://127.0.0.1:{free_port()}") as here:
+            here.raised(alarm())
+            here.raised(alarm("normal", event="cleared"))
+            here.raised(alarm(n=2))
+            await until(lambda: here.faults)
+        with Subscriber(broker.port) as ear:
+            async with station(tmp_path, broker.url) as here:
+                here.open = [alarm(n=2)]
+                await until(here.delivered)
+                assert [(m.body["id"], m.body["event"]) for m in ear.on("alarm")] == [
+                    ("id-1", "raised"),
+                    ("id-1", "cleared"),
+                    ("id-2", "raised"),
+                ]
+                assert all(m.body["resent"] for m in ear.on("alarm"))
+                retained = await asyncio.to_thread(last, broker.port, f"{ROOT}/alarm/#")
+                assert retained is not None
+                assert retained.body["id"] == "id-2"
+
+    run(main())
+
+
+# -- outages --------------------------------------------------------------------------------------------------
+
+
+def test_the_broker_may_come_late_and_go_without_a_gap_or_an_unmarked_repetition(tmp_path: Path):
+    """200 channels a second; away at the start, killed once, stopped once."""
+
+    async def main() -> None:
+        broker = Mosquitto(tmp_path / "broker", more="max_queued_messages 0")
+        wide = layout([f"c{i}" for i in range(20)])
+        messages: list[Heard] = []
+        async with station(tmp_path, broker.url) as here:
+            stop = asyncio.Event()
+            count = 0
+
+            async def measure() -> None:
+                nonlocal count
+                while not stop.is_set():
+                    count += 1
+                    here.outbox.put_frame(frame("s", SystemClock().now(), wide, float(count)))
+                    if count % 10 == 0:
+                        here.raised(alarm(n=count))
+                    await asyncio.sleep(0.02)
+
+            measuring = asyncio.create_task(measure())
+            await until(lambda: count > 20)
+            for kill in (True, False, False):
+                broker.start()
+                with Subscriber(broker.port) as ear:
+                    await until(lambda: here.feed.up)
+                    first_live = here.outbox._seq.get("telemetry/s", 0)
+                    await until(here.delivered)
+                    await asyncio.sleep(0.3)
+                    await until(here.delivered)
+                    await heard(
+                        ear, lambda ms, n=first_live: any(m.body["seq"] > n for m in ms if "/telemetry/" in m.topic)
+                    )
+                    await asyncio.to_thread(broker.stop, kill)
+                    messages += ear.messages
+                await until(lambda: not here.feed.up)
+                done, before = count, here.outbox.depth()
+                await until(lambda n=done: count > n + 20)
+                assert here.outbox.depth()["backfill"] > before["backfill"]
+            broker.start()
+            with Subscriber(broker.port) as ear:
+                stop.set()
+                await measuring
+                await until(here.delivered)
+                await heard(ear, lambda ms: any("/backfill/" in m.topic for m in ms))
+                await asyncio.sleep(0.1)
+                messages += ear.messages
+            broker.stop()
+        messages = [m for m in messages if m.payload and not m.retained]
+        check(messages)
+        rows = [row for m in messages if m.body["schema"] == "vedette.telemetry/1" for row in m.body["value"]]
+        values = sorted({row[0] for row in rows})
+        assert values == list(range(1, count + 1))
+        raised = [m.body["id"] for m in messages if "/alarm/" in m.topic]
+        assert {f"id-{n}" for n in range(10, count + 1, 10)} == set(raised)
+        old = [m for m in messages if "/backfill/" in m.topic]
+        assert all(m.body["historical"] for m in old)
+        assert not any(m.body.get("historical") for m in messages if "/telemetry/" in m.topic)
+
+    run(main())
+
+
+class Proxy:
+    """A TCP proxy that can stop forwarding without closing anything: a half-open link. It can also cut."""
+
+    def __init__(self, to: int) -> None:
+        self.to, self.port = to, free_port()
+        self.flow = asyncio.Event()
+        self.flow.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sinks: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> None:
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self.to)
+        self._sinks += [writer, back]
+        for source, sink in ((reader, back), (there, writer)):
+            task = asyncio.create_task(self._pump(source, sink))
+            self._tasks.add(task)
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                await self.flow.wait()
+                sink.write(data)
+                await sink.drain()
+        except OSError:
+            pass
+        finally:
+            sink.close()
+
+    def cut(self) -> None:
+        for sink in self._sinks:
+            sink.transport.abort()
+
+    async def close(self) -> None:
+        self.server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def test_a_half_open_link_is_noticed_and_nothing_is_lost(tmp_path: Path, broker: Mosquitto):
+    async def main() -> None:
+        proxy = Proxy(broker.port)
+        await proxy.start()
+        with Subscriber(broker.port) as ear:
+            async with station(tmp_path, f"mqtt://127.0.0.1:{proxy.port}", puback_deadline=0.5, keepalive=1) as here:
+                here.put(1)
+                await until(lambda: here.delivered() and here.feed.up)
+                proxy.flow.clear()
+                here.put(2)
+                here.raised(alarm(n=2))
+                await until(lambda: "link-down" in here.kinds(), 3)
+                assert "no PUBACK for" in here.faults[0]
+                proxy.flow.set()
+                here.put(3)
+                await until(here.delivered)
+                await heard(ear, lambda ms: {m.body.get("seq") for m in ms if "/s" in m.topic} >= {1, 2, 3})
+                check(ear.messages)
+                await heard(ear, lambda ms: [m for m in ms if m.topic == f"{ROOT}/state"][-1].body["state"] == "online")
+        await proxy.close()
+
+    run(main())
+
+
+def test_an_idle_half_open_link_is_noticed_by_ping(tmp_path: Path, broker: Mosquitto):
+    async def main() -> None:
+        proxy = Proxy(broker.port)
+        await proxy.start()
+        async with station(tmp_path, f"mqtt://127.0.0.1:{proxy.port}", keepalive=1) as here:
+            await until(lambda: here.feed.up)
+            proxy.flow.clear()
+            await until(lambda: "link-down" in here.kinds(), 4)
+            proxy.flow.set()
+            await until(lambda: here.kinds().count("link-up") == 2)
+        await proxy.close()
+
+    run(main())
+
+
+# -- refusals ---------------------------------------------------------------------------------------------------
+
+
+def test_a_message_that_the_broker_refuses_is_not_delivered_and_does_not_stop_the_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(mqtt, "AGAIN", 0.05)
+    monkeypatch.setenv("SECRET", "open sesame")
+    acl = f"user north\ntopic readwrite vedette/#\ntopic deny {ROOT}/telemetry/denied\ntopic deny {ROOT}/alarm/#\n"
+
+    async def main() -> None:
+        with Mosquitto(tmp_path / "broker", {"north": "open sesame"}, acl) as broker:
+            login = {"user": "north", "password": "env:SECRET"}
+            async with station(tmp_path, broker.url, **login) as here:
+                await until(lambda: here.feed.up)
+                here.raised(alarm())
+                here.put(1, "denied")
+                here.put(1, "fine")
+                await until(lambda: here.feed.lost()["telemetry"] == 1)
+                await until(lambda: here.feed.waiting() == {"alarm": 1, "event": 0, "telemetry": 0, "backfill": 0})
+                assert here.kinds().count("refused") == 2
+                refused = next(e.text for e in here.told if e.kind == "refused")
+                assert "not authorised" in refused
+                assert "0x87" in refused
+                assert "link-down" not in here.kinds()
+                await asyncio.sleep(0.3)
+                assert here.feed.waiting()["alarm"] == 1  # rights are mended by people: it waits for them
+
+    run(main())
+
+
+def test_a_wrong_password_and_a_missing_one_are_told_as_such(tmp_path: Path):
+    async def main() -> None:
+        with Mosquitto(tmp_path / "broker", {"north": "right"}) as broker:
+            (tmp_path / "secret").write_text("wrong\n")
+            login: dict[str, Any] = {"user": "north", "password": f"file:{tmp_path / 'secret'}"}
+            async with station(tmp_path, broker.url, **login) as here:
+                await until(lambda: here.faults)
+                assert "not authorised: check user, password and rights (ACL) of uplink 'platform'" in here.faults[0]
+                assert "right" not in here.faults[0].replace("rights", "")
+                (tmp_path / "secret").unlink()
+                await until(lambda: any("cannot be read" in fault for fault in here.faults))
+                (tmp_path / "secret").write_text("right\n")
+                await until(lambda: here.feed.up)
+
+    run(main())
+
+
+def test_nobody_there_is_told_as_such(tmp_path: Path):
+    async def main() -> None:
+        async with station(tmp_path, f"mqtt://127.0.0.1:{free_port()}") as here:
+            await until(lambda: here.faults)
+            assert "nobody listens there" in here.faults[0]
+            assert here.kinds() == []
+
+    run(main())
+
+
+def test_what_is_larger_than_the_broker_takes_is_set_aside(tmp_path: Path):
+    async def main() -> None:
+        with Mosquitto(tmp_path / "broker", more="max_packet_size 2000") as broker:
+            async with station(tmp_path, broker.url) as here:
+                wide = layout([f"channel-{i}" for i in range(500)])
+                await until(lambda: here.feed.up)
+                here.outbox.put_frame(frame("wide", SystemClock().now(), wide, 1.0))
+                here.put(1)
+                await until(lambda: here.feed.lost()["telemetry"] == 1)
+                await until(here.delivered)
+                assert "link-down" not in here.kinds()
+
+    run(main())
+
+
+# -- windows, versions, TLS -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_the_brokers_receive_maximum_is_kept(tmp_path: Path, limit: int):
+    async def main() -> None:
+        more = f"max_inflight_messages {limit}\nmax_queued_messages 0"
+        with Mosquitto(tmp_path / "broker", more=more) as broker, Subscriber(broker.port) as ear:
+            async with station(tmp_path, broker.url) as here:
+                for n in range(100):
+                    here.put(n)
+                    if n % 10 == 0:
+                        here.raised(alarm(n=n))
+                        here.raised(alarm("normal", n, "cleared"))
+                await until(here.delivered)
+                assert here.faults == []
+                await heard(ear, lambda ms: sum("/telemetry/" in m.topic or "/backfill/" in m.topic for m in ms) == 100)
+                check(ear.messages)
+
+    run(main())
+
+
+def test_an_alarm_does_not_wait_behind_a_backlog(tmp_path: Path, broker: Mosquitto):
+    async def main() -> None:
+        wide = layout([f"c{i}" for i in range(1000)])
+        async with station(tmp_path, f"mqtt://127.0.0.1:{free_port()}") as here:
+            for _ in range(200):
+                here.outbox.put_frame(frame("s", SystemClock().now(), wide, np.random.default_rng().normal(size=1000)))
+                here.outbox._flush("s")
+            await until(lambda: here.outbox.depth()["backfill"] == 200)
+        with Subscriber(broker.port) as ear:
+            async with station(tmp_path, broker.url) as here:
+                await until(lambda: ear.on("backfill"))
+                sent = {}
+                for n in range(5):
+                    sent[f"id-{n}"] = time.monotonic()
+                    here.raised(alarm(n=n))
+                    await asyncio.sleep(0.02)
+                await until(here.delivered)
+                messages = await heard(ear, lambda ms: sum("/alarm/" in m.topic for m in ms) == 5)
+                assert all(m.mono - sent[m.body["id"]] < 0.5 for m in messages if "/alarm/" in m.topic)
+                await heard(ear, lambda ms: sum("/backfill/" in m.topic for m in ms) == 200)
+
+    run(main())
+
+
+def test_an_old_broker_is_spoken_to_in_its_own_version(tmp_path: Path):
+    """A broker that knows 3.1.1 only: it answers level 5 with code 1, as its standard says (3.1.2.2), or closes."""
+
+    async def main() -> None:
+        levels: list[int] = []
+        silent = True
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = await reader.read(4096)
+            level = head[head.index(b"MQTT") + 4]
+            levels.append(level)
+            if level == 5 and silent:
+                writer.close()
+                return
+            writer.write(b"\x20\x02\x00\x01" if level == 5 else b"\x20\x02\x00\x00")
+            while level == 4 and (data := await reader.read(4096)):
+                topic = int.from_bytes(data[2:4], "big") if data[0] == 0x33 and data[1] < 128 else 0
+                at = 3 if data[0] == 0x33 and data[1] >= 128 else 2
+                if data[0] & 0xF0 == 0x30:
+                    topic = int.from_bytes(data[at : at + 2], "big")
+                    writer.write(b"\x40\x02" + data[at + 2 + topic : at + 4 + topic])
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with station(tmp_path / "a", f"mqtt://127.0.0.1:{port}") as here:
+            await until(lambda: "link-up" in here.kinds())
+            assert here.kinds() == ["protocol-fallback", "link-up"]
+            assert here.told[1].facts == {"mqtt": "3.1.1"}
+        silent = False
+        async with station(tmp_path / "b", f"mqtt://127.0.0.1:{port}") as here:
+            await until(lambda: "link-up" in here.kinds())
+            assert here.kinds() == ["protocol-fallback", "link-up"]
+        async with station(tmp_path / "c", f"mqtt://127.0.0.1:{port}", version="5") as here:
+            await until(lambda: here.faults)
+            assert "does not speak this MQTT version" in here.faults[0]
+        assert levels[:4] == [5, 4, 5, 4]
+        server.close()
+
+    run(main())
+
+
+def test_version_311_works_against_a_real_broker(tmp_path: Path, broker: Mosquitto):
+    async def main() -> None:
+        async with station(tmp_path, broker.url, version="3.1.1") as here:
+            here.put(1)
+            here.raised(alarm())
+            await until(lambda: here.feed.up and here.delivered())
+
+    run(main())
+
+
+def test_tls_with_a_private_authority_and_a_client_certificate(tmp_path: Path):
+    tls = Certificates(tmp_path / "tls")
+
+    async def main() -> None:
+        with Mosquitto(tmp_path / "broker", more="require_certificate true", tls=tls) as broker:
+            mine: dict[str, Any] = {"cert": str(tls.client_cert), "key": str(tls.client_key)}
+            async with station(tmp_path / "a", broker.url, ca=str(tls.ca), **mine) as here:
+                for n in range(300):
+                    here.put(n)
+                    here.raised(alarm(n=n))
+                await until(lambda: here.feed.up and here.delivered())
+            async with station(tmp_path / "b", broker.url, **mine) as here:
+                await until(lambda: here.faults)
+                assert "certificate is not trusted" in here.faults[0]
+                assert not here.feed.up
+            async with station(tmp_path / "c", broker.url, ca=str(tls.ca)) as here:
+                await until(lambda: here.faults)
+                assert "does it ask for a client certificate?" in here.faults[0]
+                assert not here.kinds()
+            async with station(tmp_path / "d", broker.url, ca=str(tmp_path / "absent")) as here:
+                await until(lambda: here.faults)
+                assert "ca, cert or key" in here.faults[0]
+
+    run(main())
+
+
+def test_a_thousand_channels_cost_little(tmp_path: Path):
+    """A ratio, not a time: at most 8 times what the bare encoding of the same numbers takes."""
+    rng = np.random.default_rng(1)
+    value = rng.normal(20, 1, (1, 1000)).astype(np.float32).astype(float)
+    key, unit = tuple(f"channel-{i}" for i in range(1000)), ("m",) * 1000
+    batch = Batch("s", key, unit, np.ones(1), np.ones(1), True, value, np.zeros((1, 1000), np.uint8))
+    language = Language(ROOT, Identity("mine", "north", "b", "0", "0"))
+    item = Item("telemetry", 1, "b", "telemetry/s", 1, batch)
+
+    def cost(job: Callable[[], Any]) -> float:
+        best = float("inf")
+        for _ in range(7):
+            began = time.perf_counter()
+            for _ in range(20):
+                job()
+            best = min(best, time.perf_counter() - began)
+        return best
+
+    floor = cost(lambda: msgspec.json.encode(value.tolist()))
+    assert cost(lambda: language.messages(item, lambda _: True)) < 8 * floor

@@ -1,0 +1,282 @@
+"""The discipline of a half-duplex line, in virtual time: hours of faults, not one value of a wrong register.
+
+Every register holds its own address plus a thousand times the unit, so a value from anywhere else shows.
+A control test takes the discipline away and must see wrong values: else this page would prove nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+
+import msgspec
+import numpy as np
+import pytest
+
+from agent.core.frame import Frame, Quality
+from drivers import modbus_wire as wire
+from drivers.bus import Bus, Unit
+from drivers.link import RtuLink
+from drivers.modbus import Modbus, worst_scan
+from tests.tools.slaves import Mailbox, Memory, sealed
+from tests.tools.virtual import LoopClock, run
+
+TIMEOUT = 0.2
+
+
+class Wire:
+    """A bus of slaves in virtual time. Each answers in order, `latency` after it began; some things go wrong.
+
+    `fault(unit) -> (name, s)` is drawn for every request:
+    late (the reply takes s longer), twin (it comes again after s), foreign (a frame of another unit comes
+    first), cut, noise, deaf (no reply). `overrun`: a slave that is still busy misses the next request.
+    """
+
+    def __init__(self, link: RtuLink, units, fault, latency=0.02, echo=False, overrun=False) -> None:
+        self.link, self.units, self.fault = link, units, fault
+        self.latency, self.echo, self.overrun = latency, echo, overrun
+        self.busy: dict[int, float] = {}
+        self.requests: list[tuple[float, int]] = []
+        self.chance = random.Random(5)
+        self.loop = asyncio.get_running_loop()
+
+    def say(self, at: float, data: bytes) -> None:
+        self.loop.call_at(at, self.link.received, data)
+
+    def write(self, adu: bytes) -> None:
+        link, now = self.link, self.loop.time()
+        sent = now + link.line.wire_time(len(adu))
+        unit = adu[0]
+        self.requests.append((now, unit))
+        if self.echo:
+            self.say(sent, adu)
+        if unit not in self.units:
+            return
+        begun = max(sent, self.busy.get(unit, 0.0))
+        if self.overrun and begun > sent:
+            return
+        name, extra = self.fault(unit)
+        reply = sealed(unit, self.units[unit].answer(adu[1:-2]))
+        done = begun + self.latency * self.chance.uniform(0.5, 1.5) + (extra if name == "late" else 0.0)
+        self.busy[unit] = done
+        at = done + link.line.wire_time(len(reply))
+        if name == "deaf":
+            return
+        if name == "foreign":
+            other = sealed(unit + 50, bytes([3, 2, 0xDE, 0xAD]))
+            self.say(done - self.latency / 4, other)
+        if name == "noise":
+            self.say(done, self.chance.randbytes(7))
+        if name == "cut":
+            reply = reply[: self.chance.randrange(1, len(reply))]
+        half = len(reply) // 2
+        self.say(at - link.line.wire_time(len(reply) - half), reply[:half])
+        self.say(at, reply[half:])
+        if name == "twin":
+            self.say(at + extra + link.line.wire_time(len(reply)), reply)
+
+
+def memory(unit: int) -> Memory:
+    return Memory({a: 1000 * unit + a for a in range(700)})
+
+
+def settings(units, blocks=4, period=0.5, size=3, **more) -> Modbus:
+    channel = [{"key": f"r{100 * b + i}", "at": f"holding:{100 * b + i}"} for b in range(blocks) for i in range(size)]
+    device = [{"name": f"d{u}", "unit": u, "period": period, "channel": channel, **more} for u in units]
+    raw = {"name": "bus", "url": "rtu:///dev/none", "baud": 19200, "timeout": TIMEOUT, "device": device}
+    return msgspec.convert(raw, Modbus)
+
+
+async def live(made: Modbus, prepare, until, limit=1e9):
+    """Run a bus on a virtual wire until `until(said, now)`; what it said and the wire."""
+    link = RtuLink(made.form.char)
+    network = prepare(link)
+    link.write = network.write
+    clock = LoopClock()
+    bus = Bus(made, link, clock, Mailbox())
+    said = []
+    while not until(said, clock.now().mono):
+        said += await bus.turn()
+        assert clock.now().mono < limit
+    return said, network
+
+
+def wrong_values(said) -> list[tuple[str, str, float]]:
+    """(source, key, value) of every number that is not of its own register."""
+    found = []
+    for frame in said:
+        if isinstance(frame, Frame):
+            base = 1000 * int(frame.source[1:])
+            expected = np.array([base + int(key[1:]) for key in frame.layout.key])
+            bad = ~np.isnan(frame.value) & (frame.value != expected)
+            found += [(frame.source, frame.layout.key[i], float(frame.value[i])) for i in np.flatnonzero(bad)]
+    return found
+
+
+def faults(seed: int, share: float, names=("late", "twin", "foreign", "cut", "noise", "deaf")):
+    chance = random.Random(seed)
+
+    def draw(unit):
+        if chance.random() > share:
+            return "", 0.0
+        name = chance.choice(names)
+        return name, chance.uniform(0.0, 2.5 * TIMEOUT if name == "late" else 0.06)
+
+    return draw
+
+
+@pytest.mark.parametrize(
+    ("units", "blocks", "gap", "echo", "overrun"),
+    [
+        ((1,), 1, 8, False, False),
+        ((1,), 4, 8, False, True),
+        ((1, 2, 3), 4, 8, False, False),
+        ((1, 2), 3, 8, True, True),
+        ((1, 2, 3), 4, 0, False, True),  # no register more than needed may be read: all replies look alike
+    ],
+)
+def test_no_fault_of_the_line_ever_yields_a_wrong_registers_value(units, blocks, gap, echo, overrun):
+    transactions = 4000
+
+    def prepare(link):
+        return Wire(link, {u: memory(u) for u in units}, faults(11, 0.15), echo=echo, overrun=overrun)
+
+    async def story():
+        network = []
+
+        def remember(link):
+            network.append(prepare(link))
+            return network[0]
+
+        return await live(
+            settings(units, blocks, gap=gap), remember, lambda said, now: len(network[0].requests) >= transactions
+        )
+
+    said, network = run(story())
+    assert wrong_values(said) == []
+    seen = Counter(q for f in said if isinstance(f, Frame) for q in f.quality.tolist())
+    assert seen[Quality.GOOD] > 0.5 * sum(seen.values())  # and it does not go blind for it
+    assert len(network.requests) >= transactions
+
+
+def test_control_without_the_discipline_the_same_line_yields_wrong_values(monkeypatch):
+    monkeypatch.setattr(wire.Line, "_soil", lambda self, unit: None)
+    monkeypatch.setattr(Unit, "line_up", lambda self, todo: [self.asks[i] for i in todo])
+    monkeypatch.setattr(Bus, "_owed", lambda self, unit: unit.owed.clear() or [])
+    monkeypatch.setattr(wire.Line, "TWIN", 0.0)
+
+    async def story():
+        def prepare(link):
+            return Wire(link, {1: memory(1)}, faults(11, 0.15, ("late", "twin")))
+
+        return await live(settings((1,), 4, retries=5), prepare, lambda said, now: now > 600)
+
+    said, _ = run(story())
+    assert wrong_values(said)
+
+
+def test_the_late_reply_that_makes_pymodbus_wrong_for_ever():
+    """reliability.md, appendix: the first answer takes 1.2 s, the others 0.5 s, the time-out is 1 s, no pause."""
+    first = iter([("late", 0.7)])
+
+    async def story():
+        made = msgspec.structs.replace(settings((1,), 6, period=0.1, size=1), timeout=1.0)
+
+        def prepare(link):
+            network = Wire(link, {1: memory(1)}, lambda unit: next(first, ("", 0.0)), latency=0.5)
+            network.chance.uniform = lambda a, b: 1.0
+            return network
+
+        return await live(made, prepare, lambda said, now: len([f for f in said if isinstance(f, Frame)]) == 4)
+
+    said, network = run(story())
+    assert wrong_values(said) == []
+    good = [f for f in said if isinstance(f, Frame) and (f.quality == Quality.GOOD).all()]
+    assert len(good) >= 3
+    assert network.requests[1][0] >= 1.2 + 1.0  # silent for long enough before the next request
+
+
+def test_after_a_time_out_another_unit_is_asked_first_and_the_late_one_is_uncertain():
+    story_of_faults = iter([("late", 0.25)])
+
+    async def story():
+        def prepare(link):
+            return Wire(link, {1: memory(1), 2: memory(2)}, lambda unit: next(story_of_faults, ("", 0.0)))
+
+        return await live(settings((1, 2), 2), prepare, lambda said, now: now > 2.2)
+
+    said, network = run(story())
+    asked = [unit for _, unit in network.requests]
+    assert asked[:2] == [1, 2]
+    assert wrong_values(said) == []
+    assert kinds_of(said) == []
+    first = next(f for f in said if isinstance(f, Frame) and f.source == "d1")
+    assert set(first.quality.tolist()) <= {Quality.GOOD, Quality.UNCERTAIN}
+
+
+def kinds_of(said):
+    return [item.kind for item in said if not isinstance(item, Frame)]
+
+
+@pytest.mark.parametrize("outage", [10.0, 1800.0])
+def test_a_unit_that_was_dead_comes_back_and_never_took_more_than_a_tenth_of_the_line(outage):
+    made = settings((1, 2, 3), 2, period=1.0)
+    revived = 20.0 + outage
+
+    async def story():
+        units = {u: memory(u) for u in (1, 2, 3)}
+        loop = asyncio.get_running_loop()
+        loop.call_at(20.0, units.pop, 2)
+        loop.call_at(revived, lambda: units.setdefault(2, memory(2)))
+        return await live(
+            made, lambda link: Wire(link, units, lambda unit: ("", 0.0)), lambda said, now: now > revived + 40
+        )
+
+    said, network = run(story())
+    assert kinds_of(said) == ["device-lost", "device-recovered"]
+    dead = [t for t, unit in network.requests if unit == 2 and 23.0 < t < revived]
+    assert len(dead) * (TIMEOUT + 0.1) <= 0.1 * outage + TIMEOUT
+    again = next(f.at.mono for f in said if isinstance(f, Frame) and f.source == "d2" and f.at.mono > revived)
+    assert again - revived <= min(31.0, outage)
+    for source in ("d1", "d3"):  # on their grid all the time: no drift, no poll left out
+        moments = np.array([f.at.mono for f in said if isinstance(f, Frame) and f.source == source])
+        assert np.diff(moments).max() < 1.0 + 2 * TIMEOUT + 0.2
+        assert len(moments) == pytest.approx(moments[-1], abs=2)
+    assert worst_scan(made).worst < 1.0 + 2 * TIMEOUT
+
+
+def test_a_serial_bus_is_used_to_nine_tenths():
+    """Asked without pause, the line itself is the limit: characters, silences and nothing else."""
+    made = msgspec.structs.replace(settings((1,), 1, period=0.01, size=60), timeout=0.5)
+
+    async def story():
+        return await live(
+            made,
+            lambda link: Wire(link, {1: memory(1)}, lambda unit: ("", 0.0), latency=0.0),
+            lambda said, now: now > 60,
+        )
+
+    said, _ = run(story())
+    char = made.form.char
+    limit = (8 + 5 + 120 + 2 * 3.5) * char
+    assert 60 / len(said) <= limit / 0.9
+
+
+def test_a_device_that_refuses_a_register_more_than_it_has_is_asked_for_exactly_what_it_has():
+    made = settings((1,), 3)
+    exact = memory(1)
+    exact.absent = {a for a in range(700) if a % 100 > 2}
+
+    async def story():
+        def prepare(link):
+            return Wire(link, {1: exact}, lambda unit: ("", 0.0))
+
+        return await live(made, prepare, lambda said, now: now > 20)
+
+    said, _ = run(story())
+    assert kinds_of(said) == []  # nothing is missing that anybody wanted
+    assert wrong_values(said) == []
+    assert all((f.quality == Quality.GOOD).all() for f in said[3:])
+    refused = [a for a in exact.asked if a[2] > 3]
+    assert len(refused) <= 3

@@ -1,0 +1,399 @@
+"""The spine, whole: register -> agent in a process of its own -> mosquitto -> an independent ear.
+
+The plants are the simulators' (pymodbus on the wire); their ledger counts the readings outside the agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from simulators.modbus import Device, Register, TcpLine
+from tests.tools.mosquitto import Mosquitto, needs_mosquitto
+from tests.tools.subscriber import Subscriber
+
+pytestmark = needs_mosquitto
+
+SITE = """
+[site]
+name = "spine"
+[store]
+path = "state"
+[[bus]]
+name = "net"
+url = "{modbus}"
+timeout = 0.3
+[[bus.device]]
+name = "plant"
+unit = 1
+period = {period}
+points = "points.csv"
+[[bus.output]]
+name = "siren"
+device = "plant"
+at = "coil:0"
+armed = true
+[[rule]]
+name = "gas"
+kind = "high"
+channel = "plant/c0"
+limit = 1.0
+level = "red"
+drive = ["siren"]
+[[uplink]]
+name = "platform"
+url = "{mqtt}"
+"""
+
+
+def plant(channels: int) -> Device:
+    """`channels` float32 that move, the ledger `served`, and a siren's coil."""
+    registers = [Register(f"c{i}", "holding", 2 * i, "float32") for i in range(channels)]
+    registers += [Register("served", "holding", 2 * channels, "uint32"), Register("siren", "coil", 0, "bool")]
+    return Device("plant", 1, registers)
+
+
+def site(folder: Path, device: Device, modbus: str, mqtt: str, period: float) -> Path:
+    rows = [f"{r.key},{r.table}:{r.address},{r.type}" for r in device.layout if r.table == "holding"]
+    (folder / "points.csv").write_text("\n".join(["key,at,type", *rows]))
+    path = folder / "site.toml"
+    path.write_text(SITE.format(modbus=modbus, mqtt=mqtt, period=period))
+    return path
+
+
+@contextlib.asynccontextmanager
+async def running(path: Path):
+    """`vedette run` in a process of its own; ends by SIGTERM."""
+    with (path.parent / "agent.log").open("ab") as log:
+        agent = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "agent.cli", "run", "-c", str(path), stdout=log, stderr=log, env=os.environ
+        )
+    try:
+        yield agent
+    finally:
+        if agent.returncode is None:
+            agent.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(10):
+                await agent.wait()
+
+
+async def heard(ear: Subscriber, enough, seconds=15.0):
+    return await asyncio.to_thread(ear.wait, enough, seconds)
+
+
+async def until(true, seconds=15.0, what="condition"):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        await asyncio.sleep(0.01)
+
+
+def told(messages, part):
+    return [m.body for m in messages if f"/{part}" in m.topic and m.payload]
+
+
+def verdict(messages, device):
+    """Set arithmetic between the plant's ledger and what arrived: (lost, unmarked duplicates, out of order)."""
+    seen: Counter[tuple[str, str, int]] = Counter()
+    readings: Counter[int] = Counter()
+    last: dict[tuple[str, bool], int] = {}
+    unmarked = disorder = 0
+    for m in messages:
+        if not m.payload or not ("/telemetry/plant" in m.topic or "/backfill/plant" in m.topic):
+            continue
+        body = m.body
+        key = (body["boot"], body["stream"], body["seq"])
+        if seen[key]:
+            unmarked += not body.get("resent", False)
+            continue
+        seen[key] += 1
+        lane = (body["boot"], "/backfill/" in m.topic)
+        disorder += body["seq"] <= last.get(lane, 0)
+        last[lane] = body["seq"]
+        column = body["key"].index("served")
+        for row in body["value"]:
+            if row[column] is not None:
+                readings[int(row[column])] += 1
+    if not readings:
+        return -1, unmarked, disorder
+    span = [n for n in device.served if min(readings) <= n <= max(readings)]
+    lost = [n for n in span if n not in readings]
+    unmarked += sum(count - 1 for count in readings.values())
+    return len(lost), unmarked, disorder
+
+
+async def move(device: Device, channels: int, stop: asyncio.Event, gas=lambda: 0.5):
+    rng = random.Random(1)
+    while not stop.is_set():
+        for i in range(1, channels):
+            device.values[f"c{i}"] = rng.random()
+        device.values["c0"] = gas() + rng.random() / 100
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await stop.wait()
+
+
+@contextlib.asynccontextmanager
+async def stage(tmp_path, channels, period, gas=lambda: 0.5):
+    """A plant that moves, a broker, an ear, and a site file that joins them."""
+    device = plant(channels)
+    line = TcpLine([device])
+    await line.start()
+    stop = asyncio.Event()
+    mover = asyncio.create_task(move(device, channels, stop, gas))
+    broker = Mosquitto(tmp_path / "broker").start()
+    try:
+        yield device, line, broker, site(tmp_path, device, line.url, broker.url, period)
+    finally:
+        stop.set()
+        await mover
+        broker.stop()
+        await line.stop()
+
+
+def test_a_hazard_at_a_register_becomes_an_alarm_at_a_broker_and_an_order_at_a_coil(tmp_path):
+    async def main():
+        level = 0.5
+        async with stage(tmp_path, 3, 0.1, lambda: level) as (device, _, broker, path):
+            with Subscriber(broker.port, "vedette/#") as ear:
+                async with running(path) as agent:
+                    await heard(ear, lambda ms: told(ms, "telemetry/plant"))
+                    level = 1.5
+                    await heard(ear, lambda ms: any(a["event"] == "raised" for a in told(ms, "alarm/")))
+                    await until(lambda: device.values["siren"] == 1.0, what="siren on")
+                    level = 0.5
+                    await heard(ear, lambda ms: any(a["event"] == "cleared" for a in told(ms, "alarm/")))
+                    await until(lambda: device.values["siren"] == 0.0, what="siren off")
+                    await heard(ear, lambda ms: sum(e.get("kind") == "order-done" for e in told(ms, "event")) >= 2)
+                    agent.send_signal(signal.SIGTERM)
+                    async with asyncio.timeout(10):
+                        assert await agent.wait() == 0
+                messages = await heard(
+                    ear, lambda ms: told(ms, "state") and told(ms, "state")[-1]["state"] == "offline"
+                )
+        raised, cleared = (a for a in told(messages, "alarm/"))
+        assert raised["id"] == cleared["id"]
+        assert (raised["level"], raised["channel"], raised["limit"]) == ("red", "plant/c0", 1.0)
+        assert raised["value"] > 1.0
+        topics = {m.topic for m in messages if "/alarm/" in m.topic}
+        assert topics == {"vedette/spine/gw1/alarm/red/plant/c0/gas"}
+        assert messages[-1].topic.endswith("/state")
+        assert verdict(messages, device)[0] == 0
+        # a late comer finds nothing retained but the state
+        with Mosquitto(tmp_path / "other"):
+            pass
+
+    asyncio.run(main())
+
+
+def test_a_broker_that_is_down_for_a_minute_loses_nothing(tmp_path):
+    """200 channels once a second; the backlog is marked and comes behind what is live."""
+
+    async def main():
+        async with stage(tmp_path, 200, 1.0) as (device, _, broker, path):
+            with Subscriber(broker.port, "vedette/#") as ear:
+                async with running(path):
+                    await heard(ear, lambda ms: len(told(ms, "telemetry/plant")) >= 3)
+                    broker.stop(kill=True)
+                    await asyncio.sleep(60)  # the outage itself
+                    broker.start()
+                    first = await heard(ear, lambda ms: len(told(ms, "telemetry/plant")) >= 6, 30)
+                    missed = 55
+                    await heard(ear, lambda ms: len(told(ms, "backfill/plant")) >= missed, 60)
+                    served = max(device.served)
+                    messages = await heard(
+                        ear,
+                        lambda ms: any(r[-1] == served for b in told(ms, "telemetry/plant") for r in b["value"]),
+                        30,
+                    )
+        assert first
+        backfill = told(messages, "backfill/plant")
+        assert all(b["historical"] for b in backfill)
+        assert not any(b.get("historical") for b in told(messages, "telemetry/plant"))
+        assert verdict(messages, device) == (0, 0, 0)
+
+    asyncio.run(main())
+
+
+def test_fifty_kills_lose_no_alarm_and_no_reading_older_than_the_last_batch(tmp_path):
+    """Hazards come and go while the agent is killed again and again, with SIGKILL at any moment.
+
+    Every hazard stands until it was told once and returns after that; the platform must hear of each, and what
+    comes twice must say so. A reading may be missing only between a kill and the next start, in the last batch.
+    """
+    kills = 50
+    rng = random.Random(7)
+
+    async def main():
+        level, hazards = 0.5, []
+        async with stage(tmp_path, 20, 0.05, lambda: level) as (device, _, broker, path):
+            with Subscriber(broker.port, "vedette/#") as ear:
+                served_at_kill = []
+                stop = asyncio.Event()
+
+                async def weather():
+                    nonlocal level
+                    while not stop.is_set():
+                        level = 1.5
+                        begun = time.monotonic()
+                        hazards.append(begun)
+                        edge = len(hazards)
+
+                        def raised(ms, edge=edge, begun=begun):
+                            return any(
+                                a["event"] == "raised"
+                                for m in ms
+                                if m.mono >= begun and "/alarm/" in m.topic and m.payload
+                                for a in [m.body]
+                            )
+
+                        await heard(ear, raised, 30)
+                        level = 0.5
+                        changed = time.monotonic()
+                        await heard(
+                            ear,
+                            lambda ms, changed=changed: any(
+                                m.mono >= changed
+                                and "/alarm/" in m.topic
+                                and m.payload
+                                and m.body["event"] == "cleared"
+                                for m in ms
+                            ),
+                            30,
+                        )
+
+                task = asyncio.create_task(weather())
+                for _ in range(kills):
+                    async with running(path) as agent:
+                        await asyncio.sleep(rng.uniform(0.05, 1.6))  # any moment, start-up included
+                        agent.kill()
+                        await agent.wait()
+                        served_at_kill.append(max(device.served, default=0))
+                stop.set()
+                async with running(path):
+                    await task
+                    await until(lambda: bool(device.served), what="a reading")
+                    last = max(device.served)
+                    messages = await heard(
+                        ear,
+                        lambda ms: any(
+                            r[-1] is not None and r[-1] > last for b in told(ms, "telemetry/plant") for r in b["value"]
+                        ),
+                        30,
+                    )
+                    await until(lambda: _drained(path), 30, "backlog")
+                    messages = list(ear.messages)
+        assert len(hazards) >= 5
+        edges = told(messages, "alarm/")
+        ids = Counter((e["id"], e["edge"]) for e in edges)
+        for (id_, edge), count in ids.items():
+            if count > 1:
+                copies = [e for e in edges if (e["id"], e["edge"]) == (id_, edge)]
+                assert sum(not e.get("resent", False) for e in copies) == 1, copies
+        assert sum(e["event"] == "raised" for e in edges if e["edge"] == 1) >= len(hazards)
+        _, unmarked, disorder = verdict(messages, device)
+        assert unmarked == 0
+        assert disorder == 0
+        # a kill may cost what was read in the last second (batch and group commit) before it
+        readings = set()
+        for m in messages:
+            if m.payload and ("/telemetry/plant" in m.topic or "/backfill/plant" in m.topic):
+                body = m.body
+                readings |= {int(row[-1]) for row in body["value"] if row[-1] is not None}
+        missing = [n for n in device.served if min(readings) <= n <= max(readings) and n not in readings]
+        kill_times = [device.served[n] for n in served_at_kill if n in device.served]
+        old = [n for n in missing if not any(0 <= k - device.served[n] <= 2.2 for k in kill_times)]
+        assert old == [], (len(missing), old[:10])
+
+    def _drained(path):
+        from agent.control import ask
+        from agent.core.errors import LineLost
+
+        try:
+            waiting = ask(path.parent / "state", {"verb": "status"})["waiting"]
+        except LineLost:
+            return False
+        return sum(waiting.values()) <= 2
+
+    asyncio.run(main())
+
+
+def test_a_second_agent_on_the_same_state_is_refused(tmp_path):
+    async def main():
+        async with stage(tmp_path, 2, 0.5) as (_, _, broker, path):
+            with Subscriber(broker.port, "vedette/#") as ear:
+                async with running(path) as first:
+                    await heard(ear, lambda ms: told(ms, "telemetry/plant"))
+                    async with running(path) as second, asyncio.timeout(20):
+                        assert await second.wait() not in (0, 78)
+                    assert first.returncode is None
+                    n = len(told(ear.messages, "telemetry/plant"))
+                    await heard(ear, lambda ms: len(told(ms, "telemetry/plant")) > n)
+
+    asyncio.run(main())
+
+
+def test_the_wall_clock_may_jump_ten_years_and_nothing_is_judged_otherwise(tmp_path):
+    """libfaketime moves the wall clock of the running agent; an on-delay is running meanwhile."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+    if library is None:
+        pytest.skip("libfaketime is not installed")
+
+    async def main():
+        level = 0.5
+        async with stage(tmp_path, 2, 0.1, lambda: level) as (device, _, broker, path):
+            path.write_text(path.read_text().replace("limit = 1.0", "limit = 1.0\ndelay = 2.0"))
+            stamp = tmp_path / "faketime"
+            stamp.write_text("+0")
+            env = {
+                "LD_PRELOAD": str(library),
+                "FAKETIME_TIMESTAMP_FILE": str(stamp),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+            old = dict(os.environ)
+            os.environ.update(env)
+            try:
+                with Subscriber(broker.port, "vedette/#") as ear:
+                    async with running(path):
+                        os.environ.clear()
+                        os.environ.update(old)
+                        await heard(ear, lambda ms: told(ms, "telemetry/plant"))
+                        level = 1.5
+                        begun = time.monotonic()
+                        stamp.write_text("+3650d")
+                        await heard(ear, lambda ms: any(e["kind"] == "clock-step" for e in told(ms, "event")))
+                        stamp.write_text("-3650d")
+                        messages = await heard(ear, lambda ms: told(ms, "alarm/"))
+                        raised = next(m for m in messages if "/alarm/" in m.topic and m.payload)
+                        assert raised.mono - begun >= 1.9
+                        await heard(ear, lambda ms: sum(e["kind"] == "clock-step" for e in told(ms, "event")) >= 2)
+                        n = len(told(ear.messages, "telemetry/plant"))
+                        messages = await heard(ear, lambda ms: len(told(ms, "telemetry/plant")) >= n + 3)
+            finally:
+                os.environ.clear()
+                os.environ.update(old)
+        assert verdict(messages, device) == (0, 0, 0)
+        assert sum(a["event"] == "raised" for a in told(messages, "alarm/")) == 1
+        assert not [a for a in told(messages, "alarm/") if a["rule"] == "silent"]
+
+    asyncio.run(main())
+
+
+def test_json_of_check_is_for_programs(tmp_path, capsys):
+    from agent.cli import main
+
+    path = site(tmp_path, plant(2), "tcp://127.0.0.1:502", "mqtt://127.0.0.1:1883", 1.0)
+    assert main(["check", "-c", str(path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["rules"][0]["channels"] == ["plant/c0"]
