@@ -14,11 +14,13 @@ import types
 import typing
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import FieldInfo
 
 Table = dict[str, Any]
 
@@ -234,7 +236,10 @@ def decode(table: Table, type_: type[T], told: Complaints, what: str, ignore: It
 
     `what` names the table for the reader ("device `heading`"); `ignore` are keys that somebody else reads.
     """
-    before = len(told.lines)
+    try:
+        return msgspec.convert({key: value for key, value in table.items() if key not in ignore}, type_)
+    except msgspec.ValidationError:
+        before = len(told.lines)  # something is wrong: look at each key by itself
     clean = _decode(table, type_, told, what, frozenset(ignore))
     if len(told.lines) > before:
         return None
@@ -267,9 +272,15 @@ def _blame(table: Table, type_: Any, error: str, told: Complaints, what: str) ->
     told.add(place, key, f"{what}: {text}")
 
 
+@lru_cache
+def _fields(type_: Any) -> tuple[dict[str, Any], dict[str, FieldInfo]]:
+    """Types by name and fields by key of a struct."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(type_)}
+    return typing.get_type_hints(type_, include_extras=True), fields
+
+
 def _decode(table: Table, type_: Any, told: Complaints, what: str, ignore: frozenset[str] = frozenset()) -> Table:
-    hints = typing.get_type_hints(type_, include_extras=True)
-    known = {field.encode_name: field for field in msgspec.structs.fields(type_)}
+    hints, known = _fields(type_)
     clean: Table = {}
     meant: set[str] = set()  # keys that are there under a misspelt name
     for key, value in table.items():

@@ -23,7 +23,7 @@ import drivers
 
 from . import outbox, uplink
 from .complaints import Complaints, Places, Table, decode, nearest, read_points, read_toml
-from .core.core import points
+from .core.core import matching, points
 from .core.errors import ConfigFault
 from .core.frame import Layout, channels
 from .core.ports import Driver, Uplink
@@ -310,16 +310,16 @@ class _Reader:
                 if rule is not None:
                     found.append((first, rule))
         names: dict[str, Table] = {}
-        channel_names = [c for source, layout in layouts.items() for c in channels(source, layout)]
+        by_name = {name: 0 for source, layout in layouts.items() for name in channels(source, layout)}
         for table, rule in found:
             if rule.name in names:
                 self.told.add(table, "name", f"a second rule is called `{rule.name}`")
             names[rule.name] = table
             if not complete:
                 continue
+            known = {**by_name, **layouts} if isinstance(rule, Silence) else by_name
             for pattern in rule.channel:
-                known = [*channel_names, *layouts] if isinstance(rule, Silence) else channel_names
-                if not any(points([_only(rule, pattern)], layouts).values()):
+                if pattern not in known and not matching([pattern], known):
                     self.told.add(
                         table,
                         "channel",
@@ -484,10 +484,6 @@ def profile_names(beside: Path) -> list[str]:
 def _set_by_site(standard: str) -> str:
     """What stands behind a number that the site chose instead of, or because, the profile's."""
     return "site" if standard == "project" else f"site, for {standard}"
-
-
-def _only(rule: AnyRule, pattern: str) -> AnyRule:
-    return msgspec.structs.replace(rule, channel=[pattern])
 
 
 def _by_place(line: str) -> tuple[str, int]:

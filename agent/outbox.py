@@ -3,6 +3,7 @@ every platform has it.
 
     put_alarms, put_event --> lanes in memory --> uplinks             alarms.db holds the same rows; a row is
                           \\-> alarms.db, one transaction at once      deleted when committed and acknowledged
+                              (what ends or changes an alarm waits for it, a raise does not)
     put_frame --> batches --> live lane in memory --> uplinks
                           \\-> history.db, one transaction a second --> backlog, read back in chunks
 
@@ -17,21 +18,20 @@ durability, not delivery: alarms go on from memory, the store is tried again eve
 from __future__ import annotations
 
 import asyncio
-import heapq
 import secrets
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
-import numpy as np
 from msgspec import Meta, Struct, structs
 
 from .core.alarm import Alarm
 from .core.errors import StoreFault
-from .core.frame import Array, Frame, Layout
+from .core.frame import Frame
 from .core.ports import LANES, Batch, Clock, Event, Item, Lane
+from .feed import Feed
+from .gather import Gather
 from .rows import Owed, Span
 from .store import (
     Alarms,
@@ -66,16 +66,10 @@ class Store(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 ROWS_PER_MB = 512  # an alarm is below 1 kB; the rest is room for SQLite
-CELLS = 8192  # values in one batch at most
-QUIET = 0.9  # of `batch`: after so long without a batch the next frame does not wait
-FULL = 0.999  # of `batch`: polls are never quite on time
-LATE = 10.0  # s; what is older when handed out is history, not news
 UNKNOWN = 1 << 52  # rows are numbered from here while the file's own rows are not known
-BEHIND = 64  # live batches that may wait for a slow platform before the oldest become backlog
 MEMORY_CELLS = 2_000_000  # values kept in memory (18 MB) while the disk does not take them; then the oldest go
 PATIENCE = 2.0  # s after which a commit counts as slow and nobody waits for it any longer
 CHUNK = 512 * 1024  # bytes of packed backlog read at once
-HORIZON = 1024  # rows marked as tried at once: one commit per so many rows of backlog
 CLOSING = 2.0  # s that each file may take to close
 
 
@@ -90,238 +84,6 @@ class Entry:
     def kept(self) -> Kept:
         item = self.item
         return Kept(item.row, item.lane, item.boot, item.seq, "\n".join(sorted(self.owed)), self.body)
-
-
-class Gather:
-    """Frames of one source on their way to a batch."""
-
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
-        self.deadband = layout.deadband if layout.deadband.any() else None
-        self.rows: list[Frame] = []
-        self.value: Array | None = None  # (n,) last reported
-        self.quality: Array | None = None
-        self.reported = float("-inf")  # monotonic s
-        self.flushed = float("-inf")  # monotonic s
-        self.timer: asyncio.TimerHandle | None = None
-
-    def moved(self, frame: Frame) -> bool:
-        """Whether any channel left its dead band or changed its quality since the last report."""
-        if self.value is None or self.quality is None or not np.array_equal(frame.quality, self.quality):
-            return True
-        if self.deadband is None:
-            return not np.array_equal(frame.value, self.value, equal_nan=True)
-        with np.errstate(invalid="ignore"):
-            still = np.abs(frame.value - self.value) <= self.deadband
-        return not (still | (frame.value == self.value) | (np.isnan(frame.value) & np.isnan(self.value))).all()
-
-
-class Feed:
-    """What the store shows one uplink (`agent.core.ports.Feed`)."""
-
-    def __init__(self, name: str, store: Outbox) -> None:
-        self.name = name
-        self.up = False
-        self.dropped: dict[str, int] = dict.fromkeys(LANES, 0)
-        self.owed = Owed()  # committed telemetry that became backlog
-        self.live: list[tuple[int, Item]] = []  # heap; telemetry from memory
-        self._store = store
-        self._urgent: dict[Lane, list[tuple[int, Item]]] = {"alarm": [], "event": []}  # heaps
-        self._flying: dict[tuple[bool, int], Item] = {}  # handed out; (is telemetry, row)
-        self._chunk: deque[Item] = deque()  # backlog read ahead
-        self._cursor = 0  # backlog before this row was read ahead or handed out
-        self._horizon = 0  # backlog up to here stands on the disk as tried
-        self._turn = 0  # counts how often the link went down: a chunk read for an earlier one is not for this
-        self._held = False  # uncommitted batches just became backlog; nothing newer may overtake them
-        self._reading: asyncio.Task[None] | None = None
-        self._wake: Callable[[], None] = lambda: None
-
-    # -- the port ---------------------------------------------------------------------------------------
-
-    def watch(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
-
-    def take(self, bulk: bool) -> Item | None:
-        if not self.up:
-            return None
-        for heap in self._urgent.values():
-            while heap:
-                row, item = heapq.heappop(heap)
-                if row in self._store.entries:  # else a cap dropped it
-                    return self._hand_out(item)
-        if not bulk or self._held:
-            return None
-        if self.live:
-            item = heapq.heappop(self.live)[1]
-            assert isinstance(item.body, Batch)
-            if self._store.clock.now().mono - item.body.mono[-1] > LATE:
-                item = structs.replace(item, lane="backfill", historical=True)
-            return self._hand_out(item)
-        item_or_none = self._chunk.popleft() if self._chunk else None
-        if len(self._chunk) < 32 and self._reading is None and self.owed.after(self._cursor):
-            self._reading = asyncio.create_task(self._store.read_ahead(self, self._turn))
-        return self._hand_out(item_or_none) if item_or_none else None
-
-    def done(self, item: Item) -> None:
-        if item.lane in ("alarm", "event"):
-            self._flying.pop((False, item.row), None)
-            self._store.delivered(item.row, self.name)
-        else:
-            self._flying.pop((True, item.row), None)
-            self.owed.remove(item.row)
-            self._store.changed()
-
-    def again(self, item: Item) -> None:
-        if self._flying.pop((item.lane not in ("alarm", "event"), item.row), None) is None:
-            return
-        item = structs.replace(item, resent=True)
-        if item.lane == "alarm" or item.lane == "event":
-            self.put(item)
-        elif item.row in self.owed:
-            self.owed.tried(item.row, item.row)
-            self._cursor = min(self._cursor, item.row)
-        else:
-            heapq.heappush(self.live, (item.row, item))
-        self._wake()
-
-    def refused(self, item: Item, why: str) -> None:
-        self.dropped[item.lane] += 1
-        if item.lane in ("alarm", "event"):
-            self._store.set_aside(item.row, why)
-        self.done(item)
-        self._store.tell(
-            "set-aside",
-            f"{item.stream} {item.boot}/{item.seq} is set aside: uplink {self.name}: {why}",
-            uplink=self.name,
-            stream=item.stream,
-            boot=item.boot,
-            seq=item.seq,
-        )
-
-    def online(self, up: bool) -> None:
-        self.up = up
-        if not up:
-            self._chunk.clear()
-            self._turn += 1
-            for item in list(self._flying.values()):
-                self.again(item)
-            self._cursor = self._horizon = 0
-            self._store.changed()
-        self._wake()
-
-    def lost(self) -> Mapping[str, int]:
-        return dict(self.dropped)
-
-    # -- the store's side -------------------------------------------------------------------------------
-
-    def put(self, item: Item) -> None:
-        """Something new, or something again."""
-        if item.lane == "alarm" or item.lane == "event":
-            heapq.heappush(self._urgent[item.lane], (item.row, item))
-        else:
-            heapq.heappush(self.live, (item.row, item))
-        self._wake()
-
-    def settle(self, committed: int) -> bytes:
-        """What is owed, for the disk, as of a commit that is about to begin; `committed` is the last row before it.
-
-        Live batches of a link that is down become backlog here; of a slow one, those beyond `BEHIND`.
-        """
-        waiting = [row for row, _ in self.live if row <= committed or not self.up]
-        excess = set(waiting if not self.up else sorted(waiting)[: max(0, len(self.live) - BEHIND)])
-        if excess:
-            for row, item in self.live:
-                if row in excess:
-                    self.owed.add(row, row, item.resent)
-                    self._cursor = min(self._cursor, row)
-            self.live = [pair for pair in self.live if pair[0] not in excess]
-            heapq.heapify(self.live)
-            self._held = max(excess) > committed
-        spans = Owed(self.owed.spans)
-        if self._horizon:
-            spans.tried(0, self._horizon)
-        for row in sorted(row for row, _ in self.live):
-            spans.add(row, row, True)  # may be sent before the next commit
-        for telemetry, row in self._flying:
-            if telemetry:
-                spans.add(row, row, True)
-        return msgspec.json.encode(spans.spans)
-
-    def settled(self, failed: Sequence[Item] = ()) -> None:
-        """The commit ended. Where it failed its batches are not on the disk and must go from memory."""
-        for item in failed:
-            if item.row in self.owed and not item.historical:
-                resent = item.resent or self.owed.is_tried(item.row)
-                self.owed.remove(item.row)
-                heapq.heappush(self.live, (item.row, structs.replace(item, resent=resent)))
-        if self._held:
-            self._held = False
-            self._wake()
-
-    def next_span(self) -> Span | None:
-        """The next backlog to read ahead."""
-        return self.owed.after(self._cursor)
-
-    def reach(self, lo: int, hi: int, reached: int) -> bool:
-        """Backlog of the span `lo` to `hi` is to be handed out up to `reached`: must the disk know first?"""
-        if reached <= self._horizon:
-            return False
-        self._horizon = max(reached, min(hi, lo + HORIZON))
-        return True
-
-    def read(self, items: Sequence[Item], lo: int, reached: int, turn: int) -> None:
-        """A chunk of backlog arrived: all there is of rows `lo` to `reached`. What is missing there is lost."""
-        found = {item.row for item in items}
-        missing = [row for a, b, _ in self.owed.spans for row in range(max(a, lo), min(b, reached) + 1)]
-        missing = [row for row in missing if row not in found]
-        for row in missing:
-            self.owed.remove(row)
-            self.dropped["backfill"] += 1
-        if missing:
-            text = f"{len(missing)} batches of the backlog of uplink {self.name} are not in the store any more"
-            self._store.tell("gap", text, uplink=self.name, count=len(missing), reason="damaged")
-        if turn != self._turn:
-            return
-        self._cursor = reached + 1
-        for item in items:
-            if item.row in self.owed and (True, item.row) not in self._flying:
-                tried = self.owed.is_tried(item.row)
-                self._chunk.append(structs.replace(item, resent=True) if tried else item)
-
-    def reading_ended(self) -> None:
-        self._reading = None
-        self._wake()
-
-    def waiting(self) -> dict[Lane, int]:
-        """How many items of each lane are owed, handed out or not."""
-        alarms = sum(self.name in entry.owed for entry in self._store.entries.values() if entry.item.lane == "alarm")
-        events = sum(self.name in entry.owed for entry in self._store.entries.values() if entry.item.lane == "event")
-        live = sum(telemetry and row not in self.owed for telemetry, row in self._flying) + len(self.live)
-        return {"alarm": alarms, "event": events, "telemetry": live, "backfill": len(self.owed)}
-
-    def drop_live(self, row: int) -> bool:
-        """A batch was dropped from memory. Whether it was still to be sent."""
-        before = len(self.live)
-        self.live = [pair for pair in self.live if pair[0] != row]
-        heapq.heapify(self.live)
-        return len(self.live) < before
-
-    def forget_backlog(self) -> int:
-        """The history is gone. How many batches of it were owed."""
-        n = len(self.owed)
-        self.owed, self._cursor, self._horizon = Owed(), 0, 0
-        self._chunk.clear()
-        self._turn += 1
-        return n
-
-    def in_memory(self) -> list[Item]:
-        """Telemetry that is still to be delivered and need not be read."""
-        flying = [item for (telemetry, row), item in self._flying.items() if telemetry and row not in self.owed]
-        return [item for _, item in self.live] + flying
-
-    def _hand_out(self, item: Item) -> Item:
-        self._flying[(item.lane not in ("alarm", "event"), item.row)] = item
-        return item
 
 
 class Gap(NamedTuple):
@@ -359,6 +121,7 @@ class Outbox:
         self._committed = 0  # last row of history.db that is on the disk
         self._seq: dict[str, int] = {}
         self._fresh: dict[int, Entry] = {}  # not on the disk
+        self._held: dict[int, Entry] = {}  # of these, what no uplink may see before it is on the disk
         self._changed: dict[int, Entry] = {}  # on the disk with an `owed` that is out of date
         self._memory: bytes | None = None
         self._memory_dirty = False
@@ -367,6 +130,7 @@ class Outbox:
         self._waiting: list[asyncio.Future[bool]] = []
         self._later: asyncio.TimerHandle | None = None
         self._gathers: dict[str, Gather] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}  # by source: when its batch is due
         self._pending: list[Item] = []  # batches not yet on the disk
         self._states: dict[str, bytes] = {}  # what the disk says that each uplink owes
         self._gaps: dict[Gap, tuple[int, int, int]] = {}  # first seq, last seq, count
@@ -522,10 +286,33 @@ class Outbox:
         self._counts[item.lane] += 1
         if not entry.saved:
             self._fresh[item.row] = entry
-        for name in entry.owed:
-            self.feeds[name].put(item)
+        if not entry.saved and self._must_wait(item.body):
+            self._held[item.row] = entry
+        else:
+            self._hand_over([entry])
         while len(self.entries) > self._cap:
             self._drop("event" if self._counts["event"] else "alarm", "cap")
+
+    def _must_wait(self, body: Alarm | Event | Batch) -> bool:
+        """Whether the platforms may hear of it only after the disk.
+
+        A raise never waits. But a platform that saw an alarm end, while a crash kept the end from the disk, would
+        believe a hazard gone that the next start still knows. What follows on the same point keeps its order.
+        """
+        if not isinstance(body, Alarm) or "alarms" in self.trouble or "alarms" in self._slow:
+            return False
+        point = (body.rule, body.channel)
+        return body.event != "raised" or any(
+            isinstance(other := entry.item.body, Alarm) and (other.rule, other.channel) == point
+            for entry in self._held.values()
+        )
+
+    def _hand_over(self, entries: Iterable[Entry]) -> None:
+        """Let the uplinks have them."""
+        for entry in entries:
+            self._held.pop(entry.item.row, None)
+            for name in entry.owed:
+                self.feeds[name].put(entry.item)
 
     def _drop(self, lane: Lane, reason: str) -> None:
         """Let the oldest of a lane go, undelivered."""
@@ -538,6 +325,7 @@ class Outbox:
         row = entry.item.row
         del self.entries[row]
         self._fresh.pop(row, None)
+        self._held.pop(row, None)
         self._changed.pop(row, None)
         self._counts[entry.item.lane] -= 1
         self._deletes.add(row)
@@ -590,6 +378,7 @@ class Outbox:
                     await self._patiently("alarms", self._hands["alarms"].do(self._alarms.commit, work), waiting)
                 except StoreFault as error:
                     self._not_written(work, written, error)
+                    self._hand_over(list(self._held.values()))  # delivery goes on from memory
                     _answer(waiting, False)
                     if isinstance(error, Corrupt):
                         self._alarm_news.set()  # a new file is ready: everything is written again at once
@@ -598,6 +387,7 @@ class Outbox:
                         loop.call_later(self.settings.retry, self._alarm_news.set)
                     continue
                 self._recovered("alarms")
+                self._hand_over([entry for entry in written if entry.item.row in self._held])
                 for entry in written:
                     entry.saved = True
                     if not entry.owed and entry.item.row in self.entries:
@@ -647,45 +437,26 @@ class Outbox:
 
     def put_frame(self, frame: Frame) -> None:
         """One poll. Skipped where nothing moved out of its dead band, unless the heartbeat is due."""
-        gather = self._gathers.get(frame.source)
+        source = frame.source
+        gather = self._gathers.get(source)
         if gather is None or gather.layout is not frame.layout:
             if gather is not None:
-                self._flush(frame.source)
-            gather = self._gathers[frame.source] = Gather(frame.layout)
-        now = frame.at.mono
-        if not gather.moved(frame) and now - gather.reported < self.settings.heartbeat:
-            return
-        gather.value, gather.quality, gather.reported = frame.value, frame.quality, now
-        gather.rows.append(frame)
-        waited = now - gather.flushed
-        first = len(gather.rows) == 1
-        large = len(gather.rows) * len(frame.layout) >= CELLS
-        if large or waited >= self.settings.batch * (QUIET if first else FULL):
-            self._flush(frame.source)
-        elif first:
-            wait = self.settings.batch - waited
-            gather.timer = asyncio.get_running_loop().call_later(wait, self._flush, frame.source)
+                self._flush(source)
+            gather = Gather(source, frame.layout, self.settings.batch, self.settings.heartbeat)
+            self._gathers[source] = gather
+        wait = gather.add(frame)
+        if wait == 0.0:
+            self._flush(source)
+        elif wait is not None:
+            self._timers[source] = asyncio.get_running_loop().call_later(wait, self._flush, source)
 
     def _flush(self, source: str) -> None:
         """The rows gathered become one batch: live for the uplinks, pending for the disk."""
-        gather = self._gathers[source]
-        if gather.timer is not None:
-            gather.timer.cancel()
-            gather.timer = None
-        rows, gather.rows = gather.rows, []
-        if not rows:
+        if (timer := self._timers.pop(source, None)) is not None:
+            timer.cancel()
+        batch = self._gathers[source].flush(self.clock.now().mono)
+        if batch is None:
             return
-        gather.flushed = self.clock.now().mono
-        batch = Batch(
-            source,
-            gather.layout.key,
-            gather.layout.unit,
-            np.array([row.at.mono for row in rows]),
-            np.array([row.at.wall for row in rows]),
-            rows[-1].at.synced,
-            rows[0].value[None] if len(rows) == 1 else np.stack([row.value for row in rows]),
-            rows[0].quality[None] if len(rows) == 1 else np.stack([row.quality for row in rows]),
-        )
         stream = f"telemetry/{source}"
         item = Item("telemetry", self._batch_row, self.boot, stream, self._next(stream), batch)
         self._batch_row += 1
@@ -843,6 +614,11 @@ class Outbox:
         """What the uplink of this name sees."""
         return self.feeds[uplink]
 
+    def owing(self, uplink: str) -> dict[Lane, int]:
+        """How many alarms and events the uplink owes."""
+        lanes = [entry.item.lane for entry in self.entries.values() if uplink in entry.owed]
+        return {"alarm": lanes.count("alarm"), "event": lanes.count("event")}
+
     def depth(self) -> dict[Lane, int]:
         """How many items of each lane wait to be delivered, for the uplink that is furthest behind."""
         waiting = [feed.waiting() for feed in self.feeds.values()]
@@ -911,6 +687,8 @@ class Outbox:
             self._slow.discard(file)
         elif file not in self._slow:  # said once: the event itself has to be written too
             self._slow.add(file)
+            if file == "alarms":
+                self._hand_over(list(self._held.values()))
             self.tell("store-slow", f"store {file}: a commit takes longer than {PATIENCE:g} s", file=file)
         _answer(waiting if not done else [], False)
         return await task

@@ -94,7 +94,8 @@ class Hand:
 
 
 # Source of each setting: reliability.md 1.4.2. `page_size` 1024 wrote 24 % less than 4096 (1.3).
-BEFORE = ("page_size=1024", "auto_vacuum=NONE", "locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL")
+# `locking_mode` comes first: set before anything is read, the log needs no shared memory (-shm, an mmap).
+BEFORE = ("locking_mode=EXCLUSIVE", "page_size=1024", "auto_vacuum=NONE", "journal_mode=WAL", "synchronous=FULL")
 AFTER = (
     "wal_autocheckpoint=1000",
     "journal_size_limit=4194304",

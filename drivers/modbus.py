@@ -8,8 +8,9 @@ remember across a connection.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
@@ -22,11 +23,13 @@ from . import modbus_wire as wire
 from . import registers
 from .bus import Bus
 from .link import connect, url_of
-from .registers import Channel
+from .registers import Block, Channel
 from .serial import Format
 
 RTU_TURNAROUND = 0.010  # s a unit thinks before it answers; typical data sheets, project
 TCP_TURNAROUND = 0.003  # s on a local network, project
+FRAMES = 8 + 5  # characters of an RTU read and its reply, without the data
+VALUE = 8  # bytes of data of the largest single value
 
 
 # -- settings -------------------------------------------------------------------------------------
@@ -95,7 +98,7 @@ class Modbus(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         found = []
         try:
-            if url_of(self.url).scheme != "tcp" and self.pipeline != 1:
+            if self.is_rtu and self.pipeline != 1:
                 found.append("pipeline is for tcp only: an RTU line has one request at a time")
         except ValueError as error:
             found.append(str(error))
@@ -105,6 +108,11 @@ class Modbus(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         found += [f"output {o.name}: no device {o.device!r} here" for o in self.output if o.device not in names]
         if found:
             raise ValueError("; ".join(found))
+
+    @property
+    def is_rtu(self) -> bool:
+        """Whether RTU frames travel on a half-duplex line, be it behind a TCP gateway."""
+        return url_of(self.url).scheme != "tcp"
 
     @property
     def form(self) -> Format:
@@ -117,15 +125,13 @@ class Modbus(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return tuple(o.name for o in self.output)
 
     def faults(self) -> list[str]:
-        """Why the periods cannot be kept, see `worst_scan`."""
+        """Why the periods or the limits of silence cannot be kept, see `worst_scan`."""
         return list(worst_scan(self).complaints)
 
     def wiring(self) -> list[str]:
         """The line, its scan times, and each device with its requests."""
         scan = worst_scan(self)
-        speed = (
-            "" if url_of(self.url).scheme == "tcp" else f" at {self.baud} {self.bytesize}{self.parity}{self.stopbits}"
-        )
+        speed = f" at {self.baud} {self.bytesize}{self.parity}{self.stopbits}" if self.is_rtu else ""
         lines = [
             f"{self.url}{speed}: {scan.blocks} requests, {scan.healthy:.3g} s a round, "
             f"{scan.worst:.3g} s when a device dies, {100 * scan.load:.2g} % of the line"
@@ -187,16 +193,16 @@ class Scan(Struct, frozen=True):
 
     blocks: int  # requests of one round
     healthy: float  # one round, everybody answers
-    worst: float  # one round in which the costliest device stops answering: how late anybody's turn may come
+    worst: float  # one round with a visit to a device that does not answer: how late a turn may come
     load: float  # part of the line's time that regular polls take; above 1 no period can be kept
     complaints: tuple[str, ...]  # why it cannot work; empty if it can
 
 
 def worst_scan(driver: Modbus) -> Scan:
-    """What the periods and limits of silence ask of the line, from baud rate, blocks and time-outs. Pure.
+    """What the periods and the limits of silence ask of the line, from baud rate, blocks and time-outs. Pure.
 
     Assumes a turnaround of 10 ms per RTU unit and 3 ms on TCP; a bus that is full with those is refused.
-    One device dies at a time; orders and the search for missing registers are not counted.
+    One device dies at a time. Orders and the search for missing registers are not counted.
     """
     plans = [registers.plan(d.channel, d.max_registers, d.max_bits, d.gap) for d in driver.device]
     polls = [_poll_time(driver, plan.blocks) for plan in plans]
@@ -214,45 +220,48 @@ def worst_scan(driver: Modbus) -> Scan:
             f"the devices need {100 * load:.0f} % of the line's time; "
             "lengthen periods, raise the baud rate or split the bus"
         )
-    for device, layout in zip(driver.device, driver.layouts().values(), strict=True):
-        block, culprit = max(
-            ((b, other.name) for b, other in zip(dead, driver.device, strict=True) if other is not device),
-            default=(0.0, ""),
-        )
-        oldest, stale = device.period + healthy + block, min(layout.stale, default=math.inf)
-        if culprit and oldest > stale:
+    layouts = driver.layouts()
+    for device in driver.device:
+        others = [(wait, d.name) for wait, d in zip(dead, driver.device, strict=True) if d is not device]
+        wait, culprit = max(others, default=(0.0, ""))
+        oldest, stale = device.period + healthy + wait, float(min(layouts[device.name].stale, default=math.inf))
+        if wait and oldest > stale:
             complaints.append(
-                f"device {device.name}: when {culprit} stops answering, its values become up to {oldest:.3g} s old "
-                f"(period {device.period:g} s, a round {healthy:.2g} s, waiting for the dead device {block:.3g} s), "
-                f"but are stale after {stale:g} s: a shorter timeout (it is {driver.timeout:g} s), "
-                "a longer stale (unset, it is 3 periods), or split the bus"
+                f"device {device.name}: when {culprit} dies, its values grow {oldest:.3g} s old (period "
+                f"{device.period:g} s, {wait:.3g} s behind the dead device, {healthy:.2g} s a round) and are stale "
+                f"after {stale:.3g} s: choose a shorter timeout (now {driver.timeout:g} s) or a longer stale "
+                "(3 periods where not set), or split the bus"
             )
-    return Scan(
-        len([b for p in plans for b in p.blocks]), healthy, healthy + max(dead, default=0.0), load, tuple(complaints)
-    )
+    blocks = sum(len(plan.blocks) for plan in plans)
+    return Scan(blocks, healthy, healthy + max(dead, default=0.0), load, tuple(complaints))
 
 
 def _silence(driver: Modbus) -> float:
-    """s between two frames on the line; 0 on TCP."""
-    return 0.0 if driver.is_tcp else max(3.5 * driver.form.char, wire.Line.MIN_SILENCE)
+    """s without a character between two RTU frames."""
+    return max(3.5 * driver.form.char, wire.Line.MIN_SILENCE)
 
 
 def _poll_time(driver: Modbus, blocks: Sequence[Block]) -> float:
-    """s of the line that one poll of `blocks` takes while the device answers."""
-    if driver.is_tcp:
+    """s of the line for one poll of a device that answers."""
+    if not driver.is_rtu:
         return TCP_TURNAROUND * len(blocks)
-    char = driver.form.char
-    return sum((REQUEST + REPLY + b.size) * char + 2 * _silence(driver) + RTU_TURNAROUND for b in blocks)
+    char, silence = driver.form.char, _silence(driver)
+    return sum((FRAMES + b.size) * char + 2 * silence + RTU_TURNAROUND for b in blocks)
 
 
 def _dead_time(driver: Modbus, blocks: Sequence[Block]) -> float:
-    """s for which one visit of a device that does not answer keeps the others waiting.
+    """s that the others may wait for one visit to this device when it does not answer.
 
-    One request at most: what follows is not asked, and a retry or the next poll goes behind whoever is due,
-    so neither retries nor the two polls until the device is lost make anybody wait longer. On RTU the
-    silence of the dirty line, as long as the time-out where the device never answered, counts twice:
-    before and after, because a retry that starts at once, nobody else being due, waits for the first.
+    A visit ends with the first request that stays without reply, and a retry, the next poll or a probe is
+    queued behind whoever is due: however many there are, nobody waits for more than one. On RTU a dirty
+    line is silent for as long as the time-out (that of a device which never answered; others less),
+    before the visit, if it is a retry and nobody else was due, and again after it. Before a retry another
+    device is asked for one value.
     """
-    if driver.is_tcp:
+    if not blocks or not driver.is_rtu:
         return driver.timeout if blocks else 0.0
-    ...
+    char, silence = driver.form.char, _silence(driver)
+    dirty = max(silence, driver.timeout)
+    another = (FRAMES + VALUE) * char + 2 * silence + RTU_TURNAROUND
+    visit = (FRAMES + max(b.size for b in blocks)) * char + driver.timeout + silence
+    return dirty + another + visit + dirty

@@ -2,7 +2,7 @@
 
 Pure: no socket, no clock; where time matters it is an argument. A reply is accepted only if unit,
 function and byte count (and on TCP the transaction id) fit the open request. Whatever else comes is
-counted and thrown away; arbitrary bytes raise nothing but `agent.core.errors`, and buffers are bounded.
+thrown away; arbitrary bytes raise nothing but `agent.core.errors`, and buffers are bounded.
 
 RTU has no transaction id, so one late reply makes a careless master read the previous register for
 ever (pymodbus 3.16 does). `Line` therefore keeps the discipline of a half-duplex line, as states:
@@ -259,8 +259,7 @@ class Line:
         self.quiet = self.silence  # s that must pass since `heard` before the next request
         self.dirty = False
         self.late: int | None = None  # the unit that made the line dirty
-        self.noise = 0  # bytes discarded since the line was made
-        self.noisy = False  # any of them since the last accepted reply
+        self.noisy = False  # bytes were discarded since the last accepted reply
         self.slowest: dict[int, float] = {}  # s from the end of a request to its reply, by unit, slowly forgotten
         self.fastest: dict[int, float] = {}
         self.buffer = bytearray()
@@ -317,18 +316,18 @@ class Line:
         """Bytes came."""
         self.heard = now
         if self.state is State.QUIET or self._ask is None:
-            self._discard(len(data))
+            self.noisy = True
             if self.dirty and self.late is not None:  # this is how late that unit was: remember it
                 self._learn(self.late, now - self._sent)
             self._soil(self._last)
             return
         if self.state is State.SETTLING:
             self._surplus = True
-            self._discard(len(data))
+            self.noisy = True
             return
         self.buffer += data
         if len(self.buffer) > MAX_NOISE:
-            self._discard(len(self.buffer) - MAX_NOISE)
+            self.noisy = True
             del self.buffer[:-MAX_NOISE]
         self._search(self._ask, now)
 
@@ -387,7 +386,7 @@ class Line:
         if now < self.deadline:
             return None
         if self.buffer and not (self.echo and bytes(self.buffer) == self._adu):
-            self._discard(len(self.buffer))
+            self.noisy = True
             got = f"{len(self.buffer)} bytes came that do not fit ({bytes(self.buffer[:8]).hex()})"
             hint = "check baud rate, parity, termination and for a second unit with this address"
             return self._fail(ask, now, BadReply(f"{describe(ask)}: {got}; {hint}"))
@@ -405,10 +404,6 @@ class Line:
         self.dirty, self.late = True, unit
         known = self.slowest.get(unit) if unit is not None else None
         self.quiet = max(self.silence, self._patience if known is None else self.SETTLE * known)
-
-    def _discard(self, count: int) -> None:
-        self.noise += count
-        self.noisy = True
 
     def _learn(self, unit: int, took: float) -> None:
         self.slowest[unit] = max(took, 0.98 * self.slowest.get(unit, 0.0))

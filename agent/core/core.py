@@ -8,8 +8,9 @@ it was, so the shell can commit alarms together with the memory that raised them
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from typing import Any, TypeAlias
 
 import msgspec
@@ -89,26 +90,34 @@ def points(rules: Iterable[AnyRule], layouts: Mapping[str, Layout]) -> dict[str,
 
     A pattern matches full channel names; for `silence` it may also match a source by its bare name.
     """
-    names = {source: channels(source, layout) for source, layout in layouts.items()}
+    where = {name: (source, i) for source, layout in layouts.items() for i, name in enumerate(channels(source, layout))}
     found: dict[str, list[Point]] = {source: [] for source in layouts}
     for rule in rules:
-        matched = [
-            (source, i, name)
-            for source, row in names.items()
-            for i, name in enumerate(row)
-            if any(fnmatchcase(name, pattern) for pattern in rule.channel)
-        ]
+        matched = [(*where[name], name) for name in matching(rule.channel, where)]
         for source, i, name in matched:
             others = (
                 tuple((s, k) for s, k, _ in matched if (s, k) != (source, i)) if isinstance(rule, Deviation) else ()
             )
             found[source].append(Point(rule, name, i, others))
         if isinstance(rule, Silence):
-            for source in layouts:
-                if any(fnmatchcase(source, pattern) for pattern in rule.channel if "/" not in pattern):
-                    found[source].append(Point(rule, source, -1))
+            for source in matching(rule.channel, layouts):
+                found[source].append(Point(rule, source, -1))
     kinds = list(MEASURES)
     return {source: tuple(sorted(row, key=lambda p: kinds.index(type(p.rule)))) for source, row in found.items()}
+
+
+def matching(patterns: Iterable[str], names: Mapping[str, Any]) -> list[str]:
+    """The names that one of the patterns means, in the order of `names`.
+
+    >>> matching(["b", "a*"], {"ab": 0, "b": 1, "c": 2})
+    ['ab', 'b']
+    """
+    exact = {pattern for pattern in patterns if pattern in names}
+    wild = [pattern for pattern in patterns if pattern not in exact and any(c in pattern for c in "*?[")]
+    if not wild:
+        return [name for name in names if name in exact] if len(exact) > 1 else list(exact)
+    any_of = re.compile("|".join(translate(pattern) for pattern in wild))
+    return [name for name in names if name in exact or any_of.match(name)]
 
 
 class Bench:

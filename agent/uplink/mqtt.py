@@ -56,6 +56,7 @@ USER_TIMEOUT = 5000  # ms of unacknowledged TCP data; noticed a half-open link i
 TURN = 32  # messages handed to the wire before the loop serves others
 INFLIGHT = 1000  # messages in flight at most, whatever the broker allows
 TICK = 0.5  # s between looks at deadlines
+SWEEP = 1.0  # s after which what the broker kept of this node has arrived
 STOP = 0.9  # s for a farewell
 AGAIN = 1.0  # s before a refused message is tried again; doubles for alarms up to LONGEST
 LONGEST = 30.0  # s
@@ -240,6 +241,11 @@ class Language:
         self.root, self.who = root, who
         self._lists: dict[str, tuple[Any, Any, msgspec.Raw, msgspec.Raw]] = {}
 
+    @property
+    def alarms(self) -> str:
+        """Filter of all alarm topics of this node."""
+        return f"{self.root}/alarm/#"
+
     def birth(self, alarms: Iterable[Alarm], at: Instant) -> Message:
         """The retained word that this node is there, and all that is not normal: the platform reconciles by it."""
         who = {"site": self.who.site, "node": self.who.node, "version": self.who.version, "config": self.who.config}
@@ -343,6 +349,7 @@ class Wire:
     def __init__(self, settings: Mqtt, version: MQTTProtocolVersion, id: str, will: Message, wake: asyncio.Event):
         self.settings, self.version, self.wake = settings, version, wake
         self.acks: deque[tuple[int, int]] = deque()  # packet id, reason code
+        self.retained: dict[str, bytes] = {}  # what the broker kept of an earlier connection, by topic
         self.lost = ""  # why the connection is gone
         self.answer: tuple[int, Any] | None = None  # reason code and properties of the CONNACK
         self.where = f"uplink {settings.name!r} at {settings.url}"
@@ -362,6 +369,7 @@ class Wire:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_message = self._on_message
         client.on_socket_open = _tune
         client.on_socket_close = self._on_socket_close
         self.client = client
@@ -417,6 +425,13 @@ class Wire:
     def publish(self, message: Message) -> int:
         """Hand one message to the wire. Returns its packet id; a lost connection shows in `lost`."""
         return self.client.publish(message.topic, message.payload, 1, message.retain).mid
+
+    def listen(self, topic: str) -> None:
+        """Ask for what the broker keeps below `topic`: it arrives in `retained`, if the broker allows."""
+        self.client.subscribe(topic, 0)
+
+    def unlisten(self, topic: str) -> None:
+        self.client.unsubscribe(topic)
 
     def pump(self) -> None:
         """Read and write what the socket allows."""
@@ -481,6 +496,10 @@ class Wire:
 
     def _on_publish(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
         self.acks.append((mid, reason.value))
+
+    def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
+        if message.retain and message.payload:
+            self.retained[message.topic] = bytes(message.payload)
 
     def _on_socket_close(self, client: Any, userdata: Any, sock: Any) -> None:
         if self._socket is not None:
@@ -583,10 +602,12 @@ class Session:
         self.later: list[tuple[float, int, Item]] = []  # heap: refused, to be tried again
         self.loop = asyncio.get_running_loop()
         self.ticked = False
+        self.swept = self.loop.time() + SWEEP
 
     async def run(self, clock: Clock, tell: Callable[[Event], None]) -> None:
         """Deliver for ever. Raises `LineLost`."""
         tick = self._tick()
+        self.wire.listen(self.language.alarms)
         try:
             while True:
                 self.wire.pump()
@@ -747,9 +768,33 @@ class Session:
     def _look(self) -> None:
         """Deadlines. Raises `LineLost` where a confirmation is overdue."""
         self.wire.tend()
+        if self.loop.time() > self.swept:
+            self._sweep()
         if not self.flights:
             return
         oldest = next(iter(self.flights.values()))
         if self.loop.time() > oldest.deadline:
             waited = self.loop.time() - oldest.sent
             raise LineLost(f"{self.wire.where}: no PUBACK for {waited:.1f} s; the link or the broker hangs")
+
+    def _sweep(self) -> None:
+        """Once: clear the retained alarms of an earlier connection that are not active any more.
+
+        A raise is published while it is committed; a crash in between leaves it retained, and no later edge of it
+        will ever come. A late subscriber must not find it.
+        """
+        self.swept = float("inf")
+        self.wire.unlisten(self.language.alarms)
+        active = {alarm.id for alarm in self.open_alarms() if alarm.state.startswith("active")}
+        for topic, payload in self.wire.retained.items():
+            try:
+                known = msgspec.json.decode(payload, type=_Named).id
+            except msgspec.DecodeError:
+                known = ""
+            if known not in active:
+                self.say(Message(topic, b"", True))
+        self.wire.retained.clear()
+
+
+class _Named(msgspec.Struct):
+    id: str = ""

@@ -8,12 +8,14 @@ import random
 import shutil
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -23,7 +25,8 @@ from agent.core.alarm import Alarm
 from agent.core.errors import StoreFault
 from agent.core.frame import Instant, Quality, frame, layout
 from agent.core.ports import Batch, Event, Item
-from agent.outbox import Feed, Outbox, Store
+from agent.feed import BEHIND, Feed
+from agent.outbox import Outbox, Store
 from agent.store import Alarms, History
 
 CHANNELS = layout([f"c{i}" for i in range(40)], ["m"] * 40)
@@ -401,7 +404,7 @@ def test_a_platform_that_is_too_slow_gets_the_newest_live_and_the_rest_as_backlo
             feed.online(True)
             for n in range(200):
                 put(outbox, n)
-            await until(lambda: feed.waiting()["telemetry"] <= module.BEHIND or outbox._history_news.set())
+            await until(lambda: feed.waiting()["telemetry"] <= BEHIND or outbox._history_news.set())
             items = await drain(feed)
             assert [i.seq for i in items if not i.historical] == list(range(137, 201))
             assert [i.seq for i in items if i.historical] == list(range(1, 137))
@@ -718,6 +721,20 @@ def test_a_disk_filled_by_somebody_else_stops_no_alarm_and_loses_only_the_oldest
     run(main())
 
 
+def test_alarms_find_room_in_their_own_file_on_a_full_disk(small_disk: Path):
+    async def main() -> None:
+        path = small_disk / "state"
+        async with opened(path) as outbox:
+            with pytest.raises(OSError), (small_disk / "stranger").open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+            for n in range(150):
+                assert await outbox.put_alarms([alarm(n)], bytes(1000)), f"alarm {n} is not on the disk"
+            assert outbox.told == []  # type: ignore[attr-defined]
+
+    run(main())
+
+
 def test_boots_are_counted_even_if_the_alarms_are_lost(tmp_path: Path):
     async def main() -> None:
         seen = []
@@ -731,3 +748,48 @@ def test_boots_are_counted_even_if_the_alarms_are_lost(tmp_path: Path):
         assert len({boot[7:] for boot in seen}) > 1
 
     run(main())
+
+
+def test_the_end_of_an_alarm_is_told_only_after_the_disk_knows_and_a_raise_at_once(tmp_path: Path):
+    async def main() -> None:
+        async with opened(tmp_path) as outbox:
+            feed = outbox.feed("p")
+            feed.online(True)
+            raised = alarm(1)
+            cleared = msgspec.structs.replace(raised, edge=2, event="cleared", state="returned-unacked")
+            again = msgspec.structs.replace(raised, id="id-2")
+            elsewhere = msgspec.structs.replace(raised, id="id-3", channel="other/place")
+            outbox.put_alarms([raised], b"1")
+            assert taken(feed) == [raised]
+            stored = outbox.put_alarms([cleared, again, elsewhere], b"2")
+            assert taken(feed) == [elsewhere]  # nothing of another point waits
+            assert await stored
+            assert taken(feed) == [cleared, again]
+
+    run(main())
+
+
+def test_the_end_of_an_alarm_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+
+    async def main() -> None:
+        async with opened(tmp_path) as outbox:
+            feed = outbox.feed("p")
+            feed.online(True)
+            await outbox.put_alarms([alarm(1)], b"1")
+            assert len(taken(feed)) == 1
+            hang = threading.Event()
+            outbox._hands["alarms"].do(hang.wait, 10)
+            try:
+                outbox.put_alarms([msgspec.structs.replace(alarm(1), edge=2, event="cleared")], b"2")
+                await until(lambda: taken(feed), 5)
+            finally:
+                hang.set()
+
+    run(main())
+
+
+def taken(feed: Feed) -> list[Any]:
+    """Bodies of all alarms that the feed has now."""
+    items = iter(lambda: feed.take(False), None)
+    return [item.body for item in items if item.lane == "alarm"]

@@ -548,17 +548,18 @@ def test_the_table_of_drivers_knows_modbus_and_imports_by_name():
         ({"url": "http://x"}, "tcp://host:502"),
         ({"url": "rtu://dev/ttyUSB0"}, "three slashes"),
         ({"url": "rtu:///dev/x", "pipeline": 4}, "one request at a time"),
-        ({"device": [device("a"), device("a")]}, "there twice"),
-        ({"device": [device("a", n=2, channel=[{"key": "k", "at": 40001}] * 2)]}, "used twice"),
-        ({"output": [{"name": "o", "device": "nobody", "at": "coil:1"}]}, "nobody"),
-        ({"device": [device("a")], "output": [{"name": "o", "device": "a", "at": "input:1"}]}, "can be written"),
+        ({"device": [device("a"), device("a")]}, "^device 'a' is there twice"),
+        ({"device": [device("a", n=2, channel=[{"key": "k", "at": 40001}] * 2)]}, "^key 'k' is used twice"),
+        ({"output": [{"name": "o", "device": "nobody", "at": "coil:1"}]}, "^output o: no device 'nobody' here"),
+        ({"device": [device("a")], "output": [{"name": "o", "device": "a", "at": "input:1"}]}, "^at 'input:1': only"),
         (
             {"device": [device("a", max_registers=1, channel=[{"key": "k", "at": 40001, "type": "int32"}])]},
-            "max_registers",
+            "^channel 'k' needs 2 registers, max_registers is 1",
         ),
+        ({"device": [device("a", n=0, channel=[{"key": "k", "at": 40001, "scale": 0.0}])]}, "^scale 0"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(settings, why):
+def test_settings_that_cannot_work_are_refused_in_words_that_do_not_repeat_where(settings, why):
     with pytest.raises(msgspec.ValidationError, match=why):
         msgspec.convert({"name": "line", "url": "tcp://h", **settings}, Modbus)
 
@@ -575,6 +576,27 @@ def test_the_budget_of_a_bus_knows_its_baud_rate():
     full = worst_scan(modbus("rtu:///dev/x", [device(f"d{i}", i, 1.0, 120) for i in range(1, 6)], baud=9600))
     assert full.load > 1
     assert "split the bus" in full.complaints[0]
+
+
+@pytest.mark.parametrize("url", ["tcp://h", "rtu:///dev/x", "rtu+tcp://h:4001"])
+def test_a_bus_on_which_one_dead_device_would_make_another_go_stale_is_refused(url):
+    def faults(*devices):
+        return modbus(url, list(devices), timeout=0.6).faults()
+
+    def tender(stale):
+        """A device of which one channel may be `stale` s old."""
+        channel = [{"key": "k", "at": 40001, "stale": stale}, {"key": "l", "at": 40002, "stale": 99.0}]
+        return device("tender", 2, 1.0, channel=channel)
+
+    other = device("other", 1, 1.0)
+    oldest = 1.0 + worst_scan(modbus(url, [other, tender(9.0)], timeout=0.6)).worst
+    assert oldest > 1.6  # at least its own period and the time-out
+    assert faults(other, tender(oldest + 0.01)) == []
+    (fault,) = faults(other, tender(oldest - 0.01))
+    for words in ("device tender: when other dies", f"{oldest:.3g} s old", "timeout (now 0.6 s)", "split the bus"):
+        assert words in fault
+    assert faults(tender(1.1)) == []  # alone: its silence is its own
+    assert faults(tender(1.1), device("switched", 3, n=0)) == []  # a device that is never asked keeps nobody waiting
 
 
 def test_the_laws_of_drivers_and_the_wiring_that_people_read():

@@ -27,9 +27,14 @@ from agent.uplink.mqtt import Mqtt
 SOURCES = {f"source-{i}": layout([f"c{k}" for k in range(40)]) for i in range(5)}
 
 
+def say(*words: object) -> None:
+    """One line in one system call, so that a kill cannot leave half of it."""
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+
+
 def tell(event: Event) -> None:
     if event.kind.startswith("store"):
-        print("told", event.kind, event.text, flush=True)
+        say("told", event.kind, event.text)
 
 
 async def uplink(outbox: Outbox, url: str) -> None:
@@ -54,7 +59,7 @@ async def flapping(outbox: Outbox, url: str) -> None:
 
 async def accepted(outbox: Outbox, alarm: Alarm) -> None:
     if await outbox.put_alarms([alarm], b"memory"):
-        print("alarm", alarm.id, flush=True)
+        say("alarm", alarm.id)
 
 
 async def main(verb: str, folder: str, url: str) -> None:
@@ -83,12 +88,12 @@ async def main(verb: str, folder: str, url: str) -> None:
 
 
 if __name__ == "__main__":
-    print("ready", flush=True)
+    say("ready")
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
             asyncio.run(main(line.strip(), *sys.argv[1:]))
             os._exit(0)
-        print("born", pid, flush=True)
+        say("born", pid)
         os.waitpid(pid, 0)
-        print("gone", flush=True)
+        say("gone")

@@ -1,0 +1,264 @@
+"""What the store shows one uplink: what it still owes its platform, most urgent first.
+
+    alarms, events     from memory, the moment they are put
+    live telemetry     from memory, while the link is up and keeps pace
+    backlog            committed telemetry that was not live: spans of rows, read back in chunks, oldest first
+
+Telemetry becomes backlog only when it is committed, and the disk is told what is tried before it is tried.
+That, and nothing else, is why a kill leaves no hole and no unmarked repetition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import structs
+
+from .core.ports import LANES, Batch, Clock, Item, Lane
+from .rows import Owed, Span
+
+LATE = 10.0  # s; what is older when handed out is history, not news
+BEHIND = 64  # live batches that may wait for a slow platform before the oldest become backlog
+AHEAD = 32  # backlog in memory below which the next chunk is read
+HORIZON = 1024  # rows marked as tried at once: one commit per so many rows of backlog
+
+
+class Queue(Protocol):
+    """What a feed asks of the outbox."""
+
+    @property
+    def clock(self) -> Clock:
+        """The time."""
+
+    @property
+    def entries(self) -> Container[int]:
+        """Rows of alarms and events that are still to be delivered."""
+
+    def owing(self, uplink: str) -> dict[Lane, int]:
+        """How many alarms and events the uplink owes."""
+
+    def delivered(self, row: int, uplink: str) -> None:
+        """The platform of `uplink` has alarm or event `row`."""
+
+    def set_aside(self, row: int, why: str) -> None:
+        """Alarm or event `row` is refused for good."""
+
+    def changed(self) -> None:
+        """What some uplink owes has changed."""
+
+    async def read_ahead(self, feed: Feed, turn: int) -> None:
+        """Read the next chunk of backlog and give it to `feed.read`."""
+
+    def tell(self, kind: str, text: str, **facts: Any) -> None:
+        """Say an event of the store."""
+
+
+class Feed:
+    """What the store shows one uplink (`agent.core.ports.Feed`)."""
+
+    def __init__(self, name: str, queue: Queue) -> None:
+        self.name = name
+        self.up = False
+        self.dropped: dict[str, int] = dict.fromkeys(LANES, 0)
+        self.owed = Owed()  # committed telemetry that became backlog
+        self.live: list[tuple[int, Item]] = []  # heap; telemetry from memory
+        self._queue = queue
+        self._urgent: dict[Lane, list[tuple[int, Item]]] = {"alarm": [], "event": []}  # heaps
+        self._flying: dict[tuple[bool, int], Item] = {}  # handed out; (is telemetry, row)
+        self._chunk: deque[Item] = deque()  # backlog read ahead
+        self._cursor = 0  # backlog before this row was read ahead or handed out
+        self._horizon = 0  # backlog up to here stands on the disk as tried
+        self._turn = 0  # counts how often the link went down: a chunk read for an earlier one is not for this
+        self._held = False  # uncommitted batches just became backlog; nothing newer may overtake them
+        self._reading: asyncio.Task[None] | None = None
+        self._wake: Callable[[], None] = lambda: None
+
+    # -- the port ---------------------------------------------------------------------------------------
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+
+    def take(self, bulk: bool) -> Item | None:
+        if not self.up:
+            return None
+        for heap in self._urgent.values():
+            while heap:
+                row, item = heapq.heappop(heap)
+                if row in self._queue.entries:  # else a cap dropped it
+                    return self._hand_out(item)
+        if not bulk or self._held:
+            return None
+        if self.live:
+            item = heapq.heappop(self.live)[1]
+            assert isinstance(item.body, Batch)
+            if self._queue.clock.now().mono - item.body.mono[-1] > LATE:
+                item = structs.replace(item, lane="backfill", historical=True)
+            return self._hand_out(item)
+        item_or_none = self._chunk.popleft() if self._chunk else None
+        if len(self._chunk) < AHEAD and self._reading is None and self.owed.after(self._cursor):
+            self._reading = asyncio.create_task(self._queue.read_ahead(self, self._turn))
+        return self._hand_out(item_or_none) if item_or_none else None
+
+    def done(self, item: Item) -> None:
+        if item.lane in ("alarm", "event"):
+            self._flying.pop((False, item.row), None)
+            self._queue.delivered(item.row, self.name)
+        else:
+            self._flying.pop((True, item.row), None)
+            self.owed.remove(item.row)
+            self._queue.changed()
+
+    def again(self, item: Item) -> None:
+        if self._flying.pop((item.lane not in ("alarm", "event"), item.row), None) is None:
+            return
+        item = structs.replace(item, resent=True)
+        if item.lane == "alarm" or item.lane == "event":
+            self.put(item)
+        elif item.row in self.owed:
+            self.owed.tried(item.row, item.row)
+            self._cursor = min(self._cursor, item.row)
+        else:
+            heapq.heappush(self.live, (item.row, item))
+        self._wake()
+
+    def refused(self, item: Item, why: str) -> None:
+        self.dropped[item.lane] += 1
+        if item.lane in ("alarm", "event"):
+            self._queue.set_aside(item.row, why)
+        self.done(item)
+        self._queue.tell(
+            "set-aside",
+            f"{item.stream} {item.boot}/{item.seq} is set aside: uplink {self.name}: {why}",
+            uplink=self.name,
+            stream=item.stream,
+            boot=item.boot,
+            seq=item.seq,
+        )
+
+    def online(self, up: bool) -> None:
+        self.up = up
+        if not up:
+            self._chunk.clear()
+            self._turn += 1
+            for item in list(self._flying.values()):
+                self.again(item)
+            self._cursor = self._horizon = 0
+            self._queue.changed()
+        self._wake()
+
+    def lost(self) -> Mapping[str, int]:
+        return dict(self.dropped)
+
+    # -- the store's side -------------------------------------------------------------------------------
+
+    def put(self, item: Item) -> None:
+        """Something new, or something again."""
+        if item.lane == "alarm" or item.lane == "event":
+            heapq.heappush(self._urgent[item.lane], (item.row, item))
+        else:
+            heapq.heappush(self.live, (item.row, item))
+        self._wake()
+
+    def settle(self, committed: int) -> bytes:
+        """What is owed, for the disk, as of a commit that is about to begin; `committed` is the last row before it.
+
+        Live batches of a link that is down become backlog here; of a slow one, those beyond `BEHIND`.
+        """
+        waiting = [row for row, _ in self.live if row <= committed or not self.up]
+        excess = set(waiting if not self.up else sorted(waiting)[: max(0, len(self.live) - BEHIND)])
+        if excess:
+            for row, item in self.live:
+                if row in excess:
+                    self.owed.add(row, row, item.resent)
+                    self._cursor = min(self._cursor, row)
+            self.live = [pair for pair in self.live if pair[0] not in excess]
+            heapq.heapify(self.live)
+            self._held = max(excess) > committed
+        spans = Owed(self.owed.spans)
+        if self._horizon:
+            spans.tried(0, self._horizon)
+        for row in sorted(row for row, _ in self.live):
+            spans.add(row, row, True)  # may be sent before the next commit
+        for telemetry, row in self._flying:
+            if telemetry:
+                spans.add(row, row, True)
+        return msgspec.json.encode(spans.spans)
+
+    def settled(self, failed: Sequence[Item] = ()) -> None:
+        """The commit ended. Where it failed its batches are not on the disk and must go from memory."""
+        for item in failed:
+            if item.row in self.owed and not item.historical:
+                resent = item.resent or self.owed.is_tried(item.row)
+                self.owed.remove(item.row)
+                heapq.heappush(self.live, (item.row, structs.replace(item, resent=resent)))
+        if self._held:
+            self._held = False
+            self._wake()
+
+    def next_span(self) -> Span | None:
+        """The next backlog to read ahead."""
+        return self.owed.after(self._cursor)
+
+    def reach(self, lo: int, hi: int, reached: int) -> bool:
+        """Backlog of the span `lo` to `hi` is to be handed out up to `reached`: must the disk know first?"""
+        if reached <= self._horizon:
+            return False
+        self._horizon = max(reached, min(hi, lo + HORIZON))
+        return True
+
+    def read(self, items: Sequence[Item], lo: int, reached: int, turn: int) -> None:
+        """A chunk of backlog arrived: all there is of rows `lo` to `reached`. What is missing there is lost."""
+        found = {item.row for item in items}
+        missing = [row for a, b, _ in self.owed.spans for row in range(max(a, lo), min(b, reached) + 1)]
+        missing = [row for row in missing if row not in found]
+        for row in missing:
+            self.owed.remove(row)
+            self.dropped["backfill"] += 1
+        if missing:
+            text = f"{len(missing)} batches of the backlog of uplink {self.name} are not in the store any more"
+            self._queue.tell("gap", text, uplink=self.name, count=len(missing), reason="damaged")
+        if turn != self._turn:
+            return
+        self._cursor = reached + 1
+        for item in items:
+            if item.row in self.owed and (True, item.row) not in self._flying:
+                tried = self.owed.is_tried(item.row)
+                self._chunk.append(structs.replace(item, resent=True) if tried else item)
+
+    def reading_ended(self) -> None:
+        self._reading = None
+        self._wake()
+
+    def waiting(self) -> dict[Lane, int]:
+        """How many items of each lane are owed, handed out or not."""
+        live = sum(telemetry and row not in self.owed for telemetry, row in self._flying) + len(self.live)
+        return {**self._queue.owing(self.name), "telemetry": live, "backfill": len(self.owed)}
+
+    def drop_live(self, row: int) -> bool:
+        """A batch was dropped from memory. Whether it was still to be sent."""
+        before = len(self.live)
+        self.live = [pair for pair in self.live if pair[0] != row]
+        heapq.heapify(self.live)
+        return len(self.live) < before
+
+    def forget_backlog(self) -> int:
+        """The history is gone. How many batches of it were owed."""
+        n = len(self.owed)
+        self.owed, self._cursor, self._horizon = Owed(), 0, 0
+        self._chunk.clear()
+        self._turn += 1
+        return n
+
+    def in_memory(self) -> list[Item]:
+        """Telemetry that is still to be delivered and need not be read."""
+        flying = [item for (telemetry, row), item in self._flying.items() if telemetry and row not in self.owed]
+        return [item for _, item in self.live] + flying
+
+    def _hand_out(self, item: Item) -> Item:
+        self._flying[(item.lane not in ("alarm", "event"), item.row)] = item
+        return item
