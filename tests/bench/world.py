@@ -3,9 +3,9 @@
     python -m tests.bench.world --devices 10 --channels 1000 [--flip 0.5]
 
 Every device listens on its own port and serves `channels` float32 (ABCD) from holding register 0. All values
-move once a second so that nothing is left out as unchanged. With `--flip S` channel 0 of device 0 goes from 0
-to 100 and back at random moments about every S seconds; each flip and the first read that served it are
-printed as JSON lines with CLOCK_MONOTONIC, which all processes of one machine share.
+move once a second and one at each poll, so that nothing is left out as unchanged. With `--flip S` channel 0
+of device 0 goes from 0 to 100 and back at random moments about every S seconds; each flip and the first read
+that served it are printed as JSON lines with CLOCK_MONOTONIC, which all processes of one machine share.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Device(asyncio.Protocol):
             if function != 3:
                 self.transport.close()
                 return
-            if self.number == 0 and address == 0:
-                self.world.served()
+            if address == 0:
+                self.world.served(self.number)
             replies.append(
                 struct.pack(">HHHBBB", tid, 0, 3 + 2 * count, unit, 3, 2 * count)
                 + image[2 * address : 2 * (address + count)]
@@ -57,7 +57,8 @@ class World:
 
     def __init__(self, devices: int, channels: int) -> None:
         self.values = np.full((devices, channels), 50.0, ">f4")
-        self.images = [b""] * devices
+        self.images = [bytearray()] * devices
+        self.reads = 0
         self.rng = np.random.default_rng(1)
         self.high, self.waiting = False, False
         self.move()
@@ -70,17 +71,19 @@ class World:
 
     def encode(self) -> None:
         for i, row in enumerate(self.values):
-            self.images[i] = row.tobytes()
+            self.images[i] = bytearray(row.tobytes())
 
     def flip(self) -> None:
         self.high = not self.high
         self.values[0, 0] = 100.0 if self.high else 0.0
-        self.images[0] = self.values[0].tobytes()
+        struct.pack_into(">f", self.images[0], 0, self.values[0, 0])
         self.waiting = True
         print(json.dumps({"flip": self.high, "at": time.monotonic()}), flush=True)
 
-    def served(self) -> None:
-        if self.waiting:
+    def served(self, number: int) -> None:
+        self.reads += 1  # channel 1 moves at each poll: no poll is left out as unchanged
+        struct.pack_into(">f", self.images[number], 4, self.reads % 80)
+        if self.waiting and number == 0:
             self.waiting = False
             print(json.dumps({"served": self.high, "at": time.monotonic()}), flush=True)
 
