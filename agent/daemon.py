@@ -83,6 +83,7 @@ class Agent:
         tasks = [
             asyncio.create_task(self._judge(), name="judge"),
             asyncio.create_task(self._tick(), name="tick"),
+            asyncio.create_task(self.outbox.serve(), name="store"),
             asyncio.create_task(watch(self.leases, watchdog, self.clock, self._told), name="watch"),
             asyncio.create_task(
                 keep("control", lambda: control.serve(self.config.store.path, self._answer), self.clock, self._told)
@@ -102,13 +103,16 @@ class Agent:
             done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
             watchdog.notify("STOPPING=1")
             for task in done - {stopping}:
-                task.result()  # a failure of judge, tick or watch is ours: crash, loudly
+                task.result()  # a failure of judge, tick, store or watch is ours: crash, loudly
+                raise RuntimeError(f"{task.get_name()} ended by itself")
         finally:
             for task in [stopping, *tasks]:
                 task.cancel()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP):
                     await asyncio.gather(stopping, *tasks, return_exceptions=True)
+            while not self.queue.empty():  # what was read is kept
+                self._take(self.queue.get_nowait())
             if self.recorder:
                 self.recorder.close()
             await self.outbox.close()
@@ -132,20 +136,23 @@ class Agent:
     async def _judge(self) -> None:
         renew = self.leases.grant("judge", 10.0)
         while True:
-            item = await self.queue.get()
-            if isinstance(item, Event):
-                self._event(item)
-                continue
-            if isinstance(item, Frame):
-                item = aged(item)
-            if self.recorder:
-                self.recorder.event(item)
-            self.memory, verdict = self.core.step(self.memory, item)
-            if verdict.orders or verdict.alarms or verdict.frames:
-                self._act(verdict)
-            if isinstance(item, Frame):
-                self.outbox.put_frame(item)
+            self._take(await self.queue.get())
             renew()
+
+    def _take(self, item: Input | Event) -> None:
+        """Judge one item and keep what comes of it."""
+        if isinstance(item, Event):
+            self._event(item)
+            return
+        if isinstance(item, Frame):
+            item = aged(item)
+        if self.recorder:
+            self.recorder.event(item)
+        self.memory, verdict = self.core.step(self.memory, item)
+        if verdict.orders or verdict.alarms or verdict.frames:
+            self._act(verdict)
+        if isinstance(item, Frame):
+            self.outbox.put_frame(item)
 
     def _act(self, verdict: Verdict) -> None:
         """Orders first, then disk and wire together, then everything that can wait."""

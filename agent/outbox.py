@@ -226,6 +226,12 @@ class Outbox:
             raise error
         self._troubled(file, error)
 
+    async def serve(self) -> None:
+        """Ends only when one of the store's own tasks has ended: with its error, which is a mistake of ours."""
+        ended, _ = await asyncio.wait(self._tasks[:2], return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+
     async def close(self) -> None:
         """Flush what was gathered, write what is owed, let the files go. Bounded by `CLOSING` per file."""
         for source in list(self._gathers):
