@@ -7,6 +7,8 @@ import asyncio
 import os
 import shutil
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +16,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from . import __version__
+from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
 
 USAGE, UNAVAILABLE, CONFIG = os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_CONFIG
@@ -30,16 +33,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     args = _parser().parse_args(argv)
     try:
-        return int(args.verb(args) or 0)
+        code = int(args.verb(args) or 0)
+        sys.stdout.flush()
+        return code
     except ConfigFault as fault:
         _show_complaints(fault, args)
         return CONFIG
     except WorldFault as fault:
+        if args.json:
+            print(msgspec.json.encode({"error": str(fault)}).decode())
         print(f"vedette: {fault}", file=sys.stderr)
         return UNAVAILABLE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is not None:
+            raise  # not the output: a mistake of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"vedette: output cannot be written: {error.strerror}", file=sys.stderr)
+        return os.EX_IOERR
     except KeyboardInterrupt:
         return 130
 
@@ -170,48 +183,36 @@ def _test(args: argparse.Namespace) -> int:
     from .core.frame import Frame, Quality, aged
     from .core.ports import Driver, Event
     from .core.words import number
-    from .orders import OrderBox
 
     site = config.load(args.config)
 
-    async def first(driver: Driver) -> tuple[dict[str, Frame], list[str]]:
-        """The first frame of each source, and what was said on the way."""
-        wanted = set(driver.layouts())
-        found: dict[str, Frame] = {}
-        said: list[str] = []
-        patience = 5.0 + 2 * max((float(layout.stale.max()) for layout in driver.layouts().values()), default=0.0)
-        frames = driver.frames(SystemClock(), OrderBox())
+    async def once(driver: Driver) -> list[Frame | Event] | WorldFault:
         try:
-            async with asyncio.timeout(min(patience, 60.0)):
-                async for item in frames:
-                    if isinstance(item, Event):
-                        said.append(f"{item.kind} {item.source}: {item.text}")
-                    else:
-                        found.setdefault(item.source, aged(item))
-                    if wanted <= found.keys():
-                        break
-        except TimeoutError:
-            said += [f"{source}: nothing was read" for source in sorted(wanted - found.keys())]
+            return await driver.once(SystemClock())
         except WorldFault as fault:
-            said.append(f"{driver.name}: {fault}")
-        finally:
-            await frames.aclose()  # type: ignore[attr-defined]
-        return found, said
+            return fault
 
-    async def all_of_them() -> list[tuple[dict[str, Frame], list[str]]]:
-        return await asyncio.gather(*(first(driver) for driver in site.drivers))
+    async def all_of_them() -> list[list[Frame | Event] | WorldFault]:
+        return await asyncio.gather(*(once(driver) for driver in site.drivers))
 
-    results = asyncio.run(all_of_them())
     rows: list[dict[str, Any]] = []
+    texts: list[str] = []  # strings of devices: no fault
     complaints: list[str] = []
-    for found, said in results:
-        complaints += said
-        for source, frame in found.items():
+    for driver, said in zip(site.drivers, asyncio.run(all_of_them()), strict=True):
+        if isinstance(said, WorldFault):
+            complaints.append(f"{driver.name}: {said}")
+            continue
+        for item in said:
+            if isinstance(item, Event):
+                line = f"{item.kind} {item.source}: {item.text}"
+                (texts if item.kind == "text" else complaints).append(line)
+                continue
+            frame = aged(item)
             for i, key in enumerate(frame.layout.key):
                 value = float(frame.value[i])
                 rows.append(
                     {
-                        "channel": f"{source}/{key}",
+                        "channel": f"{frame.source}/{key}",
                         "value": None if value != value else value,
                         "unit": frame.layout.unit[i],
                         "quality": Quality(int(frame.quality[i])).name,
@@ -224,7 +225,7 @@ def _test(args: argparse.Namespace) -> int:
         + (f"  raw {number(row['raw'])}" if row["raw"] != row["value"] else "")
         for row in rows
     ]
-    _say(args, {"channels": rows, "complaints": complaints}, "\n".join([*text, *complaints]))
+    _say(args, {"channels": rows, "texts": texts, "complaints": complaints}, "\n".join([*text, *texts, *complaints]))
     return UNAVAILABLE if complaints or any(row["quality"] != "GOOD" for row in rows) else 0
 
 
@@ -233,12 +234,9 @@ def _probe(args: argparse.Namespace) -> int:
 
     from .core.words import number
 
-    target = args.url
-    if target.startswith("rtu:") and "?" not in target:
-        target += f"?baud={args.baud}&parity={args.parity}"
-    target += f"{'&' if '?' in target else '?'}timeout={args.timeout}"
     try:
-        readings = asyncio.run(read_once(target, args.as_))
+        settings = {"baud": args.baud, "parity": args.parity, "timeout": args.timeout}
+        readings = asyncio.run(read_once(args.url, args.as_, **settings))
     except ValueError as error:
         print(f"vedette probe: {error}", file=sys.stderr)
         return USAGE
@@ -262,22 +260,38 @@ def _record(args: argparse.Namespace) -> int:
     from . import config, daemon
 
     site = config.load(args.config)
-    args.folder.mkdir(parents=True, exist_ok=True)
-    for source in site.sources:  # what ships needs no copy
-        inside = source.parent.relative_to(site.path.parent) if source.is_relative_to(site.path.parent) else None
-        if inside is not None:
-            (args.folder / inside).mkdir(parents=True, exist_ok=True)
-            name = "site.toml" if source == site.path else source.name
-            shutil.copyfile(source, args.folder / inside / name)
-    quiet = msgspec.structs.replace(
-        site,
-        uplinks=(),
-        rules=tuple(msgspec.structs.replace(rule, drive=[]) for rule in site.rules),
-        store=msgspec.structs.replace(site.store, path=str(args.folder / "state")),
-    )
-    asyncio.run(daemon.run(quiet, record=args.folder, seconds=args.seconds))
-    shutil.rmtree(args.folder / "state", ignore_errors=True)
+    try:
+        args.folder.mkdir(parents=True, exist_ok=True)
+        if any(args.folder.iterdir()):
+            raise ConfigFault([f"{args.folder}: is not empty; a recording wants a folder of its own"])
+        _copy_site(site.path, site.sources, args.folder)
+    except OSError as error:
+        raise ConfigFault([f"{error.filename}: cannot be written: {error.strerror}"]) from None
+    with tempfile.TemporaryDirectory(prefix="vedette-record-") as state:
+        quiet = msgspec.structs.replace(
+            site,
+            uplinks=(),
+            rules=tuple(msgspec.structs.replace(rule, drive=[]) for rule in site.rules),
+            store=msgspec.structs.replace(site.store, path=state),
+        )
+        asyncio.run(daemon.run(quiet, record=args.folder, seconds=args.seconds))
     return 0
+
+
+def _copy_site(site: Path, sources: Sequence[Path], folder: Path) -> None:
+    """The site file and what it names beside or below it; what ships needs no copy. Raises `ConfigFault` otherwise."""
+    from .config import SHIPPED
+
+    home = site.resolve().parent
+    for source in map(Path.resolve, sources):
+        if source.is_relative_to(home):
+            target = folder / ("site.toml" if source == site.resolve() else source.relative_to(home))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        elif not source.is_relative_to(SHIPPED.resolve()):
+            raise ConfigFault(
+                [f"{source}: lies outside {home}; a recording can only take what is beside the site file"]
+            )
 
 
 def _replay(args: argparse.Namespace) -> int:
@@ -297,7 +311,8 @@ def _replay(args: argparse.Namespace) -> int:
         except OSError as error:
             raise ConfigFault([f"{error.filename}: {error.strerror}"]) from None
         if not args.compare:
-            print("\n".join(lines))
+            for line in lines:
+                print(line)
             continue
         import difflib
 
@@ -324,7 +339,12 @@ def _alarms(args: argparse.Namespace) -> int:
         reply = _ask(args, verb="ack", id=args.ack, by=args.by)
         return _say(args, reply, f"acknowledged {args.ack}")
     alarms = _ask(args, verb="alarms")["alarms"]
-    text = "\n".join(f"{a['level']:6} {a['state']:17} {a['id']}  {a['text']}" for a in alarms)
+    alarms.sort(key=lambda a: (LEVELS.index(a["level"]), -a["since"]["wall"]))
+    text = "\n".join(
+        f"{a['level']:6} {time.strftime('%m-%d %H:%M:%S', time.localtime(a['since']['wall']))}"
+        f"{' ' if a['since']['synced'] else '?'} {a['state']:17} {a['id']}  {a['text']}"
+        for a in alarms
+    )
     return _say(args, alarms, text or "no open alarms")
 
 

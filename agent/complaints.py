@@ -76,7 +76,7 @@ def read_toml(path: Path, places: Places, shown: str | None = None) -> Table:
     """The file as a table. Raises `OSError`, or `ValueError` whose text has the place."""
     name = shown or path.name
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{name}:1: not UTF-8 text (byte {error.start}); save the file as UTF-8") from None
     try:
@@ -86,6 +86,8 @@ def read_toml(path: Path, places: Places, shown: str | None = None) -> Table:
         line = found[1] if found else str(text.count("\n") + 1)
         why = re.sub(r"\s*\(at .*\)", "", str(error))
         raise ValueError(f"{name}:{line}: not TOML: {why}") from None
+    except ValueError as error:  # a number beyond what Python reads
+        raise ValueError(f"{name}: {error}") from None
     _note_all(table, (), _key_lines(text), places, name, 1)
     return table
 
@@ -265,10 +267,9 @@ def _blame(table: Table, type_: Any, error: str, told: Complaints, what: str) ->
                     return found
         return None
 
-    named = [
-        field.encode_name for field in msgspec.structs.fields(type_) if re.search(rf"\b{field.encode_name}\b", text)
-    ]
-    place, key = quoted(table) or (table, key or next((name for name in named if name in table), None))
+    keys = [field.encode_name for field in msgspec.structs.fields(type_)]
+    named = sorted((found.start(), k) for k in keys if k in table and (found := re.search(rf"\b{k}\b", text)))
+    place, key = quoted(table) or (table, key or (named[0][1] if named else None))
     told.add(place, key, f"{what}: {text}")
 
 
@@ -303,7 +304,8 @@ def _decode(table: Table, type_: Any, told: Complaints, what: str, ignore: froze
                 msgspec.convert(value, hints[known[key].name])
                 clean[key] = value
             except msgspec.ValidationError as error:
-                told.add(table, key, f"{what}: `{key}` = {_shown(value)}: {_words(str(error))[1]}")
+                why = _words(str(error))[1] + _choices(hints[known[key].name])
+                told.add(table, key, f"{what}: `{key}` = {_shown(value)}: {why}")
     for key, field in known.items():
         if field.required and key not in table and key not in meant:
             told.add(table, None, f"{what}: `{key}` is missing")
@@ -347,6 +349,7 @@ def _words(error: str) -> tuple[str | None, str]:
 _PLAIN = (
     (r"Expected `(.+?)`, got `(.+?)`", r"should be \1, is \2"),
     (r"Expected `(.+?)` (>=|<=|>|<) (.+)", r"must be \2 \3"),
+    (r"Expected `str` matching regex '\^\[\\\\?w\.-\]\+\$'", "may only have letters, digits, . _ and -"),
     (r"Expected `str` matching regex '(.+)'", r"must look like \1"),
     (r"Expected `array` of length (.+?), got (\d+)", r"should have \1 entries, has \2"),
     (r"Expected `array` of length (.+)", r"should have \1 entries"),
@@ -359,6 +362,13 @@ _PLAIN = (
     (r"\barray\b", "a list"),
     (r"\bobject\b", "a table"),
 )
+
+
+def _choices(hint: Any) -> str:
+    """The words that a field allows, where it allows only some."""
+    if typing.get_origin(hint) is typing.Literal:
+        return ": " + ", ".join(str(word) for word in typing.get_args(hint) if word != "")
+    return ""
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,6 @@ Nothing is opened and no network is used here.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -27,11 +26,13 @@ from .core.core import matching, points
 from .core.errors import ConfigFault
 from .core.frame import Layout, channels
 from .core.ports import Driver, Uplink
-from .core.rules import KINDS, AnyRule, Bad, Deviation, Silence
+from .core.rules import KINDS, AnyRule, Bad, Deviation, Frozen, Rate, Silence
 from .core.words import Language
 from .health import Health
 
 SHIPPED = Path(__file__).parent.parent / "configs"
+
+RESERVED = {"silent", "unfit", *(rule.name for rule in Health.RULES)}
 
 Name = Annotated[str, Meta(pattern=r"^[\w.-]+$", min_length=1, max_length=64)]
 
@@ -118,7 +119,7 @@ class _Reader:
         site = decode(self._table(raw, "site"), Site, self.told, "[site]") if "site" in raw else None
         site = site or Site(name="?")
         stored = self._table(raw, "store")
-        stored = self.places.same({"path": os.environ.get("STATE_DIRECTORY", "state"), **stored}, stored)
+        stored = self.places.same({"path": "state", **stored}, stored)
         store = decode(stored, outbox.Store, self.told, "[store]") or outbox.Store()
         found = [(table, driver) for table in self._tables(raw, "bus") for driver in [self._driver(table)]]
         drivers = [(table, driver) for table, driver in found if driver is not None]
@@ -230,18 +231,18 @@ class _Reader:
         if "points" in table:
             path = self.path.parent / str(table["points"])
             try:
-                take(read_points(path, self.places))
+                listed = read_points(path, self.places)
+                if not listed:
+                    self.told.add(table, "points", f"{what}: point list {path.name} has no points")
+                self._once(listed, what)
+                take(listed)
                 self.files.append(path)
             except OSError as error:
                 self.told.add(table, "points", f"{what}: point list {path.name} cannot be read: {error.strerror}")
             except ValueError as error:
                 self.told.lines.append(str(error))
         own = self._tables(table, "channel")
-        seen: set[str] = set()
-        for row in own:
-            if (key := str(row.get("key"))) in seen:
-                self.told.add(row, "key", f"{what}: channel `{key}` is listed twice")
-            seen.add(key)
+        self._once(own, what)
         take(own)
         self._channel_profiles(str(table.get("name", "?")), rows)
         whole = self._merge(
@@ -253,6 +254,14 @@ class _Reader:
             self.places.same({k: v for k, v in row.items() if k != "profile"}, row) for row in rows.values()
         ]
         return whole
+
+    def _once(self, rows: list[Table], what: str) -> None:
+        """Complain about channels that one list names twice."""
+        seen: set[str] = set()
+        for row in rows:
+            if (key := str(row.get("key"))) in seen:
+                self.told.add(row, "key", f"{what}: channel `{key}` is listed twice")
+            seen.add(key)
 
     def _merge(self, below: Table, above: Table, placed: Table | None = None) -> Table:
         """`above` over `below`; complaints point to `above`."""
@@ -281,7 +290,11 @@ class _Reader:
     def _layouts(self, drivers: list[tuple[Table, Driver]]) -> dict[str, Layout]:
         layouts: dict[str, Layout] = {Health.SOURCE: Health.LAYOUT}
         outputs: set[str] = set()
+        buses: set[str] = set()
         for table, driver in drivers:
+            if driver.name in buses:
+                self.told.add(table, "name", f"a second bus is called `{driver.name}`")
+            buses.add(driver.name)
             for source, layout in driver.layouts().items():
                 if source in layouts:
                     self.told.add(table, None, f"bus `{driver.name}`: a second source is called `{source}`")
@@ -314,9 +327,14 @@ class _Reader:
         for table, rule in found:
             if rule.name in names:
                 self.told.add(table, "name", f"a second rule is called `{rule.name}`")
+            if site.builtin and rule.name in RESERVED:
+                self.told.add(table, "name", f"`{rule.name}` is the name of a built-in rule; choose another")
             names[rule.name] = table
             if not complete:
                 continue
+            if not rule.channel:
+                self.told.add(table, "channel", f"rule `{rule.name}`: `channel` is empty: nothing is watched")
+            self._against_period(table, rule, layouts)
             known = {**by_name, **layouts} if isinstance(rule, Silence) else by_name
             for pattern in rule.channel:
                 if pattern not in known and not matching([pattern], known):
@@ -334,6 +352,22 @@ class _Reader:
                     )
         rules = [rule for _, rule in found]
         return rules + (self._builtin(layouts, rules) if site.builtin and complete else [])
+
+    def _against_period(self, table: Table, rule: AnyRule, layouts: dict[str, Layout]) -> None:
+        """Refuse a duration that is too short for how often the channels are read (`stale` is 3 periods by default)."""
+        least = {Rate: ("window", 1.0), Frozen: ("limit", 1.0), Silence: ("limit", 1 / 3)}.get(type(rule))
+        given = getattr(rule, least[0]) if least else None
+        if least is None or given is None:
+            return
+        row = [(s, p) for s, found in points([rule], layouts).items() for p in found]
+        slowest = max((float(layouts[s].stale[p.column]) for s, p in row), default=0.0)
+        if given < least[1] * slowest:
+            self.told.add(
+                table,
+                least[0],
+                f"rule `{rule.name}`: {least[0]} = {given:g} s is too short for channels that are read so seldom "
+                f"(stale after {slowest:g} s); at least {least[1] * slowest:g} s",
+            )
 
     def _builtin(self, layouts: dict[str, Layout], rules: list[AnyRule]) -> list[AnyRule]:
         """A blind sensor is an alarm: silence of each source and faults of each channel, unless a rule says so."""
@@ -358,7 +392,7 @@ class _Reader:
             extra.append(Silence(name="silent", channel=silent, level="orange"))
         if unfit:
             extra.append(Bad(name="unfit", channel=unfit, level="yellow"))
-        return extra + [rule for rule in Health.RULES if not any(rule.name == r.name for r in rules)]
+        return [*extra, *Health.RULES]
 
     def _rule(self, table: Table) -> AnyRule | None:
         if isinstance(table.get("channel"), str):
@@ -383,13 +417,18 @@ class _Reader:
             return []
         self._same_unit(table, profile, name, what, layouts)
         set_here, drive = table.get("limits", {}), table.get("drive", [])
+        if not isinstance(set_here, dict):
+            self.told.add(
+                table, "limits", f"{what}: `limits` should be a table, like {{ {profile.limit[0].name} = 1.0 }}"
+            )
+            return []
         known = [limit.name for limit in profile.limit]
         for given, key in ((set_here, "limits"), (drive, "drive")):
             for unknown in set(given) - set(known) if isinstance(given, dict) else ():
                 self.told.add(table, key, f"{what}: profile `{name}` has no limit `{unknown}`{nearest(unknown, known)}")
         rows = []
         for limit in profile.limit:
-            value = set_here.get(limit.name, limit.value) if isinstance(set_here, dict) else limit.value
+            value = set_here.get(limit.name, limit.value)
             if value is None:
                 self.told.add(
                     table,

@@ -20,10 +20,9 @@ from . import __version__, control
 from .clock import Steps, SystemClock
 from .config import Config
 from .core.alarm import Alarm, Order
-from .core.core import Ack, Core, Input, Memory, Tick, Verdict, open_alarms
-from .core.frame import Frame, aged
+from .core.core import NOTHING, Ack, Core, Input, Memory, Tick, Verdict, open_alarms
 from .core.ports import Driver, Event, Identity
-from .health import Health
+from .health import Health, Vitals
 from .journal import Recorder, Start
 from .log import say
 from .orders import OrderBox
@@ -31,6 +30,7 @@ from .outbox import Outbox
 from .supervise import Leases, Watchdog, keep, watch
 
 QUEUE = 1000  # frames between drivers and judge
+RELEASE = "start"  # the reason of orders that no alarm gave
 STOP = 4.0  # s that a stop may take before what is unacknowledged is left to the next start
 
 
@@ -45,7 +45,9 @@ class Agent:
         self.leases = Leases(self.clock)
         self.recorder = Recorder(record) if record else None
         self.links: dict[str, str] = {}  # uplink -> its last state, for people
-        self.lag = 0.0
+        self._lost: set[str] = set()  # lines that were told as lost
+        self._ordered = False  # an order waits for its bus task
+        self._quarantined = 0  # files that were found corrupt since the start
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -58,7 +60,7 @@ class Agent:
         self.outbox = await Outbox.open(
             self.config.store, [uplink.name for uplink in self.config.uplinks], self.clock, told=self._event
         )
-        self.memory = self._recall()
+        self.memory, restored = self._recall()
         self.who = Identity(
             self.config.site.name, self.config.site.node, self.outbox.boot, __version__, self.config.hash
         )
@@ -78,8 +80,7 @@ class Agent:
             rules=len(self.config.rules),
         )
         self._event(Event("started", "agent", at, f"version {__version__}, configuration {self.config.hash}"))
-        for verdict in self._restored:
-            self._act(verdict)
+        self._act(restored)
         tasks = [
             asyncio.create_task(self._judge(), name="judge"),
             asyncio.create_task(self._tick(), name="tick"),
@@ -89,15 +90,16 @@ class Agent:
                 keep("control", lambda: control.serve(self.config.store.path, self._answer), self.clock, self._told)
             ),
             *(
-                asyncio.create_task(keep(driver.name, partial(self._pump, driver), self.clock, self._told, longest=5.0))
+                asyncio.create_task(keep(driver.name, partial(self._pump, driver), self.clock, self._told, longest=2.0))
                 for driver in self.config.drivers
             ),
             *(
-                asyncio.create_task(keep(uplink.name, partial(self._send, uplink), self.clock, self._told, longest=5.0))
+                asyncio.create_task(keep(uplink.name, partial(self._send, uplink), self.clock, self._told, longest=3.0))
                 for uplink in self.config.uplinks
             ),
         ]
         watchdog.notify("READY=1")
+        release = asyncio.get_running_loop().call_later(self._certain(), self._release)
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
         try:
             done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -106,29 +108,36 @@ class Agent:
                 task.result()  # a failure of judge, tick, store or watch is ours: crash, loudly
                 raise RuntimeError(f"{task.get_name()} ended by itself")
         finally:
+            release.cancel()
             for task in [stopping, *tasks]:
                 task.cancel()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP):
                     await asyncio.gather(stopping, *tasks, return_exceptions=True)
-            while not self.queue.empty():  # what was read is kept
-                self._take(self.queue.get_nowait())
-            if self.recorder:
-                self.recorder.close()
-            await self.outbox.close()
-            say("stopped", boot=self.outbox.boot)
+            try:
+                while not self.queue.empty():  # what was read is kept
+                    self._take(self.queue.get_nowait())
+            finally:
+                if self.recorder:
+                    self.recorder.close()
+                await self.outbox.close()
+                say("stopped", boot=self.outbox.boot)
 
     # -- rooms ------------------------------------------------------------------------------------
 
     async def _pump(self, driver: Driver) -> None:
         """Ask and decode: everything that a driver yields goes to the judge, in its order."""
         box = self.boxes[driver.name]
+        box.renew()  # trying to connect is work, too
         box.again()
         frames = driver.frames(self.clock, box)
         try:
             async for item in frames:
-                if isinstance(item, Event):
-                    box.settle(item)
+                if driver.name in self._lost:
+                    self._lost.discard(driver.name)
+                    await self.queue.put(Event("line-recovered", driver.name, self.clock.now(), "the line is back"))
+                if isinstance(item, Event) and not box.settle(item):
+                    continue
                 await self.queue.put(item)
         finally:
             await frames.aclose()  # type: ignore[attr-defined]
@@ -138,28 +147,26 @@ class Agent:
         while True:
             self._take(await self.queue.get())
             renew()
+            if self._ordered:  # a bus task waits for it, however many frames wait here
+                self._ordered = False
+                await asyncio.sleep(0)
 
     def _take(self, item: Input | Event) -> None:
         """Judge one item and keep what comes of it."""
         if isinstance(item, Event):
             self._event(item)
             return
-        if isinstance(item, Frame):
-            item = aged(item)
         if self.recorder:
             self.recorder.event(item)
         self.memory, verdict = self.core.step(self.memory, item)
-        if verdict.orders or verdict.alarms or verdict.frames:
-            self._act(verdict)
-        if isinstance(item, Frame):
-            self.outbox.put_frame(item)
+        self._act(verdict)
 
     def _act(self, verdict: Verdict) -> None:
         """Orders first, then disk and wire together, then everything that can wait."""
         for order in verdict.orders:
             self._order(order)
         if verdict.alarms:
-            self.outbox.put_alarms(verdict.alarms, self.core.remember(self.memory))
+            self.outbox.put_alarms(verdict.alarms)
             if self.recorder:
                 self.recorder.alarms(verdict.alarms)
         for frame in verdict.frames:
@@ -180,11 +187,26 @@ class Agent:
             say("order-orphan", output=order.output, reason=order.reason)
             return
         box.put(order)
+        self._ordered = True
         say("order", output=order.output, on=order.on, reason=order.reason)
+
+    def _certain(self) -> float:
+        """Seconds after the start in which every source was read or went stale, so that its alarms are known."""
+        return max((float(layout.stale.max()) for layout in self.config.layouts.values()), default=0.0) + 1.0
+
+    def _release(self) -> None:
+        """Switch off what no alarm holds: an earlier life may have left it on.
+
+        Not at the start: a hazard that was ordered for but not yet on the disk would see its output fall for
+        as long as it takes to judge it again.
+        """
+        for output in self._owner:
+            if not self.memory.held.get(output):
+                self._order(Order(output, False, RELEASE, self.clock.now()))
 
     async def _send(self, uplink: Any) -> None:
         def open_now() -> list[Alarm]:
-            return [item.alarm for item in open_alarms(self.memory)]
+            return open_alarms(self.memory)
 
         await uplink.send(self.outbox.feed(uplink.name), self.who, open_now, self.clock, self._event)
 
@@ -207,46 +229,55 @@ class Agent:
             if at.mono >= report:
                 report = at.mono + Health.PERIOD
                 dropped = sum(self.outbox.lost().values())
-                await self.queue.put(health.frame(at, worst, self.queue.qsize(), self.outbox.depth(), dropped))
+                unmet = sum(box.unmet() for box in self.boxes.values())
+                measured = Vitals(
+                    loop_lag=worst,
+                    judge_queue=self.queue.qsize(),
+                    orders_unmet=unmet,
+                    store_trouble=len(self.outbox.trouble),
+                    store_quarantined=self._quarantined,
+                    dropped=dropped,
+                )
+                await self.queue.put(health.frame(at, measured, self.outbox.depth()))
                 worst = 0.0
 
     # -- memory, words, commands ------------------------------------------------------------------
 
-    def _recall(self) -> Memory:
-        """The core's memory as the store has it, or a new one."""
+    def _recall(self) -> tuple[Memory, Verdict]:
+        """The core's memory with the alarms that were open when the last boot ended."""
         at = self.clock.now()
-        saved = self.outbox.recall()
-        self._restored: list[Verdict] = []
-        if self.recorder:
+        if self.recorder:  # a recording begins with an empty memory, as its replay will
             self.recorder.event(Start(self.outbox.boot, at))
-        if saved and not self.recorder:
-            try:
-                memory, verdict = self.core.recall(saved, self.outbox.boot, at)
-                self._restored.append(verdict)
-                return memory
-            except (msgspec.DecodeError, msgspec.ValidationError) as error:
-                self._event(Event("memory-lost", "agent", at, f"saved alarm states cannot be read: {error}"))
-        return self.core.start(self.outbox.boot, at)
+            return self.core.start(self.outbox.boot, at), NOTHING
+        return self.core.recall(self.outbox.recall(), self.outbox.boot, at)
 
     def _event(self, event: Event) -> None:
         """Keep an event for the platforms and say it here."""
+        if event.kind == "order-refused" and event.facts.get("reason") == RELEASE:
+            return  # not armed, and nothing wanted it on
+        self._quarantined += event.kind == "store-corrupt"
         if event.kind in ("link-up", "link-down"):
             self.links[event.source] = event.kind.removeprefix("link-")
         self.outbox.put_event(event)
         say(event.kind, source=event.source, text=event.text)
+        if event.kind == "recalled-late":  # the disk came after the start
+            self.memory, verdict = self.core.adopt(self.memory, self.outbox.recall(), event.at)
+            self._act(verdict)
 
     def _told(self, kind: str, leaf: str, text: str) -> None:
+        if kind == "lost":
+            self._lost.add(leaf)
         self._event(Event(f"line-{kind}" if kind == "lost" else kind, leaf, self.clock.now(), text))
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         verb = request.get("verb")
         if verb == "alarms":
-            return {"alarms": msgspec.to_builtins([item.alarm for item in open_alarms(self.memory)])}
+            return {"alarms": msgspec.to_builtins(open_alarms(self.memory))}
         if verb == "ack":
             id, by = str(request["id"]), str(request["by"]).strip()
             if not by:
                 return {"error": "who acknowledges? give --by NAME"}
-            if all(item.alarm.id != id for item in open_alarms(self.memory)):
+            if all(alarm.id != id for alarm in open_alarms(self.memory)):
                 return {"error": f"no open alarm has the id {id}"}
             await self.queue.put(Ack(id, by, self.clock.now()))
             return {"ok": id}

@@ -1,6 +1,6 @@
 """What the store shows one uplink: what it still owes its platform, most urgent first.
 
-    alarms, events     from memory, the moment they are put
+    alarms, events     from memory, the moment they are put; of the alarms red first, then orange, yellow, blue
     live telemetry     from memory, while the link is up and keeps pace
     backlog            committed telemetry that was not live: spans of rows, read back in chunks, oldest first
 
@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 from msgspec import structs
 
+from .core.alarm import LEVELS, Alarm
 from .core.ports import LANES, Batch, Clock, Item, Lane
 from .rows import Owed, Span
 
@@ -26,6 +27,56 @@ LATE = 10.0  # s; what is older when handed out is history, not news
 BEHIND = 64  # live batches that may wait for a slow platform before the oldest become backlog
 AHEAD = 32  # backlog in memory below which the next chunk is read
 HORIZON = 1024  # rows marked as tried at once: one commit per so many rows of backlog
+STALE = 64  # rows that a cap dropped and a lane still remembers, beyond as many as there are; project
+
+
+def rank(item: Item) -> int:
+    """How little an alarm matters: 0 is red. An event matters least."""
+    return LEVELS.index(item.body.level) if isinstance(item.body, Alarm) else len(LEVELS)
+
+
+class Urgent:
+    """Alarms and events that wait, by rank, then row; but the edges of one point keep their order.
+
+    The level of a point changes only with the configuration: then the older edge goes first, as soon as the
+    newer one would be due.
+    """
+
+    def __init__(self) -> None:
+        self._order: list[tuple[int, int, tuple[str, str]]] = []  # heap of rank, row, point
+        self._edges: dict[tuple[str, str], list[tuple[int, Item]]] = {}  # heaps of row, item
+
+    def put(self, item: Item, wanted: Collection[int]) -> None:
+        """One more; `wanted` are the rows that are still to be delivered at all."""
+        self._add(item)
+        if len(self._order) > 2 * len(wanted) + STALE:  # the link is down and a cap drops: forget those
+            edges, self._order, self._edges = self._edges, [], {}
+            for heap in edges.values():
+                for row, item in heap:
+                    if row in wanted:
+                        self._add(item)
+
+    def _add(self, item: Item) -> None:
+        body = item.body
+        point = (body.rule, body.channel) if isinstance(body, Alarm) else ("", "")
+        heapq.heappush(self._order, (rank(item), item.row, point))
+        heapq.heappush(self._edges.setdefault(point, []), (item.row, item))
+
+    def take(self, wanted: Container[int]) -> Item | None:
+        """The next one, or None."""
+        while self._order:
+            _, row, point = self._order[0]
+            edges = self._edges.get(point, [])
+            while edges and edges[0][0] not in wanted:
+                heapq.heappop(edges)
+            if not edges:
+                self._edges.pop(point, None)
+            if edges and edges[0][0] < row:  # its own place in the order is further back, and will be skipped
+                return heapq.heappop(edges)[1]
+            heapq.heappop(self._order)
+            if edges and edges[0][0] == row:
+                return heapq.heappop(edges)[1]
+        return None
 
 
 class Queue(Protocol):
@@ -36,7 +87,7 @@ class Queue(Protocol):
         """The time."""
 
     @property
-    def entries(self) -> Container[int]:
+    def entries(self) -> Collection[int]:
         """Rows of alarms and events that are still to be delivered."""
 
     def owing(self, uplink: str) -> dict[Lane, int]:
@@ -68,7 +119,7 @@ class Feed:
         self.owed = Owed()  # committed telemetry that became backlog
         self.live: list[tuple[int, Item]] = []  # heap; telemetry from memory
         self._queue = queue
-        self._urgent: dict[Lane, list[tuple[int, Item]]] = {"alarm": [], "event": []}  # heaps
+        self._urgent = Urgent()
         self._flying: dict[tuple[bool, int], Item] = {}  # handed out; (is telemetry, row)
         self._chunk: deque[Item] = deque()  # backlog read ahead
         self._cursor = 0  # backlog before this row was read ahead or handed out
@@ -86,11 +137,8 @@ class Feed:
     def take(self, bulk: bool) -> Item | None:
         if not self.up:
             return None
-        for heap in self._urgent.values():
-            while heap:
-                row, item = heapq.heappop(heap)
-                if row in self._queue.entries:  # else a cap dropped it
-                    return self._hand_out(item)
+        if (urgent := self._urgent.take(self._queue.entries)) is not None:
+            return self._hand_out(urgent)
         if not bulk or self._held:
             return None
         if self.live:
@@ -159,7 +207,7 @@ class Feed:
     def put(self, item: Item) -> None:
         """Something new, or something again."""
         if item.lane == "alarm" or item.lane == "event":
-            heapq.heappush(self._urgent[item.lane], (item.row, item))
+            self._urgent.put(item, self._queue.entries)
         else:
             heapq.heappush(self.live, (item.row, item))
         self._wake()
@@ -239,12 +287,12 @@ class Feed:
         live = sum(telemetry and row not in self.owed for telemetry, row in self._flying) + len(self.live)
         return {**self._queue.owing(self.name), "telemetry": live, "backfill": len(self.owed)}
 
-    def drop_live(self, row: int) -> bool:
-        """A batch was dropped from memory. Whether it was still to be sent."""
-        before = len(self.live)
-        self.live = [pair for pair in self.live if pair[0] != row]
+    def drop_live(self, rows: Container[int]) -> list[int]:
+        """Batches were dropped from memory. Which of them were still to be sent."""
+        gone = [row for row, _ in self.live if row in rows]
+        self.live = [pair for pair in self.live if pair[0] not in rows]
         heapq.heapify(self.live)
-        return len(self.live) < before
+        return sorted(gone)
 
     def forget_backlog(self) -> int:
         """The history is gone. How many batches of it were owed."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from .core.alarm import Basis
 from .core.frame import Frame, Instant, Layout, frame, layout
 from .core.ports import Lane
 from .core.rules import AnyRule, High, Low
@@ -17,15 +16,29 @@ from .core.rules import AnyRule, High, Low
 _CHANNELS: tuple[tuple[str, str, float], ...] = (  # key, unit, deadband of telemetry
     ("loop_lag", "s", 0.05),  # how late the event loop ran in the worst second
     ("judge_queue", "", 10.0),  # frames waiting for judgement
+    ("orders_unmet", "", 0.0),  # outputs not known to be in the state that alarms want
+    ("store_trouble", "", 0.0),  # files of the store that do not take what they should
+    ("store_quarantined", "", 0.0),  # files found corrupt and renamed aside since the start
+    ("dropped", "", 0.0),  # items of all lanes dropped by the caps since the start
     ("alarms_waiting", "", 1.0),  # not yet acknowledged by every platform
     ("events_waiting", "", 5.0),
     ("telemetry_waiting", "", 5.0),  # batches
-    ("dropped", "", 0.0),  # items of all lanes dropped by the caps since start
     ("disk_free", "%", 1.0),
     ("memory", "MB", 4.0),  # resident
     ("descriptors", "", 4.0),
     ("clock_synced", "", 0.0),  # 1 or 0
 )
+
+
+class Vitals(NamedTuple):
+    """What the shell knows of itself; the first channels of the layout, in their order."""
+
+    loop_lag: float
+    judge_queue: int
+    orders_unmet: int
+    store_trouble: int
+    store_quarantined: int
+    dropped: int
 
 
 class Health:
@@ -37,23 +50,43 @@ class Health:
         [c[0] for c in _CHANNELS], [c[1] for c in _CHANNELS], stale=30.0, deadband=[c[2] for c in _CHANNELS]
     )
     RULES: ClassVar[tuple[AnyRule, ...]] = (
-        High(name="agent.late", channel=["agent/loop_lag"], limit=1.0, level="yellow", clear_delay=60.0, basis=Basis()),
+        High(name="agent.late", channel=["agent/loop_lag"], limit=1.0, level="yellow", clear_delay=60.0),
+        High(
+            name="agent.orders",
+            channel=["agent/orders_unmet"],
+            limit=1.0,
+            delay=2 * PERIOD,
+            level="red",
+            text="an output is not in the state that an alarm wants: check the relay, its power and its line",
+        ),
         Low(name="agent.disk", channel=["agent/disk_free"], limit=5.0, restore=8.0, level="orange"),
         High(name="agent.dropped", channel=["agent/dropped"], limit=1.0, level="orange"),
+        High(
+            name="agent.store",
+            channel=["agent/store_trouble"],
+            limit=1.0,
+            level="orange",
+            text="the store does not take what it should: alarms go on from memory; check disk and rights",
+        ),
+        High(
+            name="agent.quarantine",
+            channel=["agent/store_quarantined"],
+            limit=1.0,
+            level="orange",
+            text="a file of the store was corrupt and was set aside: check the card and the power supply",
+        ),
     )
 
     def __init__(self, disk: str) -> None:
         self._disk = disk
 
-    def frame(self, at: Instant, lag: float, judging: int, depth: Mapping[Lane, int], dropped: int) -> Frame:
+    def frame(self, at: Instant, vitals: Vitals, depth: Mapping[Lane, int]) -> Frame:
         """One frame of the agent's own health."""
         values = (
-            lag,
-            judging,
+            *vitals,
             depth.get("alarm", 0),
             depth.get("event", 0),
             depth.get("telemetry", 0) + depth.get("backfill", 0),
-            dropped,
             self._disk_free(),
             resident_mb(),
             _descriptors(),

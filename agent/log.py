@@ -1,9 +1,18 @@
-"""One line for each transition, key=value, to standard output. A healthy day is a short log."""
+"""One line for each transition, key=value, to standard output. A healthy day is a short log.
+
+A thread of its own writes: a pipe that nobody reads and a full disk must not stop a sentry. What could
+not be written is counted, and the count is written when writing is possible again.
+"""
 
 from __future__ import annotations
 
-import sys
-from typing import Any, TextIO
+import atexit
+import queue
+import threading
+from typing import Any
+
+LINES = 1000  # that may wait
+PATIENCE = 1.0  # s that the end of the process waits for the last lines
 
 
 def line(kind: str, **facts: Any) -> str:
@@ -15,12 +24,47 @@ def line(kind: str, **facts: Any) -> str:
     return " ".join([kind, *(f"{key}={_shown(value)}" for key, value in facts.items() if value not in ("", None))])
 
 
-def say(kind: str, stream: TextIO | None = None, **facts: Any) -> None:
-    """Write one line at once. A closed pipe must not stop a sentry."""
-    try:
-        print(line(kind, **facts), file=stream or sys.stdout, flush=True)
-    except (BrokenPipeError, ValueError):
-        pass
+def say(kind: str, **facts: Any) -> None:
+    """Write one line soon. Never blocks, never raises."""
+    _WRITER.put(line(kind, **facts))
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self._lines: queue.Queue[str] = queue.Queue(LINES)
+        self._lost = 0
+        self._thread: threading.Thread | None = None
+
+    def put(self, text: str) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+            self._thread.start()
+            atexit.register(self.flush)
+        try:
+            self._lines.put_nowait(text)
+        except queue.Full:
+            self._lost += 1
+
+    def flush(self) -> None:
+        """Wait a little until what was said is written."""
+        with self._lines.all_tasks_done:
+            self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, PATIENCE)
+
+    def _write(self) -> None:
+        while True:
+            text = self._lines.get()
+            lost, self._lost = self._lost, 0
+            if lost:
+                text += f"\nlog-lost lines={lost}"
+            try:
+                print(text, flush=True)
+            except (OSError, ValueError):
+                self._lost += lost + 1
+            finally:
+                self._lines.task_done()
+
+
+_WRITER = _Writer()
 
 
 def _shown(value: Any) -> str:

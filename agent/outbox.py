@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
@@ -26,12 +27,13 @@ from typing import Annotated, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta, Struct, structs
 
-from .core.alarm import Alarm
+from .core.alarm import STATE_NAMES, Alarm, State
 from .core.errors import StoreFault
 from .core.frame import Frame
 from .core.ports import LANES, Batch, Clock, Event, Item, Lane
-from .feed import Feed
+from .feed import Feed, rank
 from .gather import Gather
+from .hand import Hand
 from .rows import Owed, Span
 from .store import (
     Alarms,
@@ -42,10 +44,11 @@ from .store import (
     Corrupt,
     Full,
     Gone,
-    Hand,
     History,
     HistoryFound,
     Kept,
+    Point,
+    Standing,
 )
 
 T = TypeVar("T")
@@ -68,6 +71,7 @@ class Store(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 ROWS_PER_MB = 512  # an alarm is below 1 kB; the rest is room for SQLite
 UNKNOWN = 1 << 52  # rows are numbered from here while the file's own rows are not known
 MEMORY_CELLS = 2_000_000  # values kept in memory (18 MB) while the disk does not take them; then the oldest go
+SPARED = 0.9  # of `MEMORY_CELLS` stay when it is exceeded: in one bite, for it costs a look at all; project
 PATIENCE = 2.0  # s after which a commit counts as slow and nobody waits for it any longer
 CHUNK = 512 * 1024  # bytes of packed backlog read at once
 CLOSING = 2.0  # s that each file may take to close
@@ -80,6 +84,12 @@ class Entry:
 
     def __init__(self, item: Item, body: bytes, owed: set[str], saved: bool) -> None:
         self.item, self.body, self.owed, self.saved = item, body, owed, saved
+
+    @property
+    def point(self) -> Point | None:
+        """What the alarm is about; None for an event."""
+        body = self.item.body
+        return (body.rule, body.channel) if isinstance(body, Alarm) else None
 
     def kept(self) -> Kept:
         item = self.item
@@ -115,7 +125,7 @@ class Outbox:
         self._history = History(home / "history.db", int(settings.history_mb * 2**20), int(settings.ballast_mb * 2**20))
         self._hands = {"alarms": Hand("alarms"), "history": Hand("history")}
         self._cap = int(settings.alarms_mb * ROWS_PER_MB)
-        self._counts: dict[Lane, int] = {"alarm": 0, "event": 0}
+        self._ranks: dict[int, dict[int, Entry]] = {}  # the same entries by importance, 0 is red
         self._row = 1  # next in alarms.db
         self._batch_row = 1  # next in history.db
         self._committed = 0  # last row of history.db that is on the disk
@@ -123,8 +133,9 @@ class Outbox:
         self._fresh: dict[int, Entry] = {}  # not on the disk
         self._held: dict[int, Entry] = {}  # of these, what no uplink may see before it is on the disk
         self._changed: dict[int, Entry] = {}  # on the disk with an `owed` that is out of date
-        self._memory: bytes | None = None
-        self._memory_dirty = False
+        self._held_points: Counter[Point | None] = Counter()
+        self._open: dict[Point, Standing] = {}  # alarms that are not normal
+        self._moved: set[Point] = set()  # whose row in the table `open` is out of date
         self._deletes: set[int] = set()
         self._asides: dict[int, str] = {}
         self._waiting: list[asyncio.Future[bool]] = []
@@ -132,6 +143,7 @@ class Outbox:
         self._gathers: dict[str, Gather] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}  # by source: when its batch is due
         self._pending: list[Item] = []  # batches not yet on the disk
+        self._cells = 0  # values in them
         self._states: dict[str, bytes] = {}  # what the disk says that each uplink owes
         self._gaps: dict[Gap, tuple[int, int, int]] = {}  # first seq, last seq, count
         self._alarm_news, self._history_news, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -196,8 +208,12 @@ class Outbox:
     def _read_alarms(self, found: AlarmsFound) -> None:
         """Take over what `alarms.db` held. All of it may have been sent before."""
         self._unread.discard("alarms")
-        if self._memory is None:
-            self._memory, self._memory_dirty = found.memory, found.damage is not None
+        for standing in found.open:
+            point = (standing.alarm.rule, standing.alarm.channel)
+            if point not in self._moved:  # read late: what came since is news
+                self._open[point] = standing
+        if found.damage is not None:
+            self._moved |= set(self._open)
         if found.damage is not None:
             self._corrupt("alarms", found.damage, f"{len(found.rows)} alarms and events saved from it")
         elif found.bad:
@@ -249,16 +265,15 @@ class Outbox:
 
     # -- alarms and events ------------------------------------------------------------------------------
 
-    def put_alarms(self, alarms: Iterable[Alarm], memory: bytes | None = None) -> asyncio.Future[bool]:
-        """Alarm edges and the core's memory after them, in one transaction; the uplinks have them at once.
+    def put_alarms(self, alarms: Iterable[Alarm]) -> asyncio.Future[bool]:
+        """Alarm edges and which alarms are open after them, in one transaction; the uplinks have them at once.
 
         The future says whether they are on the disk: False means that the disk is slow or in trouble,
         and they are kept in memory and tried again. It need not be awaited.
         """
         for alarm in alarms:
+            self._stand(alarm)
             self._new("alarm", alarm)
-        if memory is not None:
-            self._memory, self._memory_dirty = memory, True
         return self._promise()
 
     def put_event(self, event: Event) -> asyncio.Future[bool]:
@@ -266,13 +281,20 @@ class Outbox:
         self._new("event", event)
         return self._promise()
 
-    def save_memory(self, memory: bytes) -> asyncio.Future[bool]:
-        """The core's memory where no alarm changed. The future as in `put_alarms`."""
-        return self.put_alarms((), memory)
+    def recall(self) -> tuple[Alarm, ...]:
+        """The latest edge of every alarm that is not normal, oldest alarm first: what the core starts from.
 
-    def recall(self) -> bytes | None:
-        """The memory saved last, None where there is none."""
-        return self._memory
+        Where the file could be read only after `open`, `recalled-late` is told: then there are more.
+        """
+        return tuple(standing.alarm for standing in sorted(self._open.values(), key=lambda s: s.n))
+
+    def _stand(self, alarm: Alarm) -> None:
+        point = (alarm.rule, alarm.channel)
+        last = self._open.pop(point, None)
+        if alarm.state != STATE_NAMES[State.NORMAL]:
+            known = last is not None and last.alarm.id == alarm.id
+            self._open[point] = Standing(last.n if last and known else self._row, alarm)
+        self._moved.add(point)
 
     def _promise(self) -> asyncio.Future[bool]:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -289,51 +311,58 @@ class Outbox:
     def _enter(self, entry: Entry) -> None:
         item = entry.item
         self.entries[item.row] = entry
-        self._counts[item.lane] += 1
+        self._ranks.setdefault(rank(item), {})[item.row] = entry
         if not entry.saved:
             self._fresh[item.row] = entry
-        if not entry.saved and self._must_wait(item.body):
+        if not entry.saved and self._must_wait(entry):
             self._held[item.row] = entry
+            self._held_points[entry.point] += 1
         else:
             self._hand_over([entry])
         while len(self.entries) > self._cap:
-            self._drop("event" if self._counts["event"] else "alarm", "cap")
+            self._drop("cap")
 
-    def _must_wait(self, body: Alarm | Event | Batch) -> bool:
+    def _must_wait(self, entry: Entry) -> bool:
         """Whether the platforms may hear of it only after the disk.
 
         A raise never waits. But a platform that saw an alarm end, while a crash kept the end from the disk, would
         believe a hazard gone that the next start still knows. What follows on the same point keeps its order.
         """
+        body = entry.item.body
         if not isinstance(body, Alarm) or "alarms" in self.trouble or "alarms" in self._slow:
             return False
-        point = (body.rule, body.channel)
-        return body.event != "raised" or any(
-            isinstance(other := entry.item.body, Alarm) and (other.rule, other.channel) == point
-            for entry in self._held.values()
-        )
+        return body.event != "raised" or entry.point in self._held_points
 
     def _hand_over(self, entries: Iterable[Entry]) -> None:
         """Let the uplinks have them."""
         for entry in entries:
-            self._held.pop(entry.item.row, None)
+            self._release(entry)
             for name in entry.owed:
                 self.feeds[name].put(entry.item)
 
-    def _drop(self, lane: Lane, reason: str) -> None:
-        """Let the oldest of a lane go, undelivered."""
-        entry = next(entry for entry in self.entries.values() if entry.item.lane == lane)
+    def _release(self, entry: Entry) -> None:
+        if self._held.pop(entry.item.row, None) is not None:
+            self._held_points[entry.point] -= 1
+            if not self._held_points[entry.point]:
+                del self._held_points[entry.point]
+
+    def _drop(self, reason: str) -> None:
+        """Let the oldest of the least important go, undelivered: an event, else an alarm of the lowest level."""
+        entry = next(iter(self._ranks[max(self._ranks)].values()))
         for name in entry.owed:
-            self._gap(name, entry.item.boot, lane, entry.item.seq, reason)
+            self._gap(name, entry.item.boot, entry.item.stream, entry.item.seq, reason)
         self._remove(entry)
 
     def _remove(self, entry: Entry) -> None:
         row = entry.item.row
         del self.entries[row]
         self._fresh.pop(row, None)
-        self._held.pop(row, None)
+        self._release(entry)
         self._changed.pop(row, None)
-        self._counts[entry.item.lane] -= 1
+        importance = rank(entry.item)
+        del self._ranks[importance][row]
+        if not self._ranks[importance]:
+            del self._ranks[importance]
         self._deletes.add(row)
         self._soon()
 
@@ -363,7 +392,7 @@ class Outbox:
             self._later = asyncio.get_running_loop().call_later(1.0, self._alarm_news.set)
 
     async def _keep_alarms(self) -> None:
-        """Write alarms, events and memory: everything new in one transaction, as soon as the last one ended."""
+        """Write alarms and events: everything new in one transaction, as soon as the last one ended."""
         retry = 0.0
         loop = asyncio.get_running_loop()
         while not self._closing.is_set() or self._alarm_news.is_set():
@@ -379,8 +408,10 @@ class Outbox:
             if "alarms" in self._unread:
                 await self._read_late("alarms")
             work, written = self._alarm_work()
-            if any(work):
+            if any(work) or "alarms" in self._unread:
                 try:
+                    if "alarms" in self._unread:  # what it holds must not be mixed with what would be written now
+                        raise StoreFault("store alarms: cannot be opened")
                     await self._patiently("alarms", self._hands["alarms"].do(self._alarms.commit, work), waiting)
                 except StoreFault as error:
                     self._not_written(work, written, error)
@@ -405,17 +436,20 @@ class Outbox:
         changed, self._changed = self._changed, {}
         deletes, self._deletes = self._deletes, set()
         asides, self._asides = self._asides, {}
-        memory, self._memory_dirty = self._memory if self._memory_dirty else None, False
+        moved, self._moved = self._moved, set()
+        stand = [self._open[point] for point in moved if point in self._open]
+        fall = [point for point in moved if point not in self._open]
         put = [entry.kept() for entry in fresh]
         owe = [(row, entry.kept().owed) for row, entry in changed.items() if entry.saved]
-        return AlarmWork(put, owe, sorted(deletes), sorted(asides.items()), memory), fresh
+        return AlarmWork(put, owe, sorted(deletes), sorted(asides.items()), stand, fall), fresh
 
     def _not_written(self, work: AlarmWork, written: Sequence[Entry], error: StoreFault) -> None:
         """Take the work back, to be tried again."""
-        self._memory_dirty = self._memory_dirty or work.memory is not None
+        self._moved.update((alarm.rule, alarm.channel) for _, alarm in work.stand)
+        self._moved.update(work.fall)
         self._fresh = {entry.item.row: entry for entry in written if entry.item.row in self.entries} | self._fresh
         if isinstance(error, Corrupt):  # everything that the old file held is in memory
-            self._memory_dirty = self._memory is not None
+            self._moved = set(self._open)
             for entry in self.entries.values():
                 entry.saved = False
             self._fresh = dict(self.entries)
@@ -433,7 +467,10 @@ class Outbox:
         """A file that could not be opened at the start: take over what it holds, if it can be opened now."""
         try:
             if file == "alarms":
-                self._read_alarms(await self._hands["alarms"].do(self._alarms.load))
+                self._read_alarms(found := await self._hands["alarms"].do(self._alarms.load))
+                if found.open:
+                    text = f"{len(found.open)} open alarms of an earlier start were read only now"
+                    self.tell("recalled-late", text, alarms=len(found.open))
             else:
                 self._read_history(await self._hands["history"].do(self._history.load, list(self.feeds)))
         except StoreFault:
@@ -467,8 +504,11 @@ class Outbox:
         item = Item("telemetry", self._batch_row, self.boot, stream, self._next(stream), batch)
         self._batch_row += 1
         self._pending.append(item)
+        self._cells += batch.value.size
         for feed in self.feeds.values():
             feed.put(item)
+        if self._cells > MEMORY_CELLS:  # a commit that hangs raises nothing
+            self._cap_memory()
         self._history_news.set()
 
     def changed(self) -> None:
@@ -495,7 +535,7 @@ class Outbox:
         """One transaction. False where the disk is in trouble; then everything stays in memory."""
         if "history" in self._unread:
             await self._read_late("history")
-        items, self._pending = self._pending, []
+        items, self._pending, self._cells = self._pending, [], 0
         for item in items:
             if item.historical:  # salvaged
                 for feed in self.feeds.values():
@@ -560,14 +600,18 @@ class Outbox:
 
     def _cap_memory(self) -> None:
         """While the disk does not take them, the oldest batches go when memory runs out."""
-        cells = sum(item.body.value.size for item in self._pending if isinstance(item.body, Batch))
-        while self._pending and cells > MEMORY_CELLS:
-            item = self._pending.pop(0)
-            assert isinstance(item.body, Batch)
-            cells -= item.body.value.size
-            for name, feed in self.feeds.items():
-                if feed.drop_live(item.row):
-                    self._gap(name, item.boot, item.stream, item.seq, "disk")
+        sizes = [item.body.value.size for item in self._pending if isinstance(item.body, Batch)]
+        self._cells = sum(sizes)
+        if self._cells <= MEMORY_CELLS:
+            return
+        n = 0
+        while self._cells > SPARED * MEMORY_CELLS:
+            self._cells -= sizes[n]
+            n += 1
+        gone, self._pending = {item.row: item for item in self._pending[:n]}, self._pending[n:]
+        for name, feed in self.feeds.items():
+            for row in feed.drop_live(gone):
+                self._gap(name, gone[row].boot, gone[row].stream, gone[row].seq, "disk")
 
     async def read_ahead(self, feed: Feed, turn: int) -> None:
         """Read the next chunk of backlog for `feed`; the disk hears that it is tried before it is handed out."""

@@ -1,8 +1,9 @@
 """The two SQLite files of the outbox, and the threads that own them. Everything here blocks.
 
-`alarms.db` holds alarms, events, the core's memory and the boot counter; `history.db` holds telemetry
-and what each uplink still owes of it. Two files, so that losing history cannot touch an alarm. Each is
-owned by one `Hand`; nobody else opens it (EXCLUSIVE locking: a second process is refused).
+`alarms.db` holds alarms and events on their way, the alarms that are open and the boot counter;
+`history.db` holds telemetry and what each uplink still owes of it. Two files, so that losing history
+cannot touch an alarm. Each is owned by one `Hand`; nobody else opens it (EXCLUSIVE locking: a second
+process is refused).
 
 Every row carries a checksum over all its columns. A row that fails it is moved to the table `aside`,
 counted and never sent: SQLite's own checks find one flipped bit in fifty (reliability.md 0.5).
@@ -10,15 +11,13 @@ counted and never sent: SQLite's own checks find one flipped bit in fifty (relia
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -26,9 +25,6 @@ from .core.alarm import Alarm
 from .core.errors import StoreFault
 from .core.ports import Batch, Event, Item
 from .rows import Owed, Span, check, pack, unpack
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Corrupt(StoreFault):
@@ -45,52 +41,6 @@ class Full(StoreFault):
 
 class Busy(StoreFault):
     """Another process has the file."""
-
-
-class Hand:
-    """A thread that does one job after the other, for callers in an event loop.
-
-    A daemon: a disk that never answers must not keep the process from ending.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        threading.Thread(target=self._work, name=name, daemon=True).start()
-
-    def do(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
-        """The job's result or error, when it is its turn."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-
-        def settle(result: T | None, error: BaseException | None) -> None:
-            if future.cancelled():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)  # type: ignore[arg-type]
-
-        def run() -> None:
-            result, failure = None, None
-            try:
-                result = job(*args, **kwargs)
-            except BaseException as error:  # handed to the caller, who decides
-                failure = error
-            try:
-                loop.call_soon_threadsafe(settle, result, failure)
-            except RuntimeError:
-                pass  # the loop ended first; nobody is waiting any more
-
-        self._jobs.put(run)
-        return future
-
-    def end(self) -> None:
-        """Stop after the jobs already given."""
-        self._jobs.put(None)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
 
 
 # Source of each setting: reliability.md 1.4.2. `page_size` 1024 wrote 24 % less than 4096 (1.3).
@@ -269,29 +219,37 @@ def set_aside(db: sqlite3.Connection, table: str, row: int, why: str) -> None:
     db.execute("DELETE FROM aside WHERE n <= (SELECT max(n) FROM aside) - ?", (ASIDE,))
 
 
+HALVINGS = 4096  # 0.1 s; one damaged page costs at most 124 and what lies within it; project
+
+
 def rescue(db: sqlite3.Connection, query: str, span: tuple[int, int] | None) -> Iterator[tuple[Any, ...]]:
-    """The rows that can still be read, by halving the span of rows around what cannot. Never raises."""
+    """The rows that can still be read, by halving the span of rows around what cannot. Never raises.
+
+    Broad spans come first, and after `HALVINGS` that cannot be read it ends: a damaged page may stand for more rows
+    than anybody can ask for.
+    """
     if span is None:
         try:
             yield from db.execute(query).fetchall()
         except (sqlite3.Error, ValueError, OverflowError):
             pass
         return
-    spans = [span]
-    while spans:
-        lo, hi = spans.pop()
+    spans, halvings = deque([span]), HALVINGS
+    while spans and halvings:
+        lo, hi = spans.popleft()
         try:
             rows = db.execute(f"{query} WHERE row BETWEEN ? AND ? ORDER BY row LIMIT 64", (lo, hi)).fetchall()
             if rows and not lo <= rows[-1][0] <= hi:
                 raise sqlite3.DatabaseError("rows out of order")
         except (sqlite3.Error, ValueError, OverflowError):
+            halvings -= 1
             if lo < hi:
                 middle = (lo + hi) // 2
-                spans += [(middle + 1, hi), (lo, middle)]
+                spans += [(lo, middle), (middle + 1, hi)]
             continue
         yield from rows
         if len(rows) == 64:
-            spans.append((rows[-1][0] + 1, hi))
+            spans.appendleft((rows[-1][0] + 1, hi))
 
 
 def extent(db: sqlite3.Connection, table: str) -> tuple[int, int] | None:
@@ -338,6 +296,16 @@ class Kept(NamedTuple):
     body: bytes  # JSON of `Alarm` or `Event`
 
 
+Point = tuple[str, str]  # rule, channel: what has one alarm at a time
+
+
+class Standing(NamedTuple):
+    """An alarm that is not normal: its latest edge, and a number by which the oldest alarm comes first."""
+
+    n: int
+    alarm: Alarm
+
+
 class AlarmWork(NamedTuple):
     """One transaction on `alarms.db`."""
 
@@ -345,14 +313,15 @@ class AlarmWork(NamedTuple):
     owe: list[tuple[int, str]]  # row, owed
     delete: list[int]
     aside: list[tuple[int, str]]  # row, why
-    memory: bytes | None
+    stand: list[Standing]  # alarms that are open, each in the place of the last of its point
+    fall: list[Point]  # points whose alarm is over
 
 
 class AlarmsFound(NamedTuple):
     """What the file held when it was opened."""
 
     rows: list[tuple[Kept, Alarm | Event]]
-    memory: bytes | None
+    open: list[Standing]
     boots: int
     last: int  # highest row
     bad: int
@@ -365,10 +334,12 @@ RESERVE = 256 * 1024  # bytes of free pages made at once, so that alarms can be 
 class Alarms(File):
     """`alarms.db`: small, one transaction per edge."""
 
-    application = 0x56444131
+    application = 0x56444132
     schema = """
     CREATE TABLE item(row INTEGER PRIMARY KEY, lane TEXT NOT NULL, boot TEXT NOT NULL, seq INTEGER NOT NULL,
                       owed TEXT NOT NULL, body BLOB NOT NULL, crc INTEGER NOT NULL);
+    CREATE TABLE open(row INTEGER PRIMARY KEY, rule TEXT NOT NULL, channel TEXT NOT NULL, n INTEGER NOT NULL,
+                      body BLOB NOT NULL, crc INTEGER NOT NULL, UNIQUE(rule, channel));
     """
 
     def created(self, db: sqlite3.Connection) -> None:
@@ -388,11 +359,11 @@ class Alarms(File):
             found = self._read(db, None)
             if found.bad:
                 with self.transaction() as db:
-                    for row in self._bad:
-                        set_aside(db, "item", row, "checksum")
+                    for table, row in self._bad:
+                        set_aside(db, table, row, "checksum")
         except Corrupt as error:
             damage = error
-            found = AlarmsFound([], None, 0, 0, 0, damage)
+            found = AlarmsFound([], [], 0, 0, 0, damage)
             if error.moved is not None:
                 with damaged(error.moved) as old:
                     if old is not None:
@@ -401,19 +372,28 @@ class Alarms(File):
         return found
 
     def _read(self, db: sqlite3.Connection, damage: Corrupt | None) -> AlarmsFound:
-        rows, last = [], 0
-        self._bad: list[int] = []
+        rows, stand, last = [], [], 0
+        self._bad: list[tuple[str, int]] = []
         span = extent(db, "item")
         columns = "row, lane, boot, seq, owed, body"
         for *values, crc in rescue(db, f"SELECT {columns}, crc FROM item", span) if span else ():
             last = max(last, values[0])
             kept = Kept(*values)
-            if check(*kept) == crc and (body := decoded(kept)) is not None:
+            if check(*kept) == crc and (body := decoded(kept.lane, kept.body)) is not None:
                 rows.append((kept, body))
             else:
-                self._bad.append(kept.row)
-        known = notes(db)
-        return AlarmsFound(rows, known.get("memory"), boots(known), last, len(self._bad), damage)
+                self._bad.append(("item", kept.row))
+        span = extent(db, "open")
+        for row, *values, crc in rescue(db, "SELECT row, rule, channel, n, body, crc FROM open", span) if span else ():
+            rule, channel, n, text = values
+            alarm = decoded("alarm", text) if check(*values) == crc else None
+            if isinstance(alarm, Alarm) and (alarm.rule, alarm.channel) == (rule, channel):
+                stand.append(Standing(n, alarm))
+                last = max(last, n)
+            else:
+                self._bad.append(("open", row))
+        rows.sort(key=lambda pair: pair[0].row)
+        return AlarmsFound(rows, sorted(stand, key=lambda s: s.n), boots(notes(db)), last, len(self._bad), damage)
 
     def commit(self, work: AlarmWork) -> None:
         """All of `work` or nothing, durable when it returns. Raises `StoreFault`."""
@@ -432,8 +412,12 @@ class Alarms(File):
             for row, why in work.aside:
                 set_aside(db, "item", row, why)
             db.executemany("DELETE FROM item WHERE row = ?", [(row,) for row in work.delete])
-            if work.memory is not None:
-                self.note(db, "memory", work.memory)
+            rows = [(a.rule, a.channel, n, msgspec.json.encode(a, enc_hook=str)) for n, a in work.stand]
+            db.executemany(
+                "INSERT OR REPLACE INTO open(rule, channel, n, body, crc) VALUES (?,?,?,?,?)",
+                [(*row, check(*row)) for row in rows],
+            )
+            db.executemany("DELETE FROM open WHERE rule = ? AND channel = ?", work.fall)
 
     def _owe(self, db: sqlite3.Connection, row: int, owed: str) -> None:
         old = db.execute("SELECT row, lane, boot, seq, owed, body FROM item WHERE row = ?", (row,)).fetchone()
@@ -453,11 +437,11 @@ BODIES: dict[str, msgspec.json.Decoder[Any]] = {
 }
 
 
-def decoded(kept: Kept) -> Alarm | Event | None:
+def decoded(lane: str, body: bytes) -> Alarm | Event | None:
     """What the row says, None where it is not what it should be."""
     try:
-        return BODIES[kept.lane].decode(kept.body)  # type: ignore[no-any-return]
-    except (KeyError, msgspec.DecodeError):
+        return BODIES[lane].decode(body)  # type: ignore[no-any-return]
+    except (KeyError, TypeError, msgspec.DecodeError):
         return None
 
 

@@ -6,7 +6,6 @@ Also the leases by which the watchdog knows that work is being done. This module
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import socket
@@ -48,7 +47,8 @@ async def keep(
             text = str(fault)
         except Exception as error:  # the one broad except: a sick part makes nobody else ill
             text = f"{type(error).__name__}: {error}"
-            told("crashed", name, f"{text} {traceback.format_exc(limit=-4)}")
+            if text != last:
+                told("crashed", name, f"{text} {traceback.format_exc(limit=-4)}")
         if clock.now().mono - started >= HEALTHY:
             pause, recent, last = FIRST, 0, ""
         recent += 1
@@ -117,8 +117,3 @@ async def watch(leases: Leases, watchdog: Watchdog, clock: Clock, told: Told, pe
             late_since = overdue
         if not overdue and lag < 1.0:
             watchdog.notify("WATCHDOG=1")
-
-
-def cancel_all(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()

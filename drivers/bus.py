@@ -10,7 +10,11 @@ A device's life on the line:
              2 s, 4 s ... 30 s, and never for more than a tenth of the line's time
     polled   again as soon as a probe is answered, even by a refusal
 
-Orders overtake: they are taken before every request and while waiting.
+Orders overtake: they are taken before every request and while waiting. Only a probe that runs beside the
+others on TCP is not asked for them, for it holds nobody up. An order that failed is handed out again by the
+shell; here it may take a quarter of the line's time, of a lost device a tenth, and fails at once until then.
+
+A block that is not read while its device answers is told once, and once when it is back.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,7 +51,8 @@ MUTE = 60.0  # s without any byte, all devices lost: perhaps the connection itse
 DISTINCT = 3  # requests in a row to an RTU unit whose replies have different lengths, project
 HELPED_ENOUGH = 2  # once may have been a slow moment, project
 BISECT_MOST = 64  # requests in one search for missing registers; the next poll goes on
-NEVER = 1e9  # s; age of what was never measured: a number that every limit calls too old
+ORDER_SHARE = 0.25  # of the line's time at most for an order that fails again and again, project
+BLOCK_MUTE = 3  # polls in a row without a block until that is told; one or two may be noise, project
 
 
 # -- one device on the line -----------------------------------------------------------------------
@@ -72,11 +78,14 @@ class Unit:
         self.owed: list[tuple[float, tuple[int, int]]] = []  # (when, shape) of asks whose replies may still come
         self.missing: frozenset[tuple[Kind, int]] = frozenset()
         self.recheck = math.inf
+        self.unread: dict[tuple[Kind, int], int] = {}  # first register of a block -> polls in a row without it
+        self.failed: dict[str, Order] = {}  # output -> the order that failed last
+        self.rest = start  # an order that failed may be tried again from here
         self.texts: dict[str, str] = {}
         self.may_pad = device.gap > 0  # until it refuses
         self.padded: set[int] = set()  # blocks asked with a register more than needed
         self.asked: tuple[tuple[int, int], ...] = ()  # shapes of the last requests to this device
-        self.measured = np.full(len(self.layout), start - NEVER)  # (n,) mono s
+        self.measured = np.full(len(self.layout), start)  # (n,) mono s; never measured: as old as the connection
         self.plan_anew()
 
     def plan_anew(self) -> None:
@@ -149,9 +158,10 @@ class Bus:
         self.half_duplex = isinstance(link, RtuLink)
         self.loop = asyncio.get_running_loop()
         start = clock.now().mono
-        self.units = [Unit(device, start) for device in driver.device if device.channel]
+        self.units = [Unit(device, start) for device in driver.device]
         self.outputs = {o.name: o for o in driver.output}
-        self.unit_of = {d.name: d.unit for d in driver.device}
+        self.unit_of = {unit.device.name: unit for unit in self.units}
+        self.patience = BLOCK_MUTE
         self.order: Order | None = None  # taken, not yet written
         self.helped = 0  # times in a row that a poll was completed only without the pipeline
         self.late: Unit | None = None  # it owes a reply: ask somebody else first
@@ -167,9 +177,6 @@ class Bus:
         self.link.check()
         if self._interrupted():
             return [await self._obey()]
-        if not self.units:
-            await self.orders.wait(1.0)
-            return []
         now = self.clock.now().mono
         unit = self._next(now)
         if unit.due > now:
@@ -178,12 +185,15 @@ class Bus:
         await self.orders.wait(0.0)  # a bus without a free moment comes round here all the same
         if unit is self.late:
             await self._let_another_speak(unit)
+            if self._interrupted():
+                return [await self._obey()]
         if unit.lost:
             return await self._probe(unit)
         return await self._poll(unit)
 
     async def visit(self, unit: Unit) -> list[Frame | Event]:
-        """One complete poll with its retries and its search for missing registers."""
+        """One complete poll with its retries and its search for missing registers; it tells what was not read."""
+        self.patience = 1
         said = await self._poll(unit)
         tries = 0
         while unit.due <= self.clock.now().mono and tries < OPEN_AFTER + unit.device.retries:
@@ -221,16 +231,22 @@ class Bus:
                 unit.owed += [(self.loop.time(), ask.shape) for ask in failed]
         return outcomes, times
 
+    async def ask(self, unit: Unit, make: Callable[[], Ask], said: list[Frame | Event]) -> Outcome:
+        """The outcome of one request, after the orders that are due; `make` is called when its turn has come."""
+        while True:
+            (outcome,), _ = await self.run(unit, [make()], self._interrupted)
+            if outcome is not None:
+                return outcome
+            said.append(await self._obey())
+
     # -- a poll -----------------------------------------------------------------------------------
 
     async def _poll(self, unit: Unit) -> list[Frame | Event]:
         said: list[Frame | Event] = []
         if unit.retries == 0:
             unit.outcomes = [None] * len(unit.asks)
-        synced = not unit.owed or await self._synchronise(unit)
-        while synced:
-            todo = [i for i, outcome in enumerate(unit.outcomes) if outcome is None]
-            if not todo:
+        while todo := [i for i, outcome in enumerate(unit.outcomes) if outcome is None]:
+            if unit.owed and not await self._synchronise(unit, said):
                 break
             asks = unit.asks
             if len(todo) < len(unit.asks) or unit.mute or self.half_duplex:
@@ -274,6 +290,8 @@ class Bus:
         if frame is not None:
             said.append(frame)
         said += texts
+        if unit.unread or not all(isinstance(o, bytes) for o in unit.outcomes):
+            said += self._blocks(unit)
         refused = [b for b, o in zip(unit.plan.blocks, unit.outcomes, strict=True) if _is_absent(o)]
         if refused:
             said += await self._find_missing(unit, refused)
@@ -344,6 +362,30 @@ class Bus:
                     said.append(self._event("text", unit, f"{unit.device.name}/{text.key} is {words!r}", facts))
         return said
 
+    def _blocks(self, unit: Unit) -> list[Frame | Event]:
+        """The blocks that stay without data although the device answers, and those that are back."""
+        said: list[Frame | Event] = []
+        for block, outcome in zip(unit.plan.blocks, unit.outcomes, strict=True):
+            end = block.start + block.count
+            if isinstance(outcome, bytes) or _is_absent(outcome):  # what is absent is told by the search
+                inside = [c for c in unit.unread if c[0] == block.kind and block.start <= c[1] < end]
+                told = [unit.unread.pop(cell) >= self.patience for cell in inside]
+                kind, why = "block-answers", "is read again"
+                if not any(told) or not isinstance(outcome, bytes):
+                    continue
+            elif isinstance(outcome, WorldFault):
+                polls = unit.unread[block.kind, block.start] = unit.unread.get((block.kind, block.start), 0) + 1
+                kind, why = "block-mute", f"is not read: {outcome}"
+                if polls != self.patience:
+                    continue
+            else:
+                continue  # it was not asked
+            keys = [c.key for c in unit.device.channel if _is_within(block, c)]
+            where = f"{block.kind} {registers.ranges(range(block.start, end))}"
+            facts = {"kind": block.kind, "start": block.start, "count": block.count, "channels": keys}
+            said.append(self._event(kind, unit, f"{unit.device.name} {where} ({', '.join(keys)}) {why}", facts))
+        return said
+
     # -- devices that are lost --------------------------------------------------------------------
 
     def _lose(self, unit: Unit, now: Instant) -> Event:
@@ -356,45 +398,52 @@ class Bus:
 
     async def _probe(self, unit: Unit) -> list[Frame | Event]:
         """One small question to a lost device; where the line allows it, without keeping the others waiting."""
+        said: list[Frame | Event] = []
         if self.link.concurrent:
             if unit.probe is None:
-                unit.probe = asyncio.create_task(self._ask_small(unit))
+                unit.probe = asyncio.create_task(self._answers_aside(unit))
                 unit.due = self.clock.now().mono + self.driver.timeout + 0.01
                 return []
             alive = await unit.probe
             unit.probe, unit.cost = None, 0.0
         else:
             begun = self.clock.now().mono
-            alive = await self._ask_small(unit)
-            unit.cost = self.clock.now().mono - begun
+            alive = await self._answers(unit, said)
+            if not said:  # else it was an order that took the time
+                unit.cost = self.clock.now().mono - begun
         now = self.clock.now()
         if not alive:
             self._give_up_if_mute(now.mono)
             unit.backoff = min(PROBE_LAST, 2 * unit.backoff)
             unit.due = now.mono + max(unit.backoff, unit.cost / PROBE_SHARE)
-            return []
+            return said
         unit.lost, unit.failures, unit.retries = False, 0, 0
+        unit.failed.clear()  # orders are tried at once again
         unit.due = now.mono
         silent = now.mono - unit.since
         unit.since = now.mono
         facts = {"unit": unit.device.unit, "silent_s": round(silent, 3)}
-        return [self._event("device-recovered", unit, f"{unit.device.name} answers again", facts)]
+        return [*said, self._event("device-recovered", unit, f"{unit.device.name} answers again", facts)]
 
-    async def _ask_small(self, unit: Unit) -> bool:
+    async def _answers(self, unit: Unit, said: list[Frame | Event]) -> bool:
         """Whether the device answers; on RTU also the proof that nothing older is still on its way."""
-        outcomes, _ = await self.run(unit, [unit.question(self._owed(unit))], never)
-        if is_alive(outcomes[0]):
+        if is_alive(await self.ask(unit, lambda: unit.question(self._owed(unit)), said)):
             unit.owed.clear()
             return True
         return False
 
-    async def _synchronise(self, unit: Unit) -> bool:
+    async def _answers_aside(self, unit: Unit) -> bool:
+        """The same beside other requests: no order waits for it."""
+        (outcome,), _ = await self.run(unit, [unit.question()], never)
+        return is_alive(outcome)
+
+    async def _synchronise(self, unit: Unit, said: list[Frame | Event]) -> bool:
         """After a time-out on RTU: a read whose reply no late reply can be taken for.
 
         A unit answers in order, so once this one is answered nothing older can come. Without it a reply
         that is later than the dirty line was silent would count as the answer to the next request.
         """
-        if await self._ask_small(unit):
+        if await self._answers(unit, said):
             return True
         unit.outcomes = [o if is_alive(o) else NoReply("no reply after a time-out") for o in unit.outcomes]
         return False
@@ -406,10 +455,12 @@ class Bus:
 
     async def _let_another_speak(self, unit: Unit) -> None:
         """One small read of another living device between a late unit's time-out and its next request."""
-        self.late = None
         other = next((u for u in self.units if u is not unit and not u.lost and u.asks and not u.owed), None)
         if other is not None:
-            await self.run(other, [other.question()], never)
+            await self.run(other, [other.question()], self._interrupted)
+            if self.order is not None:
+                return  # not asked; it is still to be done
+        self.late = None
 
     def _give_up_if_mute(self, now: float) -> None:
         """A connection through which nothing came for long may be stuck itself: start afresh."""
@@ -433,15 +484,15 @@ class Bus:
             if block in blocks:
                 assert isinstance(outcome, Refused)
                 await search.narrow(block.kind, block.spans, outcome.code)
+        said = search.said
         if not search.missing and not search.holes:
-            return []
+            return said
         unit.missing |= search.missing | search.holes
         unit.plan_anew()
         now = self.clock.now().mono
         unit.recheck = now + RECHECK
         if unit.asks:
             unit.due = now  # the rest is readable: do not wait for the next period
-        said: list[Frame | Event] = []
         for kind in registers.KINDS:
             absent = sorted(a for k, a in search.missing if k == kind)
             if absent:
@@ -456,18 +507,18 @@ class Bus:
     async def _recheck(self, unit: Unit) -> list[Frame | Event]:
         """Ask once more for the first missing value; if it is there now, forget what was missing."""
         unit.recheck = self.clock.now().mono + RECHECK
+        said: list[Frame | Event] = []
         for channel in unit.device.channel:
             if not unit.missing.isdisjoint(occupied(channel)):
                 where = registers.place(channel.at)
-                ask = wire.read(unit.device.unit, where.kind, where.start, registers.registers_of(channel))
-                outcomes, _ = await self.run(unit, [ask], never)
-                if not isinstance(outcomes[0], bytes):
-                    return []
+                what = unit.device.unit, where.kind, where.start, registers.registers_of(channel)
+                if not isinstance(await self.ask(unit, partial(wire.read, *what), said), bytes):
+                    return said
                 unit.missing = frozenset()
                 unit.recheck = math.inf
                 unit.plan_anew()
                 unit.due = self.clock.now().mono
-                return [self._event("registers-found", unit, f"{unit.device.name} has registers again", {})]
+                return [*said, self._event("registers-found", unit, f"{unit.device.name} has registers again", {})]
         unit.recheck = math.inf  # only unused registers are missing; nobody misses them
         return []
 
@@ -484,8 +535,12 @@ class Bus:
         if output is None or not output.armed:
             why = "no such output here" if output is None else "not armed; set armed = true to allow it"
             return Event("order-refused", self.driver.name, begun, f"{order.output} {word}: {why}", facts)
+        unit = self.unit_of[output.device]
+        again = unit.failed.get(output.name) == order
+        if again and begun.mono < unit.rest:
+            return Event("order-failed", output.device, begun, f"{order.output} {word}: failed before, waits", facts)
         fault: WorldFault | None = None
-        for _ in range(2):  # writing twice does no harm, and a relay is worth a second try
+        for _ in range(1 if again else 2):  # writing twice does no harm, and a relay is worth a second try
             fault = await self._switch(output, order.on)
             if fault is None or isinstance(fault, Refused):
                 break
@@ -493,13 +548,19 @@ class Bus:
         facts["ms"] = round(1000 * (done.mono - begun.mono), 3)
         facts["ms_since_decided"] = round(1000 * (done.mono - order.at.mono), 3)
         if fault is not None:
+            unit.failed[output.name] = order
+            unit.rest = done.mono + (done.mono - begun.mono) / (PROBE_SHARE if unit.lost else ORDER_SHARE)
             return Event("order-failed", output.device, done, f"{order.output} {word}: {fault}", facts)
+        unit.failed.pop(output.name, None)
+        if unit.lost:
+            unit.due = done.mono  # it answers: probe it now
         facts["verified"] = output.verify
         return Event("order-done", output.device, done, f"{order.output} is {word}", facts)
 
     async def _switch(self, output: Output, on: bool) -> WorldFault | None:
         """Write and read back; why it did not work, or None."""
-        unit, where = self.unit_of[output.device], registers.place(output.at)
+        asked = self.unit_of[output.device]
+        unit, where = asked.device.unit, registers.place(output.at)
         word = output.on if on else output.off
         many = output.write == "multiple"
         if where.kind == "coil":
@@ -513,7 +574,7 @@ class Bus:
         asks = [write, wire.read(unit, where.kind, where.start, 1)] if output.verify else [write]
         got: Outcome | None = None
         for ask in asks:
-            (got,), _ = await self.link.run([ask], self.driver.timeout, never)
+            (got,), _ = await self.run(asked, [ask], never)
             if isinstance(got, WorldFault):
                 return got
         if output.verify:
@@ -536,6 +597,7 @@ class Search:
     def __init__(self, bus: Bus, unit: Unit) -> None:
         self.bus, self.unit = bus, unit
         self.left = BISECT_MOST
+        self.said: list[Frame | Event] = []  # orders that were obeyed meanwhile
         self.missing: set[tuple[Kind, int]] = set()
         self.holes: set[tuple[Kind, int]] = set()  # unused registers that cannot be bridged
 
@@ -558,17 +620,22 @@ class Search:
         self.left -= 1
         end = max(start + count for start, count in spans)
         ask = wire.read(self.unit.device.unit, kind, spans[0][0], end - spans[0][0])
-        outcomes, _ = await self.bus.run(self.unit, [ask], never)
-        if isinstance(outcomes[0], bytes):
+        outcome = await self.bus.ask(self.unit, lambda: ask, self.said)
+        if isinstance(outcome, bytes):
             return False
-        if _is_absent(outcomes[0]):
-            assert isinstance(outcomes[0], Refused)
-            return await self.narrow(kind, spans, outcomes[0].code)
+        if _is_absent(outcome):
+            assert isinstance(outcome, Refused)
+            return await self.narrow(kind, spans, outcome.code)
         return None
 
 
 def _is_absent(outcome: Outcome | None) -> bool:
     return isinstance(outcome, Refused) and outcome.code in wire.ABSENT
+
+
+def _is_within(block: Block, channel: Channel) -> bool:
+    where = registers.place(channel.at)
+    return where.kind == block.kind and (where.start, registers.registers_of(channel)) in block.spans
 
 
 def occupied(channel: Channel) -> set[tuple[Kind, int]]:

@@ -46,7 +46,9 @@ def url_of(text: str) -> Url:
     try:
         port = parts.port
     except ValueError:
-        raise ValueError(f"url {text!r}: the port must be 1 to 65535") from None
+        port = 0
+    if port == 0:
+        raise ValueError(f"url {text!r}: the port must be 1 to 65535")
     if parts.scheme in ("tcp", "rtu+tcp"):
         if not parts.hostname or parts.path not in ("", "/"):
             raise ValueError(f"url {text!r}: write {parts.scheme}://host:port")
@@ -256,6 +258,7 @@ class RtuLink:
         outcomes: list[Outcome | None] = [None] * len(asks)
         times = [0.0] * len(asks)
         for i, ask in enumerate(asks):
+            await self._quiet(ask)  # first: what comes up in this silence still goes before the request
             if stop():
                 break
             outcomes[i] = await self._transact(ask, timeout)
@@ -264,11 +267,14 @@ class RtuLink:
                 break
         return outcomes, times
 
-    async def _transact(self, ask: Ask, timeout: float) -> Outcome:
-        line = self.line
-        while (pause := line.pause(self.loop.time(), ask)) > 0:
+    async def _quiet(self, ask: Ask) -> None:
+        """Until the line was silent for long enough. Raises LineLost."""
+        while (pause := self.line.pause(self.loop.time(), ask)) > 0:
             await self._doze(pause)
         self.check()
+
+    async def _transact(self, ask: Ask, timeout: float) -> Outcome:
+        line = self.line
         self.write(line.open(ask, self.loop.time(), timeout))
         while (outcome := line.outcome(now := self.loop.time())) is None:
             await self._doze(line.due() - now)

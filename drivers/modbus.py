@@ -26,6 +26,8 @@ from .link import connect, url_of
 from .registers import Block, Channel
 from .serial import Format
 
+WEEK = 7 * 86400.0  # s; a longer period is a slip of the pen
+RTU_UNITS = range(1, 248)  # Modbus over serial line V1.02, 2.2: 0 is a broadcast, 248 to 255 are reserved
 RTU_TURNAROUND = 0.010  # s a unit thinks before it answers; typical data sheets, project
 TCP_TURNAROUND = 0.003  # s on a local network, project
 FRAMES = 8 + 5  # characters of an RTU read and its reply, without the data
@@ -40,19 +42,30 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: Annotated[str, Meta(min_length=1, pattern=r"^[^\s/]+$")]  # the source's name
     unit: Annotated[int, Meta(ge=0, le=255)] = 1  # 1 to 247; many TCP devices want 0, 1 or 255
-    period: Annotated[float, Meta(gt=0)] = 1.0  # s between polls
+    period: Annotated[float, Meta(gt=0, le=WEEK)] = 1.0  # s between polls
     max_registers: Annotated[int, Meta(ge=1, le=registers.MAX_REGISTERS)] = registers.MAX_REGISTERS  # of one read
     max_bits: Annotated[int, Meta(ge=1, le=registers.MAX_BITS)] = registers.MAX_BITS  # of one read
     gap: Annotated[int, Meta(ge=0)] = 8  # unused registers that may be read to join two blocks
     retries: Annotated[int, Meta(ge=0, le=5)] = 1  # of a poll cut short, behind the other devices that are due
-    channel: tuple[Channel, ...] = ()
+    channel: tuple[Channel, ...] = ()  # at least one, for a relay the coil that it switches: else nobody sees it die
 
     def __post_init__(self) -> None:
-        found = [f"key {key!r} is used twice" for key in _doubles(c.key for c in self.channel)]
+        found = registers.infinite(self)
+        if not self.channel:
+            found.append(
+                f"device {self.name!r} has no channel, so nobody would see it die; "
+                "read something of it, for a relay the coil that it switches"
+            )
+        found += [f"key {key!r} is used twice" for key in _doubles(c.key for c in self.channel)]
         found += [
             f"channel {c.key!r} needs {registers.registers_of(c)} registers, max_registers is {self.max_registers}"
             for c in self.channel
             if registers.registers_of(c) > self.max_registers
+        ]
+        found += [
+            f"channel {c.key!r} would be stale between two polls: stale is {c.stale:g} s, period {self.period:g} s"
+            for c in self.channel
+            if c.stale is not None and c.stale <= self.period
         ]
         if found:
             raise ValueError("; ".join(found))
@@ -98,18 +111,40 @@ class Modbus(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
     output: tuple[Output, ...] = ()
 
     def __post_init__(self) -> None:
-        found = []
+        found = registers.infinite(self)
         try:
+            if self.is_rtu:
+                found += [
+                    f"device {d.name!r}: on an RTU line unit goes from 1 to 247, is {d.unit}"
+                    for d in self.device
+                    if d.unit not in RTU_UNITS
+                ]
             if self.is_rtu and self.pipeline != 1:
                 found.append("pipeline is for tcp only: an RTU line has one request at a time")
         except ValueError as error:
             found.append(str(error))
+        if not self.device:
+            found.append("no [[bus.device]]: there is nothing to read")
         names = {d.name for d in self.device}
         found += [f"device {name!r} is there twice" for name in _doubles(d.name for d in self.device)]
         found += [f"output {name!r} is there twice" for name in _doubles(o.name for o in self.output)]
         found += [f"output {o.name}: no device {o.device!r} here" for o in self.output if o.device not in names]
+        found += self._rivals()
         if found:
             raise ValueError("; ".join(found))
+
+    def _rivals(self) -> list[str]:
+        """Outputs that switch what another one switches already: who wins would be chance."""
+        units = {d.name: d.unit for d in self.device}
+        first: dict[tuple[int, str, int], Output] = {}
+        found = []
+        for output in self.output:
+            if output.device in units:
+                where = registers.place(output.at)
+                other = first.setdefault((units[output.device], where.kind, where.start), output)
+                if other is not output and other.name != output.name:
+                    found.append(f"output {output.name!r} switches the same {where.kind} as output {other.name}")
+        return found
 
     @property
     def is_rtu(self) -> bool:

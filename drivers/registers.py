@@ -15,6 +15,7 @@ order is the order on the wire, as in every meter's manual:
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -142,6 +143,8 @@ def faults_of(channel: Channel) -> list[str]:
         where = place(channel.at)
     except ValueError as error:
         return [str(error)]
+    if found := infinite(channel):
+        return found
     is_bit = where.kind in ("coil", "discrete")
     if is_bit and channel.type not in ("", "bool"):
         found.append(f"a {where.kind} holds one bit: type must be bool, not {channel.type}")
@@ -168,7 +171,47 @@ def faults_of(channel: Channel) -> list[str]:
         found.append("scale 0 would make every reading the same")
     if channel.low is not None and channel.high is not None and channel.low >= channel.high:
         found.append("low must be below high")
+    if channel.signal and not found:
+        gain, bias = loop_of(channel)
+        lowest = min(gain * number + bias for number in numbers_of(channel))
+        if lowest > NE43_FAULT[0] - HAIR:
+            found.append(
+                f"signal {channel.signal!r}: a {type_of(channel)} cannot show less than {lowest:.3g} mA here, so a "
+                "broken wire would pass for a measurement. raw must be the counts for 4 and 20 mA of an input with "
+                "live zero ([819, 4095] for 0 to 20 mA over 12 bit), or the number a signed one; an input that "
+                "spreads 4 to 20 mA over all its counts cannot show a broken wire"
+            )
     return found
+
+
+def infinite(settings: Struct) -> list[str]:
+    """Words about each setting that is NaN or infinite, alone or in a tuple. TOML and CSV can write both."""
+    found = []
+    for key in settings.__struct_fields__:
+        value = getattr(settings, key)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+            shown = list(value) if isinstance(value, tuple) else value
+            found.append(f"{key} = {shown!r}: only finite numbers mean something here")
+    return found
+
+
+def numbers_of(channel: Channel) -> tuple[float, float]:
+    """The smallest and the largest number that the channel's type holds; infinite for floats and strings.
+
+    >>> numbers_of(Channel(key="x", at="holding:0", type="int16"))
+    (-32768, 32767)
+    """
+    kind, bits = type_of(channel), 16 * registers_of(channel)
+    if kind.startswith("int"):
+        return -(1 << bits - 1), (1 << bits - 1) - 1
+    if kind.startswith("uint"):
+        return 0, (1 << bits) - 1
+    if kind.startswith("bcd"):
+        return 0, 10 ** (bits // 4) - 1
+    if kind in ("bool", "bits"):
+        return 0, (1 << max(1, place(channel.at).bits)) - 1
+    return -math.inf, math.inf
 
 
 def type_of(channel: Channel) -> Type:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import signal
 import sys
@@ -96,7 +97,8 @@ async def _run(
     cable = Cable(host, port)
     await cable.start()
     cleanup.push_async_callback(cable.stop)
-    console = Console(show.platform, show.arrived)
+    name = f"demo-{secrets.token_hex(2)}"  # a real broker may have other sites, another demo among them
+    console = Console(show.platform, show.arrived, f"vedette/{name}/#")
     cleanup.push_async_callback(console.stop)
     try:
         await console.start(host, port)
@@ -104,7 +106,7 @@ async def _run(
         raise LineLost(f"connect to {host}:{port}: {error or 'no answer'}; is a broker there?") from None
 
     file = folder / "site.toml"
-    file.write_text(_placed(site, scenario, stage, cable.url), "utf-8")
+    file.write_text(_placed(site, scenario, stage, cable.url, name), "utf-8")
     show.header(url)
     log = folder / "agent.log"
     with log.open("wb") as out:
@@ -285,14 +287,14 @@ async def _stop(agent: asyncio.subprocess.Process) -> None:
             await agent.wait()
 
 
-def _placed(site: Path, scenario: Scenario, stage: Stage, uplink: str) -> str:
+def _placed(site: Path, scenario: Scenario, stage: Stage, uplink: str, name: str) -> str:
     """The site file with the places that this run was given. Raises `ConfigFault`."""
     text = site.read_text("utf-8")
     for was, now in [*((line.url, stage.lines[line.name].url) for line in scenario.lines), (UPLINK, uplink)]:
         if text.count(f'"{was}"') != 1:
             raise ConfigFault([f'{site}: "{was}" should stand there once, as the scenario has it'])
         text = text.replace(f'"{was}"', f'"{now}"')
-    return text
+    return text.replace('name = "demo"', f'name = "{name}"', 1)
 
 
 def _address(url: str) -> tuple[str, int]:

@@ -180,8 +180,8 @@ def event_line(event: dict[str, Any], ink: Ink) -> str:
 class Console:
     """An MQTT client that feeds a `Platform` on the event loop and hands lines to `say`."""
 
-    def __init__(self, platform: Platform, say: Callable[[Edge | dict[str, Any]], None]) -> None:
-        self.platform, self.say = platform, say
+    def __init__(self, platform: Platform, say: Callable[[Edge | dict[str, Any]], None], topics: str = TOPICS) -> None:
+        self.platform, self.say, self.topics = platform, say, topics
         self.connected = asyncio.Event()
         self._client: mqtt.Client | None = None
 
@@ -191,7 +191,7 @@ class Console:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5)
 
         def on_connect(client: mqtt.Client, *_: Any) -> None:
-            client.subscribe(TOPICS, qos=1)
+            client.subscribe(self.topics, qos=1)
 
         def on_subscribe(*_: Any) -> None:
             loop.call_soon_threadsafe(self.connected.set)

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import translate
 from typing import Any, TypeAlias
 
-import msgspec
 import numpy as np
 from msgspec import Struct, structs
 
@@ -41,7 +40,11 @@ Input: TypeAlias = Frame | Tick | Ack
 
 
 class Verdict(Struct, frozen=True):
-    """What one step wants told and done. `frames` are sources that went blind by the passing of time."""
+    """What one step wants told and done.
+
+    `frames` are what is to be kept: the frame that was judged, its ages set right, or on a tick the sources
+    that went blind by the passing of time.
+    """
 
     alarms: tuple[Alarm, ...] = ()
     orders: tuple[Order, ...] = ()
@@ -49,13 +52,6 @@ class Verdict(Struct, frozen=True):
 
 
 NOTHING = Verdict()
-
-
-class Open(Struct, frozen=True):
-    """An alarm that is not NORMAL: what the next edge needs of the last, and what the birth message lists."""
-
-    alarm: Alarm
-    active: bool
 
 
 class Watch(Struct, frozen=True, eq=False):
@@ -66,7 +62,7 @@ class Watch(Struct, frozen=True, eq=False):
     over: Array  # (P,) monotonic s since when the condition holds, NaN if it does not
     back: Array  # (P,) monotonic s since when the return holds, NaN if it does not
     measures: tuple[Any, ...]
-    open: dict[int, Open]
+    open: dict[int, Alarm]  # the last edge of each
     calm: bool = True  # nothing is active, open or on its way: most frames end here
 
 
@@ -76,13 +72,7 @@ class Memory(Struct, frozen=True, eq=False):
     boot: str  # makes alarm ids unique across boots
     serial: int = 0  # alarms raised since boot
     watches: dict[str, Watch] = {}
-    held: dict[str, tuple[str, ...]] = {}  # output -> ids of the alarms that hold it on
-
-
-class Saved(Struct, frozen=True):
-    """What of the memory survives a restart: the open alarms."""
-
-    open: tuple[Open, ...] = ()
+    held: dict[str, frozenset[str]] = {}  # output -> ids of the alarms that hold it on
 
 
 def points(rules: Iterable[AnyRule], layouts: Mapping[str, Layout]) -> dict[str, tuple[Point, ...]]:
@@ -173,7 +163,7 @@ class Core:
     def step(self, memory: Memory, event: Input) -> tuple[Memory, Verdict]:
         """The new memory and the verdict. Frames of sources that the core does not know change nothing."""
         if isinstance(event, Frame):
-            return self._frame(memory, aged(event))
+            return self._frame(memory, event)
         if isinstance(event, Tick):
             return self._tick(memory, event.at)
         return self._ack(memory, event)
@@ -183,10 +173,14 @@ class Core:
         if bench is None:
             return memory, NOTHING
         watch = memory.watches[frame.source]
-        measured = frame.at.mono - frame.age
-        fresh = watch.seen.fresh | (measured >= watch.seen.measured)
-        seen = Seen(frame.value, frame.quality, np.maximum(measured, watch.seen.measured), fresh, frame.raw)
-        return self._judge(memory, bench, watch, seen, frame.at)
+        past = watch.seen
+        # What was missed in this poll is as old as we know it, whatever a line that was just opened believes.
+        missed = np.isnan(frame.value) & (frame.quality == Quality.UNCERTAIN)
+        measured = np.where(missed, past.measured, np.maximum(frame.at.mono - frame.age, past.measured))
+        frame = aged(structs.replace(frame, age=frame.at.mono - measured))
+        seen = Seen(frame.value, frame.quality, measured, past.fresh | ~missed, frame.raw)
+        memory, verdict = self._judge(memory, bench, watch, seen, frame.at, news=True)
+        return memory, structs.replace(verdict, frames=(frame,))
 
     def _tick(self, memory: Memory, at: Instant) -> tuple[Memory, Verdict]:
         alarms: list[Alarm] = []
@@ -197,7 +191,7 @@ class Core:
             seen, frame = _grow_old(bench, watch.seen, at)
             if frame is not None:
                 frames.append(frame)
-            memory, verdict = self._judge(memory, bench, watch, seen, at)
+            memory, verdict = self._judge(memory, bench, watch, seen, at, news=False)
             alarms += verdict.alarms
             orders += verdict.orders
         return memory, Verdict(tuple(alarms), tuple(orders), tuple(frames))
@@ -205,28 +199,32 @@ class Core:
     def _ack(self, memory: Memory, ack: Ack) -> tuple[Memory, Verdict]:
         for source, watch in memory.watches.items():
             for i, known in watch.open.items():
-                if known.alarm.id == ack.id and NEXT[watch.state[i], Event.ACK] != watch.state[i]:
+                if known.id == ack.id and NEXT[watch.state[i], Event.ACK] != watch.state[i]:
                     state = watch.state.copy()
                     state[i] = NEXT[state[i], Event.ACK]
                     alarm = structs.replace(
-                        known.alarm,
-                        edge=known.alarm.edge + 1,
+                        known,
+                        edge=known.edge + 1,
                         event=EVENT_NAMES[Event.ACK],
                         state=STATE_NAMES[state[i]],
                         at=ack.at,
                         by=ack.by,
-                        text=words.sentence(
-                            words.ACKNOWLEDGED, self.language, "*", channel=known.alarm.channel, by=ack.by
-                        ),
+                        text=words.sentence(words.ACKNOWLEDGED, self.language, "*", channel=known.channel, by=ack.by),
                     )
-                    watch = structs.replace(watch, state=state, open=_keep(watch.open, i, alarm, int(state[i])))
+                    watch = structs.replace(watch, state=state, open=_kept(dict(watch.open), i, alarm))
                     return _replace(memory, source, watch), Verdict((alarm,))
         return memory, NOTHING
 
     # -- judgement --------------------------------------------------------------------------------
 
-    def _judge(self, memory: Memory, bench: Bench, watch: Watch, seen: Seen, at: Instant) -> tuple[Memory, Verdict]:
-        """Compare every point of one source with its limits, all at once, and move those that changed."""
+    def _judge(
+        self, memory: Memory, bench: Bench, watch: Watch, seen: Seen, at: Instant, news: bool
+    ) -> tuple[Memory, Verdict]:
+        """Compare every point of one source with its limits, all at once, and move those that changed.
+
+        Without `news` (a tick) an alarm may be raised, because its delay ran out, but not cleared: that takes a
+        measurement.
+        """
         now = at.mono
         board = {s: w.seen for s, w in memory.watches.items()} | {bench.source: seen} if bench.compares else {}
         kept: list[Any] = []
@@ -255,16 +253,17 @@ class Core:
         back = np.where(clear, np.fmin(watch.back, now), np.where(unknown, watch.back, np.nan))
         active = (watch.state == State.ACTIVE) | (watch.state == State.ACKED)
         raised = over & ~active & (now - since >= bench.delay)
-        cleared = clear & active & (now - back >= bench.clear_delay)
+        cleared = clear & active & (now - back >= bench.clear_delay) & news
 
         state, known = watch.state, watch.open
         alarms: list[Alarm] = []
         orders: list[Order] = []
         serial, held = memory.serial, memory.held
-        moved = raised | cleared
-        if moved.any():
+        moved = np.flatnonzero(raised | cleared).tolist()
+        if moved:
             state, known = state.copy(), dict(known)
-            for i in np.flatnonzero(moved).tolist():
+            holding = Holding(held)
+            for i in moved:
                 event = Event.RAISE if raised[i] else Event.CLEAR
                 begun = float(since[i] if raised[i] else back[i])
                 state[i] = NEXT[state[i], event]
@@ -272,11 +271,11 @@ class Core:
                     serial += 1
                     alarm = self._raise(bench, i, f"{memory.boot}-{serial}", float(metric[i]), seen, begun, at)
                 else:
-                    alarm = self._clear(bench, i, known[i].alarm, float(metric[i]), int(state[i]), begun, at)
+                    alarm = self._clear(bench, i, known[i], float(metric[i]), int(state[i]), begun, at)
                 alarms.append(alarm)
-                known = _keep(known, i, alarm, int(state[i]))
-                held, wanted = _hold(held, bench.points[i].rule.drive, alarm, event is Event.RAISE)
-                orders += wanted
+                _kept(known, i, alarm)
+                orders += holding.edge(bench.points[i].rule.drive, alarm, event is Event.RAISE)
+            held = holding.freeze()
         calm = not state.any() and bool(np.isnan(since).all())
         watch = Watch(seen, state, since, back, tuple(kept), known, calm)
         memory = structs.replace(_replace(memory, bench.source, watch), serial=serial, held=held)
@@ -340,59 +339,86 @@ class Core:
 
     # -- restart ----------------------------------------------------------------------------------
 
-    def remember(self, memory: Memory) -> bytes:
-        """What of `memory` must survive a restart, as bytes for the store."""
-        return msgspec.json.encode(Saved(tuple(open_alarms(memory))))
+    def recall(self, open: Iterable[Alarm], boot: str, at: Instant) -> tuple[Memory, Verdict]:
+        """Memory of a new `boot` with the alarms that were `open` in an earlier one; see `adopt`."""
+        return self.adopt(self.start(boot, at), open, at)
 
-    def recall(self, saved: bytes, boot: str, at: Instant) -> tuple[Memory, Verdict]:
-        """Memory as it was when `saved` was written, under a new `boot` and perhaps other rules.
+    def adopt(self, memory: Memory, open: Iterable[Alarm], at: Instant) -> tuple[Memory, Verdict]:
+        """`memory` with the alarms that were `open` in an earlier boot, perhaps under other rules.
 
-        An alarm whose rule or channel is gone is cleared by the verdict: a platform must not show it
-        for ever. Outputs that were held are ordered again.
+        An alarm whose rule or channel is gone, or has another level now, or was raised anew meanwhile, is cleared by
+        the verdict: a platform must not show it for ever. Outputs that are held are ordered again.
         """
-        memory = self.start(boot, at)
         where = {
             (p.rule.name, p.channel): (source, i)
             for source, bench in self.benches.items()
             for i, p in enumerate(bench.points)
         }
+        states = {source: watch.state.copy() for source, watch in memory.watches.items()}
+        known = {source: dict(watch.open) for source, watch in memory.watches.items()}
+        holding = Holding(memory.held)
         orphans: list[Alarm] = []
         orders: list[Order] = []
-        for item in msgspec.json.decode(saved, type=Saved).open:
-            alarm = item.alarm
+        for alarm in open:
             place = where.get((alarm.rule, alarm.channel))
-            if place is None:
-                text = words.sentence(words.CLEARED, self.language, "orphan", channel=alarm.channel)
-                orphans.append(
-                    structs.replace(
-                        alarm,
-                        edge=alarm.edge + 1,
-                        event=EVENT_NAMES[Event.CLEAR],
-                        state=STATE_NAMES[State.NORMAL],
-                        since=at,
-                        at=at,
-                        text=text,
-                    )
-                )
+            rule = self.benches[place[0]].points[place[1]].rule if place else None
+            if place is None or rule is None or rule.level != alarm.level:
+                orphans.append(self._orphan(alarm, at))
                 continue
             source, i = place
-            watch = memory.watches[source]
-            state = watch.state.copy()
-            state[i] = STATE_NAMES.index(alarm.state)
-            memory = _replace(
-                memory, source, structs.replace(watch, state=state, open={**watch.open, i: item}, calm=False)
-            )
-            if item.active:
-                rule = self.benches[source].points[i].rule
-                held, wanted = _hold(memory.held, rule.drive, structs.replace(alarm, at=at), True)
-                memory = structs.replace(memory, held=held)
-                orders += wanted
+            if i in known[source]:
+                if known[source][i].id != alarm.id:
+                    orphans.append(self._orphan(alarm, at))
+                continue
+            states[source][i] = STATE_NAMES.index(alarm.state)
+            known[source][i] = alarm
+            if is_active(states[source][i]):
+                orders += holding.edge(rule.drive, structs.replace(alarm, at=at), True)
+        watches = {
+            source: structs.replace(watch, state=states[source], open=known[source], calm=not known[source])
+            for source, watch in memory.watches.items()
+        }
+        memory = structs.replace(memory, watches=watches, held=holding.freeze())
         return memory, Verdict(tuple(orphans), tuple(orders))
 
+    def _orphan(self, alarm: Alarm, at: Instant) -> Alarm:
+        return structs.replace(
+            alarm,
+            edge=alarm.edge + 1,
+            event=EVENT_NAMES[Event.CLEAR],
+            state=STATE_NAMES[State.NORMAL],
+            since=at,
+            at=at,
+            text=words.sentence(words.CLEARED, self.language, "orphan", channel=alarm.channel),
+        )
 
-def open_alarms(memory: Memory) -> list[Open]:
-    """Every alarm that is not NORMAL, in the order of sources and points."""
+
+def open_alarms(memory: Memory) -> list[Alarm]:
+    """The last edge of every alarm that is not NORMAL, in the order of sources and points."""
     return [watch.open[i] for watch in memory.watches.values() for i in sorted(watch.open)]
+
+
+class Holding:
+    """Who holds which output on, while a step changes it; `Memory.held` is its frozen form."""
+
+    def __init__(self, held: Mapping[str, frozenset[str]]) -> None:
+        self._held: dict[str, frozenset[str] | set[str]] = dict(held)
+
+    def edge(self, drive: Sequence[str], alarm: Alarm, on: bool) -> list[Order]:
+        """The orders for outputs that change because `alarm` now holds them (or no longer does)."""
+        orders = []
+        for output in drive:
+            ids = self._held.get(output, frozenset())
+            if isinstance(ids, frozenset):
+                ids = self._held[output] = set(ids)
+            before = bool(ids)
+            (ids.add if on else ids.discard)(alarm.id)
+            if bool(ids) != before:
+                orders.append(Order(output, on, alarm.id, alarm.at))
+        return orders
+
+    def freeze(self) -> dict[str, frozenset[str]]:
+        return {output: frozenset(ids) for output, ids in self._held.items()}
 
 
 def _grow_old(bench: Bench, seen: Seen, at: Instant) -> tuple[Seen, Frame | None]:
@@ -432,20 +458,10 @@ def _replace(memory: Memory, source: str, watch: Watch) -> Memory:
     return structs.replace(memory, watches={**memory.watches, source: watch})
 
 
-def _keep(known: dict[int, Open], i: int, alarm: Alarm, state: int) -> dict[int, Open]:
-    rest = {k: v for k, v in known.items() if k != i}
-    return rest if state == State.NORMAL else {**rest, i: Open(alarm, is_active(state))}
-
-
-def _hold(
-    held: dict[str, tuple[str, ...]], drive: Sequence[str], alarm: Alarm, on: bool
-) -> tuple[dict[str, tuple[str, ...]], list[Order]]:
-    """Who holds which output on, and the orders for outputs that change by it."""
-    orders = []
-    for output in drive:
-        before = held.get(output, ())
-        after = (*before, alarm.id) if on else tuple(id for id in before if id != alarm.id)
-        held = {**held, output: after}
-        if bool(before) != bool(after):
-            orders.append(Order(output, on, alarm.id, alarm.at))
-    return held, orders
+def _kept(known: dict[int, Alarm], i: int, alarm: Alarm) -> dict[int, Alarm]:
+    """`known` itself, with the last edge of point `i`."""
+    if alarm.state == STATE_NAMES[State.NORMAL]:
+        known.pop(i, None)
+    else:
+        known[i] = alarm
+    return known

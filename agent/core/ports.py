@@ -79,6 +79,13 @@ class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Poll until cancelled. Raises `WorldFault` when the line is gone."""
         raise NotImplementedError
 
+    async def once(self, clock: Clock) -> list[Frame | Event]:
+        """Every source polled once, for `vedette test`; what could not be read gives an event with the reason.
+
+        Ends by itself and obeys no orders. Raises `WorldFault` when the line cannot be had.
+        """
+        raise NotImplementedError
+
 
 # -- between the store and the uplinks ------------------------------------------------------------
 

@@ -17,11 +17,12 @@ One rule on a thousand channels and a thousand rules on one channel each cost th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from .alarm import Basis, Level
 from .frame import BLIND, Array, Quality
@@ -32,7 +33,7 @@ Seconds = Annotated[float, Meta(ge=0)]
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
     """What every kind of rule says."""
 
-    name: str  # unique in the site; part of the topic
+    name: Annotated[str, Meta(pattern=r"^[\w.-]+$", max_length=100)]  # unique in the site; part of the topic
     channel: list[str]  # `source/key`, wildcards * ? [..]; or a source for `silence`
     level: Level = "yellow"
     delay: Seconds = 0.0  # s that the condition must hold before the alarm; 0 for limits of the law on gas
@@ -43,6 +44,18 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
     basis: Basis = Basis()
 
     sign: ClassVar[float] = 1.0  # -1 where small is bad
+    sees_blindness: ClassVar[bool] = False  # the rule itself watches blind channels
+
+    def __post_init__(self) -> None:
+        for field in structs.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{field.name} must be a finite number, is {value}")
+        limit, restore = self.bounds
+        if self.sign * restore > self.sign * limit:
+            raise ValueError(f"restore {restore:g} lies beyond limit {limit:g}: the alarm would clear while it is true")
+        if self.fail_safe and self.sees_blindness:
+            raise ValueError("fail_safe has no meaning here: this kind watches blind channels itself")
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -113,6 +126,7 @@ class Silence(Rule, tag="silence", frozen=True, kw_only=True):
     """Alarm when a channel, or with a source's name the whole source, was not read for `limit` seconds."""
 
     limit: Annotated[float, Meta(gt=0)] | None = None  # s; default: the channel's own `stale`
+    sees_blindness: ClassVar[bool] = True
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -122,6 +136,8 @@ class Silence(Rule, tag="silence", frozen=True, kw_only=True):
 
 class Bad(Rule, tag="fault", frozen=True, kw_only=True):
     """Alarm when a channel is blind or saturated although its source answers."""
+
+    sees_blindness: ClassVar[bool] = True
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -186,10 +202,10 @@ class Value(Measure):
 
 
 class Slope(Measure):
-    """rate: least squares over a ring of at most `DEPTH` samples spread over the window.
+    """rate: least squares over a ring of at most `DEPTH` measurements spread over the window.
 
     Memory: times and values (DEPTH, p), newest first. No answer before half a window was seen, nor
-    from fewer than three samples.
+    from fewer than three measurements. A reading counts once, at the time when it was measured.
     """
 
     DEPTH = 16
@@ -208,22 +224,22 @@ class Slope(Measure):
 
     def step(self, memory: tuple[Array, Array], now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
         times, values = memory
-        value, quality = seen.value[self.column], seen.quality[self.column]
+        value, quality, measured = seen.value[self.column], seen.quality[self.column], seen.measured[self.column]
         usable = np.isfinite(value) & (quality <= Quality.OVER_RANGE)
         gap = self.window / (self.DEPTH - 2)
-        due = usable & ~(now - times[0] < gap)  # NaN counts as due
+        due = usable & ~(measured - times[0] < gap)  # NaN counts as due
         if due.any():
             times, values = times.copy(), values.copy()
             times[1:, due], values[1:, due] = times[:-1, due], values[:-1, due]
-            times[0, due], values[0, due] = now, value[due]
-        back = np.vstack([np.zeros_like(value), times - now])
-        rows = np.vstack([np.where(usable & ~due, value, np.nan), values])
+            times[0, due], values[0, due] = measured[due], value[due]
+        newer = usable & (measured > times[0])  # too early for the ring, but the newest that is known
+        back = np.vstack([np.where(newer, measured, np.nan), times]) - now
+        rows = np.vstack([np.where(newer, value, np.nan), values])
         inside = np.isfinite(rows) & (back >= -self.window * (1 + 1e-9))
         count = inside.sum(0)
-        t = np.where(inside, back, 0.0)
         v = np.where(inside, rows, 0.0)
-        many = np.maximum(count, 1)
-        t = np.where(inside, t - t.sum(0) / many, 0.0)
+        t = np.where(inside, back, 0.0)
+        t = np.where(inside, t - t.sum(0) / np.maximum(count, 1), 0.0)
         spread = (t * t).sum(0)
         enough = (count >= 3) & (np.where(inside, -back, 0.0).max(0) >= self.window / 2) & (spread > 0)
         slope = np.where(enough, (t * v).sum(0) / np.where(spread > 0, spread, 1.0), np.nan) * self.per
@@ -252,23 +268,42 @@ class Distance(Measure):
         return None, np.abs(value - medians), seen.quality[self.column]
 
 
+class Still(NamedTuple):
+    """Memory of `Unmoved`, columns (p,)."""
+
+    held: Array  # where the value stood when it last moved, NaN where never seen
+    since: Array  # monotonic s when that was, shifted by the time that was blind
+    alive: Array  # bool: it moved since this start
+    last: float  # monotonic s of the last step
+
+
 class Unmoved(Measure):
-    """frozen: seconds since the value left the band around where it last stood. Blind time does not count."""
+    """frozen: seconds since the value left the band around where it last stood. Blind time does not count.
+
+    What has not moved since the start may raise but not clear: neither a restart nor a missed poll makes a
+    frozen sensor alive.
+    """
 
     def __init__(self, points: Sequence[Point]) -> None:
         super().__init__(points)
         self.band = np.array([p.rule.band for p in points if isinstance(p.rule, Frozen)])
 
-    def start(self) -> tuple[Array, Array]:
-        empty = np.full(len(self.points), np.nan)
-        return empty, empty
+    def start(self) -> Still:
+        unknown = np.full(len(self.points), np.nan)
+        return Still(unknown, unknown, np.zeros(len(self.points), bool), np.nan)
 
-    def step(self, memory: tuple[Array, Array], now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
-        held, since = memory
+    def step(self, memory: Still, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
+        held, since, alive, last = memory
         value = seen.value[self.column]
-        moved = ~(np.abs(value - held) <= self.band)  # NaN counts as moved
-        held, since = np.where(moved, value, held), np.where(moved, now, since)
-        return (held, since), np.where(np.isfinite(value), now - since, np.nan), seen.quality[self.column]
+        visible = np.isfinite(value)
+        first = visible & np.isnan(held)
+        moved = visible & (np.abs(value - held) > self.band)
+        since = np.where(first | moved, now, np.where(visible, since, since + (now - last)))
+        held = np.where(first | moved, value, held)
+        alive = alive | moved
+        quality = seen.quality[self.column]
+        quality = np.where(alive | (quality != Quality.GOOD), quality, Quality.UNCERTAIN)
+        return Still(held, since, alive, now), np.where(visible, now - since, np.nan), quality
 
 
 class Unread(Measure):
@@ -285,14 +320,14 @@ class Unread(Measure):
 
 
 class Unfit(Measure):
-    """fault: 1 while blind or saturated, 0 while fit. No answer while the whole source is silent."""
+    """fault: 1 while blind or saturated, 0 while fit. No answer for what went blind with its whole source."""
 
     def step(self, memory: Any, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
-        quality = seen.quality[self.column]
+        quality, measured = seen.quality[self.column], seen.measured[self.column]
         unfit = ((quality >= BLIND) | (quality == Quality.OVER_RANGE)).astype(float)
-        if (seen.quality >= Quality.STALE).all() and not (seen.quality == Quality.FAULT).any():
-            unfit[:] = np.nan
-        unfit[quality == Quality.UNCERTAIN] = np.nan
+        aged = (quality == Quality.STALE) | (quality == Quality.OFFLINE)
+        with_all = aged & (measured == seen.measured.max())  # nothing of this source is younger
+        unfit[with_all | (quality == Quality.UNCERTAIN)] = np.nan
         return None, unfit, np.zeros(len(self.points), np.uint8)
 
 

@@ -14,6 +14,9 @@ from 1 without a gap. `resent` marks a message that may have been sent before. `
 clock could be trusted. A `quality` row that is the same for all keys is one number in a list of one. A value
 that is not known is null; one that float32 holds exactly is written with the digits that float32 needs.
 
+The `alarms` of `state` are sorted by level, red first, and the newest of a level first. Where they would make the
+message larger than the broker takes, or than 64 kB, the end of the list is left out and `more` says how many.
+
 paho is a bare wire: one client per connection, no thread, no queue of its own; it holds what is in flight
 and nothing else (reliability.md 1.2 lists what its own queue loses). An item is done when its PUBACK says so.
 """
@@ -25,7 +28,6 @@ import heapq
 import os
 import socket
 import ssl
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -38,10 +40,11 @@ import paho.mqtt.client as paho
 from msgspec import Meta
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from ..core.alarm import Alarm
+from ..core.alarm import LEVELS, Alarm
 from ..core.errors import LineLost, Refused
 from ..core.frame import Array, Instant
 from ..core.ports import Batch, Clock, Event, Feed, Identity, Item, Uplink
+from ..hand import Hand
 
 V5, V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
 VERSIONS = {"auto": (V5, V311), "5": (V5,), "3.1.1": (V311,)}
@@ -55,6 +58,7 @@ CONNECT = 10.0  # s for name, TCP, TLS; and again for the CONNACK
 USER_TIMEOUT = 5000  # ms of unacknowledged TCP data; noticed a half-open link in 5.6 s (reliability.md 1.2)
 TURN = 32  # messages handed to the wire before the loop serves others
 INFLIGHT = 1000  # messages in flight at most, whatever the broker allows
+STATE_BYTES = 64 * 1024  # of a state message at most, whatever the broker allows
 TICK = 0.5  # s between looks at deadlines
 SWEEP = 1.0  # s after which what the broker kept of this node has arrived
 STOP = 0.9  # s for a farewell
@@ -144,7 +148,7 @@ class Mqtt(Uplink, tag="mqtt", frozen=True, kw_only=True):
         spoken = "5" if wire.version == V5 else "3.1.1"
         reason = "stopped"
         feed.watch(wake.set)
-        session.say(language.birth(open_alarms(), clock.now()))
+        session.say(language.birth(open_alarms(), clock.now(), session.largest))
         feed.online(True)
         tell(Event("link-up", self.name, clock.now(), f"connected to {self.url} by MQTT {spoken}", {"mqtt": spoken}))
         try:
@@ -213,6 +217,12 @@ class Message(NamedTuple):
 
 
 ENCODER = msgspec.json.Encoder(enc_hook=str)
+HEAD = 16  # bytes of an MQTT packet around topic and payload, at most
+
+
+def size(message: Message) -> int:
+    """Bytes of the packet, at most."""
+    return len(message.payload) + len(message.topic.encode()) + HEAD
 
 
 def ms(at: Instant) -> int:
@@ -246,10 +256,27 @@ class Language:
         """Filter of all alarm topics of this node."""
         return f"{self.root}/alarm/#"
 
-    def birth(self, alarms: Iterable[Alarm], at: Instant) -> Message:
-        """The retained word that this node is there, and all that is not normal: the platform reconciles by it."""
+    def birth(self, alarms: Iterable[Alarm], at: Instant, largest: int = STATE_BYTES) -> Message:
+        """The retained word that this node is there, and what is not normal: the platform reconciles by it.
+
+        As many alarms as fit into a packet of `largest` bytes and into `STATE_BYTES`, the most important first.
+        """
         who = {"site": self.who.site, "node": self.who.node, "version": self.who.version, "config": self.who.config}
-        return self._state("online", **who, since=ms(at), synced=at.synced, alarms=[_alarm(alarm) for alarm in alarms])
+        rest = sorted(alarms, key=lambda alarm: (LEVELS.index(alarm.level), -alarm.at.wall))
+
+        def message(listed: list[msgspec.Raw]) -> Message:
+            more = {"more": len(rest) - len(listed)} if len(listed) < len(rest) else {}
+            return self._state("online", **who, since=ms(at), synced=at.synced, alarms=listed, **more)
+
+        room = min(STATE_BYTES, largest) - size(message([]))
+        listed = []
+        for alarm in rest:
+            text = msgspec.Raw(ENCODER.encode(_alarm(alarm)))
+            room -= len(text) + 1
+            if room < 0:
+                break
+            listed.append(text)
+        return message(listed)
 
     def will(self) -> Message:
         """What the broker says when the link is lost; it has no time, since nobody knows when that will be."""
@@ -262,6 +289,10 @@ class Language:
     def _state(self, state: str, **fields: Any) -> Message:
         body = {"schema": "vedette.state/1", "state": state, "boot": self.who.boot, **fields}
         return Message(f"{self.root}/state", ENCODER.encode(body), True)
+
+    def topic(self, alarm: Alarm) -> str:
+        """Where the edges of an alarm are told, and where it is retained."""
+        return f"{self.root}/alarm/{alarm.level}/{_level(alarm.channel)}/{_level(alarm.rule)}"
 
     def messages(self, item: Item, is_open: Callable[[Alarm], bool]) -> list[Message]:
         """What to send for one item, in this order. An alarm is retained only while it is active and `is_open`."""
@@ -276,7 +307,7 @@ class Language:
             fields = {"at": ms(body.at), "kind": body.kind, "source": body.source, "text": body.text}
             text = ENCODER.encode({"schema": "vedette.event/1", **head, **fields, "facts": body.facts})
             return [Message(f"{self.root}/event", text, False)]
-        topic = f"{self.root}/alarm/{body.level}/{_level(body.channel)}/{_level(body.rule)}"
+        topic = self.topic(body)
         text = ENCODER.encode({"schema": "vedette.alarm/1", **head, **_alarm(body)})
         if body.state.startswith("active"):
             return [Message(topic, text, is_open(body))]  # else it is over already: nothing stale is retained
@@ -383,10 +414,13 @@ class Wire:
         if (context := settings.context()) is not None:
             self.client.tls_set_context(context)
         start: dict[str, Any] = {"clean_start": True} if self.version == V5 else {}
+        hand = Hand("connect")  # names and handshakes block
         try:
-            await _aside(lambda: self.client.connect(host, port, settings.keepalive, **start))
+            await hand.do(lambda: self.client.connect(host, port, settings.keepalive, **start))
         except (OSError, ValueError) as error:  # ValueError: a certificate for somebody else
             raise LineLost(f"connect {self.where}: {_why(error)}") from error
+        finally:
+            hand.end()
         self._socket = self.client.socket()
         loop = asyncio.get_running_loop()
         if self._socket is not None:
@@ -532,34 +566,6 @@ def _tune(client: Any, userdata: Any, sock: Any) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-async def _aside(job: Callable[[], Any]) -> None:
-    """Run `job` in a thread of its own: names and handshakes block, and must not keep the process from ending."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-
-    def settle(error: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
-
-    def run() -> None:
-        failure = None
-        try:
-            job()
-        except BaseException as error:  # handed to the caller
-            failure = error
-        try:
-            loop.call_soon_threadsafe(settle, failure)
-        except RuntimeError:
-            pass  # the loop ended first
-
-    threading.Thread(target=run, name="connect", daemon=True).start()
-    await future
-
-
 # -- the session ----------------------------------------------------------------------------------------
 
 
@@ -600,6 +606,11 @@ class Session:
         self.shrunk = 0.0  # when the limit was last lowered
         self.refusals: dict[tuple[bool, int], int] = {}
         self.later: list[tuple[float, int, Item]] = []  # heap: refused, to be tried again
+        self.queues: dict[Point, list[tuple[int, Item]]] = {}  # heaps: edges of a point of which one was refused
+        self.due: dict[Point, float] = {}  # when the first of such a queue is tried again
+        self.trying: dict[Point, int] = {}  # row that is being tried again; the queue waits for its PUBACK
+        self.active: set[str] | None = None  # ids of the active open alarms, once known in this turn
+        self.told: set[str] = set()  # alarm topics of this connection, until what was retained is swept
         self.loop = asyncio.get_running_loop()
         self.ticked = False
         self.swept = self.loop.time() + SWEEP
@@ -667,11 +678,18 @@ class Session:
 
     def _fill(self) -> bool:
         """Take what the window allows, but let others have their turn. Whether there may be more."""
+        self.active = None
         self._send_waiting()
         now = self.loop.time()
         while self.later and self.later[0][0] <= now:
-            item = heapq.heappop(self.later)[2]
-            self._ship(msgspec.structs.replace(item, resent=True), counted=True)
+            due, row, item = heapq.heappop(self.later)
+            if (point := _point(item)) is None:
+                self._ship(item, counted=True)
+            elif self.due.get(point) == due:  # else an older edge came in between
+                del self.due[point]
+                heapq.heappop(self.queues[point])
+                self.trying[point] = row
+                self._ship(item)
         for _ in range(TURN):
             if self.waiting or self.wire.lost:
                 return False
@@ -679,8 +697,43 @@ class Session:
             item_or_none = self.feed.take(room)
             if item_or_none is None:
                 return False
-            self._ship(item_or_none)
+            if _point(item_or_none) in self.queues:
+                self._wait(item_or_none, 0.0)
+            else:
+                self._ship(item_or_none)
         return True
+
+    def _wait(self, item: Item, pause: float) -> None:
+        """Try again in `pause` seconds; an alarm not before the older edges of its point.
+
+        A clear that overtook its raise would leave a hazard on the platform that is over.
+        """
+        point = _point(item)
+        if point is None:
+            heapq.heappush(self.later, (self.loop.time() + pause, item.row, item))
+            return
+        if self.trying.get(point) == item.row:
+            del self.trying[point]
+        queue = self.queues.setdefault(point, [])
+        heapq.heappush(queue, (item.row, item))
+        if point not in self.trying and (point not in self.due or queue[0][0] == item.row):
+            self._schedule(point, pause)
+
+    def _schedule(self, point: Point, pause: float) -> None:
+        row, item = self.queues[point][0]
+        self.due[point] = due = self.loop.time() + pause
+        heapq.heappush(self.later, (due, row, item))
+
+    def _settled(self, item: Item) -> None:
+        """The platform has it or never will: whatever waited behind it may go."""
+        point = _point(item)
+        if point is None or self.trying.get(point) != item.row:
+            return
+        del self.trying[point]
+        if self.queues[point]:
+            self._schedule(point, 0.0)
+        else:
+            del self.queues[point]
 
     def _ship(self, item: Item, counted: bool = False) -> None:
         messages = self.language.messages(item, self._is_open)
@@ -688,10 +741,13 @@ class Session:
         if parcel.bulk:
             self.bulk += not counted
             self.bulk_bytes += parcel.size
-        if max(len(message.payload) + len(message.topic.encode()) + 16 for message in messages) > self.largest:
+        if max(map(size, messages)) > self.largest:
             self._let_go(parcel)
+            self._settled(item)
             self.feed.refused(item, f"{hint(0x95, self.settings.name)}: {parcel.size} bytes, allowed {self.largest}")
             return
+        if item.lane == "alarm" and self.swept < float("inf"):
+            self.told.update(message.topic for message in messages)
         self.waiting.extend((parcel, message) for message in messages)
         self._send_waiting()
 
@@ -703,7 +759,12 @@ class Session:
             self.flights[self.wire.publish(message)] = Flight(parcel, now, deadline)
 
     def _is_open(self, alarm: Alarm) -> bool:
-        return any(other.id == alarm.id and other.state.startswith("active") for other in self.open_alarms())
+        if self.active is None:  # once per turn: thousands may be open, and thousands may be told
+            self.active = {other.id for other in self._active_alarms()}
+        return alarm.id in self.active
+
+    def _active_alarms(self) -> Iterable[Alarm]:
+        return (alarm for alarm in self.open_alarms() if alarm.state.startswith("active"))
 
     def _let_go(self, parcel: Parcel) -> None:
         if parcel.bulk:
@@ -729,6 +790,7 @@ class Session:
                 continue
             if parcel.code < 0x80:
                 self._let_go(parcel)
+                self._settled(parcel.item)
                 self.feed.done(parcel.item)
                 self.refusals.pop((parcel.bulk, parcel.item.row), None)
             elif text := self._refused(parcel, parcel.item):
@@ -755,12 +817,13 @@ class Session:
         if hopeless and times >= TRIES:
             self._let_go(parcel)
             del self.refusals[key]
+            self._settled(item)
             self.feed.refused(item, f"refused {times} times: {reason}")
             return ""
         if parcel.bulk:
             self.bulk_bytes -= parcel.size  # its place in the window stays taken: refusals do not pile up
         pause = AGAIN if hopeless else min(LONGEST, AGAIN * 2 ** (times - 1))
-        heapq.heappush(self.later, (self.loop.time() + pause, item.row, item))
+        self._wait(msgspec.structs.replace(item, resent=True), pause)
         if times > 1:
             return ""
         return f"{item.stream} {item.boot}/{item.seq} is refused by {self.wire.where}: {reason}; trying again"
@@ -781,20 +844,22 @@ class Session:
         """Once: clear the retained alarms of an earlier connection that are not active any more.
 
         A raise is published while it is committed; a crash in between leaves it retained, and no later edge of it
-        will ever come. A late subscriber must not find it.
+        will ever come. A late subscriber must not find it. A topic of an alarm that is active now, or that was told
+        on this connection, holds its own word or soon will.
         """
         self.swept = float("inf")
         self.wire.unlisten(self.language.alarms)
-        active = {alarm.id for alarm in self.open_alarms() if alarm.state.startswith("active")}
-        for topic, payload in self.wire.retained.items():
-            try:
-                known = msgspec.json.decode(payload, type=_Named).id
-            except msgspec.DecodeError:
-                known = ""
-            if known not in active:
+        mine = self.told | {self.language.topic(alarm) for alarm in self._active_alarms()}
+        for topic in self.wire.retained:
+            if topic not in mine:
                 self.say(Message(topic, b"", True))
         self.wire.retained.clear()
+        self.told.clear()
 
 
-class _Named(msgspec.Struct):
-    id: str = ""
+Point = tuple[str, str]  # rule, channel
+
+
+def _point(item: Item) -> Point | None:
+    """What an alarm is about; None for anything else."""
+    return (item.body.rule, item.body.channel) if isinstance(item.body, Alarm) else None

@@ -111,7 +111,7 @@ def test_a_sound_site_is_resolved(tmp_path):
 # what is changed (old, new), on which line the complaint must stand, what it must say
 MISTAKES = [
     ('name = "north"', 'nmae = "north"', "nmae", "unknown key `nmae`; did you mean `name`?"),
-    ('name = "north"', 'name = "no/rth"', "no/rth", "must look like"),
+    ('name = "north"', 'name = "no/rth"', "no/rth", "may only have letters"),
     ('node = "gw1"', "node = 7", "node = 7", "should be text, is a whole number"),
     ('[store]\npath = "state"', '[sotre]\npath = "state"', "[sotre]", "unknown table `sotre`; did you mean `store`?"),
     ('[site]\nname = "north"\nnode = "gw1"\n', "", None, "[site] is missing"),
@@ -135,6 +135,20 @@ MISTAKES = [
     ('type = "uint16"', 'type = "uint16"\nscale = "big"', 'scale = "big"', "should be a number"),
     ('at = "coil:0"', 'at = "input:0"', "input:0", "only coils"),
     ('device = "heading"', 'device = "haeding"', "haeding", "haeding"),
+    ('type = "uint16"', 'type = "uint16"\nscale = nan', "scale = nan", "only finite numbers"),
+    (
+        'type = "uint16"',
+        'type = "uint16"\nsignal = "4-20mA"\nraw = [0, 4095]\nrange = [0, 500]',
+        "4-20mA",
+        "a broken wire would pass for a measurement",
+    ),
+    ('type = "uint16"', 'type = "uint16"\nstale = 1.0', 'key = "co"', "would be stale between two polls"),
+    (
+        'at = "coil:0"\n',
+        'at = "coil:0"\n[[bus.output]]\nname = "horn"\ndevice = "heading"\nat = "00001"\n',
+        'name = "horn"',
+        "switches the same coil as output siren",
+    ),
     ('kind = "high"', 'kind = "hihg"', "hihg", "did you mean `high`?"),
     ('kind = "high"\n', "", "[[rule]]", "`kind` is missing"),
     ('channel = "heading/ch4"', 'channel = "heading/ch5"', "heading/ch5", "did you mean `heading/ch4`?"),
@@ -159,6 +173,15 @@ MISTAKES = [
     ('url = "mqtt://127.0.0.1:1883"', 'url = "mqtt://h:1883"\nwindow = 0', "window = 0", "must be"),
     ('url = "mqtt://127.0.0.1:1883"', 'url = "mqtt://h:1883"\nkind = "mqqt"', "mqqt", "did you mean `mqtt`?"),
     ("[[uplink]]", "[[uplink]\n", "[[uplink]", "not TOML"),
+    ("limit = 1.0", "limit = nan", "limit = nan", "must be a finite number"),
+    ("limit = 1.0", "limit = 1.0\ndelay = inf", "delay = inf", "must be a finite number"),
+    ("limit = 1.0", "limit = 1.0\nrestore = 1.5", "restore = 1.5", "beyond limit"),
+    ('channel = "heading/ch4"', "channel = []", "channel = []", "nothing is watched"),
+    ('name = "gas"', 'name = "unfit"', 'name = "unfit"', "built-in rule"),
+    ('kind = "high"', 'kind = "rate"\nwindow = 1.0', "window = 1.0", "too short"),
+    ('kind = "high"\n', 'kind = "frozen"\n', "limit = 1.0", "too short"),
+    ('profile = "coal/co"', 'profile = "coal/co"\nlimits = 3', "limits = 3", "should be a table"),
+    ('type = "float32"', 'type = "float"', 'type = "float"', "float32, float64"),
 ]
 
 
@@ -202,6 +225,30 @@ def test_a_point_list_may_come_from_a_spreadsheet(tmp_path, encoding, delimiter)
     head = SITE.split("[[bus.device.channel]]", maxsplit=1)[0]
     path.write_text(head + 'points = "points.csv"\n', encoding="utf-8")
     assert config.load(path).layouts["heading"].key == ("ch4", "水位")
+
+
+def test_two_buses_of_one_name_are_refused(tmp_path):
+    second = '[[bus]]\nname = "net"\nurl = "tcp://127.0.0.1:503"\n[[bus.device]]\nname = "d2"\n'
+    second += '[[bus.device.channel]]\nkey = "x"\nat = 40001\n'
+    told = complaints(tmp_path, SITE + second)
+    assert [line for line in told if "a second bus is called `net`" in line] == told
+
+
+def test_a_point_list_with_a_key_twice_or_nothing_is_refused(tmp_path):
+    head = SITE.split("[[bus.device.channel]]", maxsplit=1)[0]
+    (tmp_path / "points.csv").write_text("key,at\na,1\na,2\n")
+    assert any(
+        line.startswith("points.csv:3:") and "twice" in line
+        for line in complaints(tmp_path, head + 'points = "points.csv"\n')
+    )
+    (tmp_path / "points.csv").write_text("key,at\n")
+    assert any("has no points" in line for line in complaints(tmp_path, head + 'points = "points.csv"\n'))
+
+
+def test_a_file_from_a_windows_editor_is_read(tmp_path):
+    path = tmp_path / "site.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + SITE.replace("\n", "\r\n").encode())
+    assert config.load(path).site.name == "north"
 
 
 def test_a_mistake_in_a_point_list_names_its_row(tmp_path):
@@ -274,3 +321,27 @@ i.j = 1
         ("e", 1, "h"): 12,
         ("e", 1, "h", "i", "j"): 13,
     }
+
+
+def test_record_takes_a_folder_of_its_own_and_touches_nothing_else(tmp_path, capsys):
+    path = tmp_path / "site.toml"
+    path.write_text(SITE.replace("127.0.0.1:502", "127.0.0.1:1"))
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "precious").touch()
+    assert main(["record", "-c", str(path), str(tmp_path), "--seconds", "0.1"]) == 78
+    assert "not empty" in capsys.readouterr().err
+    folder = tmp_path / "recording"
+    assert main(["record", "-c", str(path), str(folder), "--seconds", "0.3"]) == 0
+    assert {p.name for p in folder.iterdir()} == {"site.toml", "frames.jsonl", "alarms.jsonl"}
+    assert (tmp_path / "state" / "precious").exists()
+    assert main(["replay", str(folder), "--compare"]) == 0
+
+
+def test_record_does_not_write_beside_its_folder(tmp_path, capsys):
+    (tmp_path / "points.csv").write_text("key,at\na,40001\n")
+    sub = tmp_path / "sub"
+    sub.mkdir()
+    head = SITE.split("[[bus.device.channel]]", maxsplit=1)[0]
+    (sub / "site.toml").write_text(head + 'points = "../points.csv"\n')
+    assert main(["record", "-c", str(sub / "site.toml"), str(tmp_path / "out"), "--seconds", "0.1"]) == 78
+    assert "lies outside" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,27 +22,27 @@ import pytest
 
 from agent import outbox as module
 from agent.clock import ManualClock, SystemClock
-from agent.core.alarm import Alarm
+from agent.core.alarm import LEVELS, Alarm, Level
 from agent.core.errors import StoreFault
 from agent.core.frame import Instant, Quality, frame, layout
 from agent.core.ports import Batch, Event, Item
 from agent.feed import BEHIND, Feed
 from agent.outbox import Outbox, Store
-from agent.store import Alarms, History
+from agent.store import Alarms, History, rescue
 
 CHANNELS = layout([f"c{i}" for i in range(40)], ["m"] * 40)
 AT = Instant(1.0, 1.7e9, True)
 
 
-def alarm(n: int, state: str = "active-unacked") -> Alarm:
-    return Alarm(f"id-{n}", 1, "raised", state, "rule", "s/c0", "red", float(n), 1.0, "m", AT, AT, "text")
+def alarm(n: int, state: str = "active-unacked", point: str = "c0", level: Level = "red") -> Alarm:
+    return Alarm(f"id-{n}", 1, "raised", state, "rule", f"s/{point}", level, float(n), 1.0, "m", AT, AT, "text")
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(main, 30))
 
 
-async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -78,7 +79,7 @@ def put(outbox: Outbox, n: int, source: str = "s") -> None:
     outbox._flush(source)
 
 
-async def drain(feed: Feed, seconds: float = 10.0) -> list[Item]:
+async def drain(feed: Feed, seconds: float = 30.0) -> list[Item]:
     """Everything that the feed has, confirmed at once."""
     items: list[Item] = []
 
@@ -110,7 +111,7 @@ def test_an_alarm_is_at_the_uplink_before_it_is_on_the_disk_and_stays_until_both
         async with opened(tmp_path / "a") as outbox:
             feed = outbox.feed("p")
             feed.online(True)
-            stored = outbox.put_alarms([alarm(1), alarm(2)], b"memory")
+            stored = outbox.put_alarms([alarm(1), alarm(2)])
             first, second = feed.take(bulk=False), feed.take(bulk=False)
             assert first is not None
             assert second is not None
@@ -122,7 +123,7 @@ def test_an_alarm_is_at_the_uplink_before_it_is_on_the_disk_and_stays_until_both
             feed.done(first)
             assert await stored
         async with opened(tmp_path / "a") as again:
-            assert again.recall() == b"memory"
+            assert again.recall() == (alarm(2),)
             assert again.boot > outbox.boot
             assert len(again.boot) == len("000012-9f3a")
             again.feed("p").online(True)
@@ -459,7 +460,7 @@ async def filled(path: Path, n: int = 60) -> str:
     async with opened(path) as outbox:
         for k in range(n):
             put(outbox, k)
-        await outbox.put_alarms([alarm(k) for k in range(3)], b"memory")
+        await outbox.put_alarms([alarm(k) for k in range(3)])
         return outbox.boot
 
 
@@ -504,9 +505,9 @@ def truncated(path: Path, rng: random.Random) -> None:
 
 
 def scribbled(path: Path, rng: random.Random) -> None:
-    """Every fifth page after the schema is noise."""
+    """Every fifth page from the first one with rows is noise."""
     with path.open("r+b") as file:
-        for page in range(8, path.stat().st_size // 1024, 5):
+        for page in range({"alarms.db": 6, "history.db": 8}[path.name], path.stat().st_size // 1024, 5):
             file.seek(page * 1024)
             file.write(rng.randbytes(1024))
 
@@ -573,7 +574,7 @@ def test_what_can_be_read_of_a_damaged_history_comes_back_marked(tmp_path: Path)
 def test_a_file_that_breaks_while_in_use_costs_no_alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     async def main() -> None:
         async with opened(tmp_path / "a") as outbox:
-            await outbox.put_alarms([alarm(1)], b"memory")
+            await outbox.put_alarms([alarm(1, point="one")])
             put(outbox, 1)
             await until(lambda: outbox.depth()["backfill"] == 1)
             broken = {"alarms", "history"}
@@ -595,7 +596,7 @@ def test_a_file_that_breaks_while_in_use_costs_no_alarm(tmp_path: Path, monkeypa
             await until(lambda: told(outbox, "store-salvaged"))
             killed = snapshot(tmp_path / "a", tmp_path / "killed")
         async with opened(killed) as outbox:
-            assert outbox.recall() == b"memory"
+            assert outbox.recall() == (alarm(1, point="one"), alarm(2))
             feed = outbox.feed("p")
             feed.online(True)
             items = await drain(feed)
@@ -702,7 +703,7 @@ def test_a_disk_filled_by_somebody_else_stops_no_alarm_and_loses_only_the_oldest
                 while True:
                     file.write(bytes(4096))
             for n in range(100):
-                stored = outbox.put_alarms([alarm(n)], bytes(200))
+                stored = outbox.put_alarms([alarm(n)])
                 assert await stored, f"alarm {n} is not on the disk"
                 for k in range(80):
                     put(outbox, 1000 * n + k)
@@ -729,7 +730,7 @@ def test_alarms_find_room_in_their_own_file_on_a_full_disk(small_disk: Path):
                 while True:
                     file.write(bytes(4096))
             for n in range(150):
-                assert await outbox.put_alarms([alarm(n)], bytes(1000)), f"alarm {n} is not on the disk"
+                assert await outbox.put_alarms([alarm(n)]), f"alarm {n} is not on the disk"
             assert outbox.told == []  # type: ignore[attr-defined]
 
     run(main())
@@ -759,9 +760,9 @@ def test_the_end_of_an_alarm_is_told_only_after_the_disk_knows_and_a_raise_at_on
             cleared = msgspec.structs.replace(raised, edge=2, event="cleared", state="returned-unacked")
             again = msgspec.structs.replace(raised, id="id-2")
             elsewhere = msgspec.structs.replace(raised, id="id-3", channel="other/place")
-            outbox.put_alarms([raised], b"1")
+            outbox.put_alarms([raised])
             assert taken(feed) == [raised]
-            stored = outbox.put_alarms([cleared, again, elsewhere], b"2")
+            stored = outbox.put_alarms([cleared, again, elsewhere])
             assert taken(feed) == [elsewhere]  # nothing of another point waits
             assert await stored
             assert taken(feed) == [cleared, again]
@@ -776,12 +777,12 @@ def test_the_end_of_an_alarm_does_not_wait_for_a_disk_that_hangs(tmp_path: Path,
         async with opened(tmp_path) as outbox:
             feed = outbox.feed("p")
             feed.online(True)
-            await outbox.put_alarms([alarm(1)], b"1")
+            await outbox.put_alarms([alarm(1)])
             assert len(taken(feed)) == 1
             hang = threading.Event()
             outbox._hands["alarms"].do(hang.wait, 10)
             try:
-                outbox.put_alarms([msgspec.structs.replace(alarm(1), edge=2, event="cleared")], b"2")
+                outbox.put_alarms([msgspec.structs.replace(alarm(1), edge=2, event="cleared")])
                 await until(lambda: taken(feed), 5)
             finally:
                 hang.set()
@@ -793,3 +794,173 @@ def taken(feed: Feed) -> list[Any]:
     """Bodies of all alarms that the feed has now."""
     items = iter(lambda: feed.take(False), None)
     return [item.body for item in items if item.lane == "alarm"]
+
+
+# -- open alarms ------------------------------------------------------------------------------------------
+
+
+def test_the_latest_edge_of_every_open_alarm_is_recalled_and_only_what_changed_is_written(tmp_path: Path):
+    async def main() -> None:
+        works: list[Any] = []
+        commit = Alarms.commit
+        async with opened(tmp_path) as outbox:
+            outbox._alarms.commit = lambda work: (works.append(work), commit(outbox._alarms, work))[1]  # type: ignore
+            assert await outbox.put_alarms([alarm(n, point=f"c{n}") for n in range(100)])
+            acked = msgspec.structs.replace(alarm(3, point="c3"), edge=2, event="acknowledged", state="active-acked")
+            over = msgspec.structs.replace(alarm(5, "normal", "c5"), edge=2, event="cleared")
+            assert await outbox.put_alarms([acked, over])
+            assert [(len(w.stand), len(w.fall)) for w in works if w.put] == [(100, 0), (1, 1)]
+            expected = [alarm(n, point=f"c{n}") for n in range(100) if n != 5]
+            expected[3] = acked
+            assert outbox.recall() == tuple(expected)
+            killed = snapshot(tmp_path, tmp_path.with_name("killed"))
+        async with opened(killed) as outbox:
+            assert outbox.recall() == tuple(expected)
+            assert await outbox.put_alarms([alarm(500, point="c0")])  # a new occurrence is the youngest
+            assert outbox.recall() == (*expected[1:], alarm(500, point="c0"))
+            await outbox.put_alarms([msgspec.structs.replace(a, state="normal") for a in outbox.recall()])
+        async with opened(killed) as outbox:
+            assert outbox.recall() == ()
+
+    run(main())
+
+
+def test_an_open_alarm_with_a_flipped_bit_is_not_recalled(tmp_path: Path):
+    async def main() -> None:
+        async with opened(tmp_path / "a") as outbox:
+            await outbox.put_alarms([alarm(n, point=f"c{n}") for n in range(3)])
+        db = sqlite3.connect(tmp_path / "a" / "alarms.db")
+        db.execute("UPDATE open SET body = replace(body, 'id-1', 'id-9') WHERE channel = 's/c1'")
+        db.commit()
+        db.close()
+        async with opened(tmp_path / "a") as outbox:
+            assert [a.id for a in outbox.recall()] == ["id-0", "id-2"]
+            await until(lambda: told(outbox, "store-corrupt"))
+
+    run(main())
+
+
+def test_open_alarms_that_are_read_late_are_told_and_kept(tmp_path: Path):
+    async def main() -> None:
+        path = tmp_path / "a"
+        async with opened(path) as outbox:
+            await outbox.put_alarms([alarm(n, point=f"c{n}") for n in range(4)])
+        path.rename(tmp_path / "kept")
+        path.write_text("in the way")
+        async with opened(path) as outbox:
+            assert outbox.recall() == ()
+            over = msgspec.structs.replace(alarm(12, "normal", "c2"), event="cleared")
+            new = [alarm(10, point="c0"), alarm(11, point="new"), over]
+            assert not await outbox.put_alarms(new)
+            path.unlink()
+            (tmp_path / "kept").rename(path)
+            await until(lambda: told(outbox, "recalled-late"))
+            expected = {alarm(1, point="c1").id, alarm(3, point="c3").id, "id-10", "id-11"}
+            assert {a.id for a in outbox.recall()} == expected
+            assert await outbox.put_alarms([alarm(20, point="other")])
+        async with opened(path) as outbox:
+            assert {a.id for a in outbox.recall()} == expected | {"id-20"}
+
+    run(main())
+
+
+# -- importance -------------------------------------------------------------------------------------------
+
+
+def test_red_goes_first_and_the_edges_of_a_point_keep_their_order(tmp_path: Path):
+    async def main() -> None:
+        async with opened(tmp_path) as outbox:
+            levels = list(reversed(LEVELS))
+            await outbox.put_alarms([alarm(n, point=f"c{n}", level=levels[n % 4]) for n in range(40)])
+            turned = [alarm(100, point="odd", level="blue"), alarm(101, point="odd", level="red")]
+            await outbox.put_alarms([*turned, alarm(102, point="last", level="red")])
+            feed = outbox.feed("p")
+            feed.online(True)
+            ids = [int(a.id[3:]) for a in taken(feed)]
+            red = [n for n in range(40) if n % 4 == 3]
+            rest = [n for k in (2, 1, 0) for n in range(40) if n % 4 == k]
+            assert ids == [*red, 100, 101, 102, *rest]
+            feed.online(False)
+            feed.online(True)
+            assert [int(a.id[3:]) for a in taken(feed)] == ids
+
+    run(main())
+
+
+def test_when_the_lane_is_full_the_lowest_level_goes_first_and_is_forgotten(tmp_path: Path):
+    async def main() -> None:
+        async with opened(tmp_path, alarms_mb=0.25) as outbox:  # 128 rows
+            feed = outbox.feed("p")
+            await outbox.put_alarms([alarm(n, point=f"c{n}") for n in range(100)])
+            for n in range(2000):
+                outbox.put_alarms([alarm(1000 + n, point=f"b{n}", level="blue")])
+            await outbox.put_alarms([alarm(100 + n, point=f"d{n}") for n in range(20)])
+            assert len(feed._urgent._order) < 400
+            feed.online(True)
+            ids = [int(a.id[3:]) for a in taken(feed)]
+            assert ids == [*range(120), *range(2992, 3000)]
+            assert outbox.lost()["alarm"] == 2120 - 128
+
+    run(main())
+
+
+def test_many_ends_of_alarms_at_once_cost_in_proportion(tmp_path: Path):
+    async def main() -> None:
+        async with opened(tmp_path, alarms_mb=100) as outbox:
+            outbox._held_points = looks = Looks()
+            over = [msgspec.structs.replace(alarm(n, "normal", f"c{n}"), event="cleared") for n in range(2000)]
+            outbox.put_alarms(over)
+            assert len(outbox._held) == 2000
+            raised = alarm(1, point="c1")
+            outbox._held = Unwalked(outbox._held)
+            outbox.put_alarms([raised])
+            assert raised.id == outbox._held[max(outbox._held.keys())].item.body.id  # type: ignore[union-attr]
+            outbox._held = dict(outbox._held.items())
+            await outbox.put_alarms([])
+            assert not looks
+
+    run(main())
+
+
+class Looks(Counter[Any]):
+    """A counter under another name, to see that it ends empty."""
+
+
+class Unwalked(dict[int, Any]):
+    """Held entries that nobody may walk over."""
+
+    def values(self) -> Any:
+        raise AssertionError("walked over all that is held")
+
+
+def test_a_history_that_hangs_costs_bounded_memory_and_the_loss_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "MEMORY_CELLS", 40 * 100)
+
+    async def main() -> None:
+        async with opened(tmp_path) as outbox:
+            hang = threading.Event()
+            outbox._hands["history"].do(hang.wait, 30)
+            try:
+                put(outbox, 0)
+                await until(lambda: not outbox._pending)  # the commit that hangs has it
+                for n in range(1, 1001):
+                    put(outbox, n)
+                    assert len(outbox._pending) <= 100
+                feed = outbox.feed("p")
+                assert len(feed.live) <= 101
+            finally:
+                hang.set()
+            feed.online(True)
+            got = numbers(await drain(feed), "telemetry/s")
+            assert max(got) == 1001
+            assert 1001 - len(got) == outbox.lost()["backfill"] >= 900
+
+    run(main())
+
+
+def test_a_table_of_which_nothing_can_be_read_ends_the_rescue():
+    db = sqlite3.connect(":memory:")  # every query fails: there is no such table
+    assert list(rescue(db, "SELECT row FROM item", (0, 2**62))) == []
+    db.close()

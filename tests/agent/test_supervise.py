@@ -4,9 +4,12 @@ import asyncio
 import os
 import random
 import socket
+import subprocess
+import sys
 
 import pytest
 
+from agent import orders
 from agent.clock import ManualClock, Steps, SystemClock
 from agent.core.alarm import Order
 from agent.core.errors import LineLost
@@ -144,6 +147,10 @@ def order(output, on, reason="a-1"):
     return Order(output, on, reason, AT)
 
 
+def outcome(kind, one):
+    return Event(kind, "dev", AT, "", {"output": one.output, "on": one.on, "reason": one.reason})
+
+
 def test_a_newer_order_replaces_an_older_one_for_the_same_output():
     async def main():
         box = OrderBox()
@@ -153,25 +160,78 @@ def test_a_newer_order_replaces_an_older_one_for_the_same_output():
         return [box.take(), box.take(), box.take()]
 
     first, second, third = asyncio.run(main())
-    assert (first.output, first.on) == ("siren", False)
-    assert second.output == "fan"
+    assert first.output == "fan"
+    assert (second.output, second.on) == ("siren", False)
     assert third is None
 
 
-def test_an_order_without_an_outcome_comes_again_after_the_line_was_lost():
+def test_every_wanted_state_is_written_again_after_the_line_or_a_device_was_lost():
     async def main():
         box = OrderBox()
-        box.put(order("siren", True))
-        box.put(order("fan", True))
-        box.take()
-        box.take()
-        box.settle(Event("order-done", "dev", AT, "", {"output": "fan"}))
+        siren, fan = order("siren", True), order("fan", False)
+        box.put(siren)
+        box.put(fan)
+        box.take(), box.take()
+        assert box.settle(outcome("order-done", fan))
+        assert box.unmet() == 1
         box.again()
+        assert [box.take(), box.take(), box.take()] == [siren, fan, None]
+        assert box.settle(outcome("order-done", siren))
+        assert not box.settle(outcome("order-done", fan))  # no news
+        assert box.unmet() == 0
+        box.settle(Event("device-recovered", "dev", AT, ""))
+        assert box.unmet() == 2
         return [box.take(), box.take()]
 
-    first, second = asyncio.run(main())
-    assert first.output == "siren"
-    assert second is None
+    assert len(asyncio.run(main())) == 2
+
+
+def test_a_failed_order_is_tried_again_until_it_works_and_told_once(monkeypatch):
+    monkeypatch.setattr(orders, "RETRY", 0.01)
+
+    async def main():
+        box = OrderBox()
+        siren = order("siren", True)
+        box.put(siren)
+        told = []
+        for _ in range(3):
+            async with asyncio.timeout(5):
+                while box.take() is None:
+                    await box.wait(1.0)
+            told.append(box.settle(outcome("order-failed", siren)))
+            assert box.unmet() == 1
+        told.append(box.settle(outcome("order-done", siren)))
+        return told, box.unmet()
+
+    assert asyncio.run(main()) == ([True, False, False, True], 0)
+
+
+def test_an_output_that_is_not_armed_is_asked_once():
+    async def main():
+        box = OrderBox()
+        siren = order("siren", True)
+        box.put(siren)
+        box.take()
+        box.settle(outcome("order-refused", siren))
+        box.again()
+        return box.take(), box.unmet()
+
+    assert asyncio.run(main()) == (None, 0)
+
+
+def test_the_outcome_of_a_replaced_order_settles_nothing():
+    async def main():
+        box = OrderBox()
+        old, new = order("siren", True), order("siren", False)
+        box.put(old)
+        box.take()
+        box.put(new)
+        box.settle(outcome("order-done", old))
+        return box.take(), box.unmet()
+
+    taken, unmet = asyncio.run(main())
+    assert not taken.on
+    assert unmet == 1
 
 
 def test_a_waiting_driver_wakes_at_once_for_an_order_and_shows_that_it_lives():
@@ -189,3 +249,17 @@ def test_a_waiting_driver_wakes_at_once_for_an_order_and_shows_that_it_lives():
     renewed, taken = asyncio.run(main())
     assert len(renewed) >= 2
     assert taken.output == "siren"
+
+
+# -- the log ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("out", ["/dev/full", "pipe"])
+def test_a_log_that_cannot_be_written_stops_nobody(out):
+    code = "import os; from agent.log import say\nfor i in range(5000): say('x', n=i)\nos.write(2, b'alive')"
+    read, write = os.pipe()  # nobody reads
+    stdout = write if out == "pipe" else os.open(out, os.O_WRONLY)
+    done = subprocess.run([sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE, timeout=30, check=False)
+    for descriptor in {read, write, stdout}:
+        os.close(descriptor)
+    assert done.stderr.startswith(b"alive")

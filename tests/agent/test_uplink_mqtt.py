@@ -42,10 +42,10 @@ def alarm(state: str = "active-unacked", n: int = 1, event: str = "raised") -> A
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(main, 40))
+    asyncio.run(asyncio.wait_for(main, 90))
 
 
-async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -108,7 +108,7 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
         yield broker
 
 
-async def heard(ear: Subscriber, enough: Callable[[list[Heard]], Any], seconds: float = 10.0) -> list[Heard]:
+async def heard(ear: Subscriber, enough: Callable[[list[Heard]], Any], seconds: float = 30.0) -> list[Heard]:
     return await asyncio.to_thread(ear.wait, enough, seconds)
 
 
@@ -316,26 +316,71 @@ def test_the_broker_speaks_for_a_node_that_is_gone(tmp_path: Path, broker: Mosqu
 
 
 def test_what_a_crash_left_retained_is_cleared_and_what_is_active_stays(tmp_path: Path, broker: Mosquitto):
-    """An earlier life of this node raised two alarms; only one of them is known to this one."""
+    """An earlier life of this node raised alarms at a, b and d. At b the same is active still; at d another one."""
 
     async def main() -> None:
         with Subscriber(broker.port, "quiet") as pen:
-            for n, place in ((1, "s/a"), (2, "s/b")):
+            for n, place in ((1, "s/a"), (2, "s/b"), (4, "s/d")):
                 topic, body = f"{ROOT}/alarm/red/{place}/high", msgspec.json.encode({"id": f"id-{n}"})
                 pen.client.publish(topic, body, 1, retain=True).wait_for_publish(5)
             pen.client.publish("vedette/mine/south/alarm/red/s/a/high", b"{}", 1, retain=True).wait_for_publish(5)
+            with Subscriber(broker.port, f"{ROOT}/alarm/#") as watch:
+                async with station(tmp_path, broker.url) as here:
+                    other = msgspec.structs.replace(alarm(n=5), channel="s/d")
+                    here.open = [msgspec.structs.replace(alarm(n=2), channel="s/b")]
+                    here.raised(other)
+                    await heard(watch, lambda ms: any(m.topic.endswith("s/a/high") and not m.payload for m in ms))
+                    here.raised(msgspec.structs.replace(alarm(n=6), channel="s/e"))  # comes after all that was swept
+                    await heard(watch, lambda ms: any(m.topic.endswith("s/e/high") for m in ms))
+                emptied = {m.topic for m in watch.messages if not m.payload}
+                assert emptied == {f"{ROOT}/alarm/red/s/a/high"}
+
+    run(main())
+
+
+def test_a_birth_with_ten_thousand_open_alarms_names_those_that_matter_most(tmp_path: Path):
+    many = [
+        msgspec.structs.replace(alarm(n=n), channel=f"s/c{n}", level=("blue", "red")[n % 500 == 7],
+                                at=Instant(5.0, 1.7e9 + n)) for n in range(10_000)
+    ]  # fmt: skip
+
+    async def main() -> None:
+        with Mosquitto(tmp_path / "broker", more="max_packet_size 20000") as broker, Subscriber(broker.port) as ear:
             async with station(tmp_path, broker.url) as here:
-                here.open = [alarm(n=2)]
+                here.open = many
+                here.put(1)
+                await until(lambda: here.feed.up and here.delivered())
+                birth = next(m for m in await heard(ear, len) if m.topic == f"{ROOT}/state").body
+                listed = [a["id"] for a in birth["alarms"]]
+                ranked = [f"id-{n}" for n in range(9507, 0, -500)] + [f"id-{n}" for n in range(9999, 9000, -1)]
+                assert len(listed) > 20
+                assert listed == ranked[: len(listed)]
+                assert birth["more"] == 10_000 - len(listed)
+                assert here.kinds() == ["link-up"]
+        language = Language(ROOT, Identity("mine", "north", "b", "0", "0"))
+        assert 60_000 < len(language.birth(many, AT).payload) < 65536
+        assert "more" not in msgspec.json.decode(language.birth(many[:3], AT).payload)
 
-                def kept() -> set[str]:
-                    with Subscriber(broker.port, "vedette/+/+/alarm/#") as ear:
-                        time.sleep(0.2)  # retained messages follow the SUBACK
-                        return {m.topic for m in ear.messages if m.payload}
+    run(main())
 
-                expected = {f"{ROOT}/alarm/red/s/b/high", "vedette/mine/south/alarm/red/s/a/high"}
-                end = time.monotonic() + 10
-                while await asyncio.to_thread(kept) != expected:
-                    assert time.monotonic() < end
+
+def test_open_alarms_are_looked_at_once_per_turn(tmp_path: Path, broker: Mosquitto):
+    async def main() -> None:
+        async with station(tmp_path, broker.url) as here:
+            await until(lambda: here.feed.up)
+            walks = 0
+
+            class Walked(list[Alarm]):
+                def __iter__(self) -> Iterator[Alarm]:
+                    nonlocal walks
+                    walks += 1
+                    return super().__iter__()
+
+            many = [alarm(n=n) for n in range(mqtt.TURN)]
+            here.open = Walked(many)
+            here.outbox.put_alarms(many)
+            await until(here.delivered)
+            assert 1 <= walks <= 5  # of 32 alarms; the sweep walks as well
 
     run(main())
 
@@ -759,6 +804,51 @@ def test_a_full_broker_is_tried_again_until_it_takes_what_it_refused(tmp_path: P
             await until(here.delivered)
             assert not any(here.feed.lost().values())
             assert sum(kind == "refused" for kind in here.kinds()) == 2
+        broker.server.close()
+
+    run(main())
+
+
+def test_a_clear_does_not_overtake_a_raise_that_was_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(mqtt, "AGAIN", 0.3)
+    monkeypatch.setattr(mqtt, "TICK", 0.02)
+    accepted: list[int] = []
+    full = True
+
+    def answer(head: int, body: bytes) -> bytes:
+        if head != 0x10 and full and len(broker.publishes) > 1:  # the birth is taken
+            return b"\x40\x03" + body + b"\x97"
+        if head == 0x30:
+            accepted.append(int.from_bytes(body, "big"))
+        return connack(0) if head == 0x10 else b"\x40\x02" + body
+
+    broker = Scripted(answer)
+
+    async def main() -> None:
+        nonlocal full
+        async with station(tmp_path, await broker.start()) as here:
+            sent: list[tuple[str, str]] = []
+            ship = mqtt.Wire.publish
+
+            def publish(wire: mqtt.Wire, message: mqtt.Message) -> int:
+                if "/alarm/" in message.topic and message.payload:
+                    body = msgspec.json.decode(message.payload)
+                    sent.append((body["channel"], body["event"]))
+                return ship(wire, message)
+
+            monkeypatch.setattr(mqtt.Wire, "publish", publish)
+            await until(lambda: here.feed.up and accepted)
+            here.raised(alarm())
+            await until(lambda: "refused" in here.kinds())
+            full = False
+            here.raised(alarm("normal", event="cleared"))
+            here.raised(alarm(n=2))
+            elsewhere = msgspec.structs.replace(alarm(n=3), channel="s/b")
+            here.raised(elsewhere)
+            await until(here.delivered)
+            mine = [event for channel, event in sent if channel == "s/a"]
+            assert mine == ["raised", "raised", "cleared", "raised"]
+            assert sent.index(("s/b", "raised")) == 1  # nothing of another point waits
         broker.server.close()
 
     run(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import struct
 import tty
@@ -206,11 +207,21 @@ def test_reading_ad_hoc_through_an_rtu_over_tcp_gateway():
         ("tcp://h/1/holding/1", "float32:ABBA"),
         ("tcp://h/300/holding/1", "uint16"),
         ("tcp://h/1/holding/1?bauds=9600", "uint16"),
+        ("rtu:///dev/x/0/holding/1", "uint16"),
     ],
 )
 def test_what_cannot_be_read_ad_hoc_is_refused_before_anything_is_asked(wrong, form):
-    with pytest.raises(ValueError):
-        asyncio.run(read_once(wrong, form))
+    with pytest.raises(ValueError) as caught:
+        asyncio.run(read_once(wrong, form, baud=9600, parity="N", timeout=1.0))
+    assert "timeout" not in str(caught.value)  # the caller's settings were not typed by anybody
+    assert "$" not in str(caught.value)
+
+
+def test_an_unknown_type_is_answered_with_those_that_are_known():
+    with pytest.raises(ValueError, match=r"'float99' is not known.*uint16.*float32.*float64"):
+        asyncio.run(read_once("tcp://h/1/holding/1", "float99"))
+    with pytest.raises(ValueError, match="timeout must be > 0"):
+        asyncio.run(read_once("tcp://h/1/holding/1", timeout=-1.0))
 
 
 # -- isolation ------------------------------------------------------------------------------------
@@ -435,7 +446,62 @@ def test_a_block_that_never_answers_hides_nothing_but_itself():
     for frame in asyncio.run(story()):
         assert frame.value[[0, 2]].tolist() == [0, 200]
         assert frame.quality.tolist() == [Quality.GOOD, Quality.UNCERTAIN, Quality.GOOD]
-        assert frame.age[1] > 1e6  # never measured: older than any limit
+    # what was never measured is as old as the connection: no older, for a device may miss its first poll
+    said = asyncio.run(story())
+    connected = [f.at.mono - f.age[1] for f in said]
+    assert connected == pytest.approx([connected[0]] * 3)
+    assert 0 <= said[0].age[1] < 2
+
+
+def test_a_block_that_is_mute_or_refused_while_the_device_answers_is_told_once_and_once_when_it_is_back():
+    memory, polls = Memory(), []
+
+    def script(unit, pdu):
+        start = struct.unpack_from(">H", pdu, 1)[0]
+        polls.append(start)
+        if start == 100 and polls.count(0) <= 6:
+            return []
+        if start == 200 and polls.count(0) <= 6:
+            return [(0, bytes([pdu[0] | 0x80, 4]))]
+        return [(0, memory.answer(pdu))]
+
+    async def story(listening):
+        slave = await TcpSlave(script).start()
+        channels = [{"key": f"k{a}", "at": f"holding:{a}"} for a in (0, 100, 101, 200)]
+        settings = {"name": "dev", "unit": 1, "period": 0.1, "retries": 0 if listening else 1, "channel": channels}
+        made = modbus(f"tcp://127.0.0.1:{slave.port}", [settings], timeout=0.03)
+        try:
+            if not listening:
+                return await made.once(SystemClock())
+            return await listen(made, lambda said: len(frames(said)) == 9)
+        finally:
+            await slave.stop()
+
+    said = asyncio.run(story(True))
+    assert kinds(said) == ["block-mute", "block-mute", "block-answers", "block-answers"]
+    events = [item for item in said if isinstance(item, Event)]
+    assert events[0].facts == {"kind": "holding", "start": 100, "count": 2, "channels": ["k100", "k101"]}
+    assert "0x64-0x65" in events[0].text
+    assert "no reply in 0.03 s" in events[0].text
+    assert "failure" in events[1].text
+    assert said.index(events[0]) == 3  # with the third frame
+    polls.clear()
+    assert kinds(asyncio.run(story(False))) == ["block-mute", "block-mute"]  # `vedette test` says so at once
+
+
+def test_once_ends_by_itself_and_says_why_a_device_is_missing():
+    async def story():
+        slave = await TcpSlave(obedient({1: Memory()})).start()
+        made = modbus(f"tcp://127.0.0.1:{slave.port}", [device("a", 1, 60.0), device("b", 2, 60.0)], timeout=0.05)
+        try:
+            async with asyncio.timeout(5):
+                return await made.once(SystemClock())
+        finally:
+            await slave.stop()
+
+    frame, event = asyncio.run(story())
+    assert (frame.source, event.kind, event.source) == ("a", "device-lost", "b")
+    assert "no reply in 0.05 s" in event.text
 
 
 # -- orders ---------------------------------------------------------------------------------------
@@ -532,6 +598,36 @@ def test_an_order_overtakes_a_long_poll():
     assert frames(said)[0].value.tolist() == [100 * i for i in range(10)]
 
 
+def test_an_order_overtakes_the_search_for_missing_registers():
+    memory, asked = Memory(), []
+    memory.absent = {100 * i + 1 for i in range(30)}
+
+    async def story():
+        mailbox = Mailbox()
+
+        def script(unit, pdu):
+            asked.append(pdu[0])
+            if len(asked) == 40:  # thirty refusals, then the search
+                mailbox.put("siren", True, SystemClock().now())
+            return [(0.002, memory.answer(pdu))]
+
+        slave = await TcpSlave(script).start()
+        channels = [{"key": f"k{100 * i + j}", "at": f"holding:{100 * i + j}"} for i in range(30) for j in range(3)]
+        made = modbus(
+            f"tcp://127.0.0.1:{slave.port}",
+            [{"name": "dev", "unit": 1, "period": 60.0, "channel": channels, "retries": 0}],
+            output=[{"name": "siren", "device": "dev", "at": "coil:7", "armed": True}],
+        )
+        try:
+            return await listen(made, lambda said: "registers-missing" in kinds(said), mailbox)
+        finally:
+            await slave.stop()
+
+    said = asyncio.run(story())
+    assert "order-done" in kinds(said)
+    assert asked[40:42] == [5, 1]
+
+
 # -- settings -------------------------------------------------------------------------------------
 
 
@@ -557,11 +653,35 @@ def test_the_table_of_drivers_knows_modbus_and_imports_by_name():
             "^channel 'k' needs 2 registers, max_registers is 1",
         ),
         ({"device": [device("a", n=0, channel=[{"key": "k", "at": 40001, "scale": 0.0}])]}, "^scale 0"),
+        ({"device": []}, r"^no \[\[bus.device\]\]"),
+        ({"device": [device("a", n=0)]}, "^device 'a' has no channel"),
+        ({"url": "tcp://h:0"}, "port must be 1 to 65535"),
+        ({"url": "rtu:///dev/x", "device": [device("a", 0)]}, "^device 'a': on an RTU line unit goes from 1 to 247"),
+        ({"url": "rtu+tcp://h:4001", "device": [device("a", 248)]}, "^device 'a': on an RTU line unit"),
+        ({"device": [device("a", period=700_000.0)]}, "<= 604800"),
+        ({"device": [device("a", period=math.nan)]}, "Expected `float` > 0"),
+        ({"device": [device("a", period=math.inf)]}, "<= 604800"),
+        ({"timeout": math.inf}, "<= 60"),
+        ({"turnaround": math.inf}, "^turnaround = inf"),
+        (
+            {"device": [device("a", period=2.0, channel=[{"key": "k", "at": 40001, "stale": 2.0}])]},
+            "^channel 'k' would be stale between two polls: stale is 2 s, period 2 s",
+        ),
+        (
+            {
+                "device": [device("a"), device("b")],  # two sources of one unit
+                "output": [
+                    {"name": "siren", "device": "a", "at": "coil:1"},
+                    {"name": "horn", "device": "b", "at": "00002"},
+                ],
+            },
+            "^output 'horn' switches the same coil as output siren",
+        ),
     ],
 )
 def test_settings_that_cannot_work_are_refused_in_words_that_do_not_repeat_where(settings, why):
     with pytest.raises(msgspec.ValidationError, match=why):
-        msgspec.convert({"name": "line", "url": "tcp://h", **settings}, Modbus)
+        msgspec.convert({"name": "line", "url": "tcp://h", "device": [device()], **settings}, Modbus)
 
 
 def test_the_budget_of_a_bus_knows_its_baud_rate():
@@ -596,7 +716,6 @@ def test_a_bus_on_which_one_dead_device_would_make_another_go_stale_is_refused(u
     for words in ("device tender: when other dies", f"{oldest:.3g} s old", "timeout (now 0.6 s)", "split the bus"):
         assert words in fault
     assert faults(tender(1.1)) == []  # alone: its silence is its own
-    assert faults(tender(1.1), device("switched", 3, n=0)) == []  # a device that is never asked keeps nobody waiting
 
 
 def test_the_laws_of_drivers_and_the_wiring_that_people_read():

@@ -19,7 +19,7 @@ from agent.core.frame import Frame, Quality
 from drivers import modbus_wire as wire
 from drivers.bus import Bus, Unit
 from drivers.link import RtuLink
-from drivers.modbus import Modbus, worst_scan
+from drivers.modbus import Modbus, Output, worst_scan
 from tests.tools.slaves import Mailbox, Memory, sealed
 from tests.tools.virtual import LoopClock, run
 
@@ -301,3 +301,78 @@ def test_a_device_that_refuses_a_register_more_than_it_has_is_asked_for_exactly_
     assert all((f.quality == Quality.GOOD).all() for f in said[3:])
     refused = [a for a in exact.asked if a[2] > 3]
     assert len(refused) <= 3
+
+
+SIREN = {"name": "siren", "device": "d1", "at": "coil:0", "armed": True}
+
+
+def test_an_order_goes_before_the_next_request_even_between_a_time_out_and_its_retry():
+    made = settings((1, 2), 1, period=60.0)
+    made = msgspec.structs.replace(made, output=(msgspec.convert(SIREN, Output),))
+    sent = []
+
+    async def story():
+        link = RtuLink(made.form.char)
+        network = Wire(link, {1: memory(1)}, lambda unit: ("", 0.0))  # 2 is dead
+        mailbox, clock = Mailbox(), LoopClock()
+
+        def write(adu):
+            sent.append((adu[0], adu[1]))
+            if len(sent) == 3:  # another one is asked between the time-out and the retry
+                mailbox.put("siren", True, clock.now())
+            network.write(adu)
+
+        link.write = write
+        bus = Bus(made, link, clock, mailbox)
+        while "device-lost" not in kinds_of(said):
+            said.extend(await bus.turn())
+
+    said = []
+    run(story())
+    assert sent[:5] == [(1, 3), (2, 3), (1, 3), (1, 5), (1, 1)]
+    assert kinds_of(said)[0] == "order-done"
+
+
+def test_an_order_that_the_shell_repeats_to_a_dead_device_leaves_the_line_to_the_others():
+    """As `agent/orders.py` does: again 2 s after each failure, and at once when the device is back."""
+    made = settings((1, 2), 2, period=1.0)
+    made = msgspec.structs.replace(made, output=(msgspec.convert({**SIREN, "device": "d2"}, Output),))
+    revived, said, writes = 200.0, [], []
+
+    async def story():
+        units = {1: memory(1)}
+        loop = asyncio.get_running_loop()
+        loop.call_at(revived, lambda: units.setdefault(2, memory(2)))
+        link = RtuLink(made.form.char)
+        network = Wire(link, units, lambda unit: ("", 0.0))
+        mailbox, clock = Mailbox(), LoopClock()
+
+        def write(adu):
+            if adu[1] == 5:
+                writes.append(loop.time())
+            network.write(adu)
+
+        link.write = write
+        bus = Bus(made, link, clock, mailbox)
+        decided = clock.now()
+        mailbox.put("siren", True, decided)
+        while clock.now().mono < revived + 10:
+            new = await bus.turn()
+            said.extend(new)
+            if "order-failed" in kinds_of(new):
+                loop.call_later(2.0, mailbox.put, "siren", True, decided)
+            if "device-recovered" in kinds_of(new):
+                mailbox.put("siren", True, decided)
+        return units
+
+    units = run(story())
+    dead = [t for t in writes if t < revived]
+    assert 10 < len(dead) < 0.1 * revived / TIMEOUT  # it is tried all the time, for a tenth of it
+    moments = np.array([f.at.mono for f in said if isinstance(f, Frame) and f.source == "d1"])
+    assert np.diff(moments).max() < 1.0 + worst_scan(made).worst + 3 * TIMEOUT
+    assert len(moments) == pytest.approx(moments[-1], abs=3)
+    told = [kind for kind in kinds_of(said) if kind != "order-failed"]
+    assert told[:2] == ["device-lost", "order-done"]  # the order itself found it alive
+    assert told[2] == "device-recovered"
+    assert writes[len(dead)] - revived < 5.0
+    assert units[2].bits[0] is True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import time
 import tomllib
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from agent.core.frame import Quality
 from drivers.modbus import Device
-from drivers.registers import KINDS, Channel, decode, join, layout, place, plan, registers_of, text_of
+from drivers.registers import KINDS, Channel, decode, join, layout, loop_of, place, plan, registers_of, text_of
 
 GOOD, OVER, FAULT = Quality.GOOD, Quality.OVER_RANGE, Quality.FAULT
 ORDERS = ("ABCD", "BADC", "CDAB", "DCBA")
@@ -95,6 +96,18 @@ def test_addresses_that_mean_nothing_are_refused_with_a_reason(wrong):
         ({"at": "holding:1.3", "type": "int32"}, "bit field"),
         ({"count": 4, "type": "int16"}, "strings only"),
         ({"scale": 0}, "scale 0"),
+        ({"scale": math.nan}, "scale = nan"),
+        ({"offset": math.inf}, "offset = inf"),
+        ({"raw": [0, math.inf], "range": [0, 1]}, "raw = "),
+        ({"raw": [0, 1], "range": [math.nan, 1]}, "range = "),
+        ({"low": -math.inf}, "low = -inf"),
+        ({"high": math.nan}, "high = nan"),
+        ({"stale": math.inf}, "stale = inf"),
+        ({"deadband": math.inf}, "deadband = inf"),
+        ({"sentinel": [1.0, math.nan]}, "sentinel = "),
+        ({"signal": "4-20mA", "raw": [0, 4095], "range": [0, 500]}, "uint16 cannot show less than 4 mA.*819"),
+        ({"signal": "4-20mA", "scale": 16 / 65535, "offset": 4, "range": [0, 500]}, "broken wire"),
+        ({"signal": "4-20mA", "raw": [0, 9999], "range": [0, 500], "type": "bcd16"}, "bcd16 cannot show less"),
         ({"typo": 1}, "typo"),
         ({"order": "ABDC"}, "ABDC"),
         ({"key": "a/b"}, "key"),
@@ -103,6 +116,18 @@ def test_addresses_that_mean_nothing_are_refused_with_a_reason(wrong):
 def test_settings_that_contradict_themselves_are_refused(settings, words_of_fault):
     with pytest.raises(msgspec.ValidationError, match=words_of_fault):
         channel(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"raw": [819, 4095]}, {"raw": [0, 27648], "type": "int16"}, {"scale": 0.001}, {"raw": [0, 1], "type": "float32"}],
+)
+def test_a_loop_on_which_a_broken_wire_shows_is_allowed_and_shows_it(settings):
+    made = channel(signal="4-20mA", range=[0, 500], **settings)
+    gain, bias = loop_of(made)
+    number = -bias / gain  # 0 mA
+    form = ">f" if made.type == "float32" else ">h"
+    assert one(struct.pack(form, number if form == ">f" else round(number)), **msgspec.to_builtins(made))[2] == FAULT
 
 
 # -- every type in every order --------------------------------------------------------------------

@@ -58,7 +58,7 @@ async def flapping(outbox: Outbox, url: str) -> None:
 
 
 async def accepted(outbox: Outbox, alarm: Alarm) -> None:
-    if await outbox.put_alarms([alarm], b"memory"):
+    if await outbox.put_alarms([alarm]):
         say("alarm", alarm.id)
 
 

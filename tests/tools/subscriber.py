@@ -47,7 +47,7 @@ class Subscriber:
             self.messages.append(heard)
             self._news.notify_all()
 
-    def wait(self, enough: Callable[[list[Heard]], Any], seconds: float = 10.0) -> list[Heard]:
+    def wait(self, enough: Callable[[list[Heard]], Any], seconds: float = 30.0) -> list[Heard]:
         """All that was heard, as soon as `enough` says so. Blocks; fails after `seconds`."""
         with self._news:
             assert self._news.wait_for(lambda: enough(self.messages), seconds), (
