@@ -185,8 +185,6 @@ class Bus:
         await self.orders.wait(0.0)  # a bus without a free moment comes round here all the same
         if unit is self.late:
             await self._let_another_speak(unit)
-            if self._interrupted():
-                return [await self._obey()]
         if unit.lost:
             return await self._probe(unit)
         return await self._poll(unit)

@@ -294,7 +294,7 @@ def _placed(site: Path, scenario: Scenario, stage: Stage, uplink: str, name: str
         if text.count(f'"{was}"') != 1:
             raise ConfigFault([f'{site}: "{was}" should stand there once, as the scenario has it'])
         text = text.replace(f'"{was}"', f'"{now}"')
-    return text.replace('name = "demo"', f'name = "{name}"', 1)
+    return re.sub(r'(\[site\]\s+name = )"[^"]*"', rf'\1"{name}"', text, count=1)
 
 
 def _address(url: str) -> tuple[str, int]:

@@ -139,7 +139,7 @@ MISTAKES = [
     (
         'type = "uint16"',
         'type = "uint16"\nsignal = "4-20mA"\nraw = [0, 4095]\nrange = [0, 500]',
-        "4-20mA",
+        'type = "uint16"',
         "a broken wire would pass for a measurement",
     ),
     ('type = "uint16"', 'type = "uint16"\nstale = 1.0', 'key = "co"', "would be stale between two polls"),

@@ -903,25 +903,3 @@ def test_tls_with_a_private_authority_and_a_client_certificate(tmp_path: Path):
                 assert "ca, cert or key" in here.faults[0]
 
     run(main())
-
-
-def test_a_thousand_channels_cost_little(tmp_path: Path):
-    """A ratio, not a time: at most 8 times what the bare encoding of the same numbers takes."""
-    rng = np.random.default_rng(1)
-    value = rng.normal(20, 1, (1, 1000)).astype(np.float32).astype(float)
-    key, unit = tuple(f"channel-{i}" for i in range(1000)), ("m",) * 1000
-    batch = Batch("s", key, unit, np.ones(1), np.ones(1), True, value, np.zeros((1, 1000), np.uint8))
-    language = Language(ROOT, Identity("mine", "north", "b", "0", "0"))
-    item = Item("telemetry", 1, "b", "telemetry/s", 1, batch)
-
-    def cost(job: Callable[[], Any]) -> float:
-        best = float("inf")
-        for _ in range(7):
-            began = time.perf_counter()
-            for _ in range(20):
-                job()
-            best = min(best, time.perf_counter() - began)
-        return best
-
-    floor = cost(lambda: msgspec.json.encode(value.tolist()))
-    assert cost(lambda: language.messages(item, lambda _: True)) < 8 * floor

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import struct
-import time
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -303,21 +302,6 @@ def test_neighbours_share_requests_and_gaps_are_bridged():
     assert [b[:2] for b in join([(0, 1), (4, 1)], 125, 8, frozenset({2}))] == [(0, 1), (4, 1)]
     with pytest.raises(ValueError, match="do not fit"):
         join([(0, 4)], 3, 0)
-
-
-def test_a_thousand_floats_decode_in_much_less_than_a_request_takes():
-    made = plan([channel(key=f"c{i}", at=f"holding:{2 * i}", type="float32", order="CDAB") for i in range(1000)])
-    image = np.zeros(made.size, np.uint8)
-    decode(made, image)
-    best = min(_timed(lambda: decode(made, image)) for _ in range(20))
-    loop = min(_timed(lambda: [struct.unpack_from(">f", bytes(4), 0) for _ in range(1000)]) for _ in range(20))
-    assert best < loop  # one chain of arrays, not one step per channel; about 30 us on 2.x GHz x86-64
-
-
-def _timed(work) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
 
 
 # -- profiles -------------------------------------------------------------------------------------

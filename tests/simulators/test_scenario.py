@@ -202,7 +202,7 @@ def test_the_demo_puts_its_ports_into_the_site_file():
         stage = Stage(load(STORY))
         await stage.start(anywhere=True)
         try:
-            return _placed(SITE, stage.scenario, stage, "mqtt://127.0.0.1:9"), dict(stage.lines)
+            return _placed(SITE, stage.scenario, stage, "mqtt://127.0.0.1:9", "demo-1"), dict(stage.lines)
         finally:
             await stage.stop()
 
