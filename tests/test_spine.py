@@ -247,8 +247,10 @@ def test_fifty_kills_lose_no_alarm_and_no_reading_older_than_the_last_batch(tmp_
             hazards += 1
 
     def saw(messages, event, since):
-        late = (m for m in messages if m.mono >= since)
-        return any(alarm["event"] == event for alarm in told(late, "alarm/"))
+        # The end may also be told by an empty message alone: a raise that was published, and killed before its
+        # commit, with its hazard over by the next start, is known to nobody but the broker that retained it.
+        late = [m for m in messages if m.mono >= since and "/alarm/" in m.topic]
+        return any(m.body["event"] == event if m.payload else event == "cleared" for m in late)
 
     async def main():
         async with stage(tmp_path, 20, 0.05, lambda: level) as (device, _, broker, path):
