@@ -1,6 +1,7 @@
 """Every mistake in a site file is told at once, with its line and what to do."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,8 @@ from agent import config
 from agent.cli import main
 from agent.complaints import _key_lines
 from agent.core.errors import ConfigFault
+
+ROOT = Path(__file__).parents[2]
 
 SITE = """\
 [site]
@@ -283,6 +286,22 @@ def test_check_shows_the_wiring(tmp_path, capsys):
     shown = capsys.readouterr().out
     for part in ("bus net", "heading", "gas: high limit 1", "drives siren", "uplinks: platform", "verify"):
         assert part in shown
+
+
+@pytest.mark.parametrize("path", [ROOT / "configs/site.example.toml", ROOT / "configs/demo.toml"], ids=lambda p: p.name)
+def test_the_sites_that_ship_load(path):
+    assert config.load(path).rules
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_site_in_the_readme_loads_with_its_rule(tmp_path, name):
+    site, rule = re.findall(r"```toml\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.S)
+    path = tmp_path / "site.toml"
+    path.write_text(site, encoding="utf-8")
+    assert {rule.name for rule in config.load(path).rules} >= {"coal.ch4.T1.alarm", "coal.ch4.T1.cut"}
+    rule = rule.replace("sump/level", "heading/ch4").replace('drive = ["siren"]', "")
+    path.write_text(f"{site}\n{rule}", encoding="utf-8")
+    assert any(rule.name == "flood" for rule in config.load(path).rules)
 
 
 def test_every_profile_that_ships_is_sound():
