@@ -30,6 +30,7 @@ from .outbox import Outbox
 from .supervise import Leases, Watchdog, keep, watch
 
 QUEUE = 1000  # frames between drivers and judge
+LINE_LEASE = 60.0  # s in which a line must be polled, or tried to connect, once
 RELEASE = "start"  # the reason of orders that no alarm gave
 STOP = 4.0  # s that a stop may take before what is unacknowledged is left to the next start
 
@@ -67,7 +68,7 @@ class Agent:
         self.boxes: dict[str, OrderBox] = {}
         self._owner: dict[str, OrderBox] = {}
         for driver in self.config.drivers:
-            box = OrderBox(self.leases.grant(f"bus {driver.name}", 60.0))
+            box = OrderBox(self.leases.grant(f"bus {driver.name}", LINE_LEASE))
             self.boxes[driver.name] = box
             self._owner |= dict.fromkeys(driver.outputs(), box)
         say(
@@ -192,7 +193,8 @@ class Agent:
 
     def _certain(self) -> float:
         """Seconds after the start in which every source was read or went stale, so that its alarms are known."""
-        return max((float(layout.stale.max()) for layout in self.config.layouts.values()), default=0.0) + 1.0
+        layouts = [layout for source, layout in self.config.layouts.items() if source != Health.SOURCE]
+        return max((float(layout.stale.max()) for layout in layouts), default=0.0) + 1.0
 
     def _release(self) -> None:
         """Switch off what no alarm holds: an earlier life may have left it on.

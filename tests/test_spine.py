@@ -19,10 +19,11 @@ from pathlib import Path
 
 import pytest
 
+from agent import config, daemon
 from agent.control import ask
 from agent.core.errors import LineLost
 from simulators.modbus import Device, Register, TcpLine
-from tests.tools.mosquitto import Mosquitto, needs_mosquitto
+from tests.tools.mosquitto import Mosquitto, free_port, needs_mosquitto
 from tests.tools.subscriber import Subscriber
 
 pytestmark = needs_mosquitto
@@ -296,6 +297,58 @@ def waiting(path):
         return sum(ask(path.parent / "state", {"verb": "status"})["waiting"].values()) > 2
     except LineLost:
         return True
+
+
+def test_an_output_follows_the_alarms_through_loss_of_the_line_and_restarts(tmp_path):
+    level = 0.5
+
+    async def main():
+        nonlocal level
+        async with stage(tmp_path, 2, 0.1, lambda: level) as (device, line, broker, path):
+            device.values["siren"] = 1.0  # an earlier life left it on
+            with Subscriber(broker.port, "vedette/#") as ear:
+                async with running(path) as agent:
+                    await until(lambda: device.values["siren"] == 0.0, what="released at the start")
+                    level = 1.5
+                    await until(lambda: device.values["siren"] == 1.0, what="siren on")
+                    await line.stop()  # the relay module loses its power, and with it its coil
+                    device.values["siren"] = 0.0
+                    await heard(ear, lambda ms: any(e["kind"] == "line-lost" for e in told(ms, "event")))
+                    await line.start()
+                    await until(lambda: device.values["siren"] == 1.0, what="siren on again")
+                    await heard(ear, lambda ms: any(e["kind"] == "line-recovered" for e in told(ms, "event")))
+                    agent.kill()
+                device.values["siren"] = 0.0
+                async with running(path):
+                    await until(lambda: device.values["siren"] == 1.0, what="siren on after a restart")
+                    path.write_text(path.read_text().replace('name = "gas"', 'name = "gas2"'))
+                async with running(path):  # the rule has another name: the alarm is new, the siren goes on
+                    await heard(ear, lambda ms: any(a["rule"] == "gas2" for a in told(ms, "alarm/")))
+                    assert device.values["siren"] == 1.0
+                    level = 0.5
+                    await until(lambda: device.values["siren"] == 0.0, what="siren off")
+
+    asyncio.run(main())
+
+
+def test_a_line_that_is_dead_for_ever_starves_no_watchdog(tmp_path, monkeypatch):
+    """The bus lease is renewed by trying; here it runs out after a second."""
+    monkeypatch.setattr(daemon, "LINE_LEASE", 1.0)
+    path = site(tmp_path, plant(2), f"tcp://127.0.0.1:{free_port()}", "mqtt://127.0.0.1:1", 0.1)
+
+    async def main():
+        agent = daemon.Agent(config.load(path))
+        task = asyncio.create_task(agent.run())
+        await until(lambda: "net" in getattr(agent, "boxes", {}), what="start")
+        overdue = []
+        for _ in range(40):
+            await asyncio.sleep(0.1)
+            overdue += agent.leases.overdue()
+        agent.stop()
+        await task
+        return overdue
+
+    assert asyncio.run(main()).count("bus net") <= 15  # between two tries it may be late, never for good
 
 
 def test_a_second_agent_on_the_same_state_is_refused(tmp_path):
