@@ -38,12 +38,14 @@ class Gather:
             return 0.0
         return self.batch - waited if first else None
 
-    def flush(self, now: float) -> Batch | None:
+    def flush(self) -> Batch | None:
         """The batch of what was gathered, None if nothing was."""
         rows, self._rows = self._rows, []
         if not rows:
             return None
-        self._flushed = now
+        # Counted from the newest row, not from now: a batch that a timer flushed would else put the source's
+        # polls out of step for good, and each would wait for the next timer.
+        self._flushed = rows[-1].at.mono
         return Batch(
             self.source,
             self.layout.key,

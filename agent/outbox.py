@@ -497,7 +497,7 @@ class Outbox:
         """The rows gathered become one batch: live for the uplinks, pending for the disk."""
         if (timer := self._timers.pop(source, None)) is not None:
             timer.cancel()
-        batch = self._gathers[source].flush(self.clock.now().mono)
+        batch = self._gathers[source].flush()
         if batch is None:
             return
         stream = f"telemetry/{source}"

@@ -27,6 +27,7 @@ from agent.core.errors import StoreFault
 from agent.core.frame import Instant, Quality, frame, layout
 from agent.core.ports import Batch, Event, Item
 from agent.feed import BEHIND, Feed
+from agent.gather import Gather
 from agent.outbox import Outbox, Store
 from agent.store import Alarms, History, rescue
 
@@ -964,3 +965,16 @@ def test_a_table_of_which_nothing_can_be_read_ends_the_rescue():
     db = sqlite3.connect(":memory:")  # every query fails: there is no such table
     assert list(rescue(db, "SELECT row FROM item", (0, 2**62))) == []
     db.close()
+
+
+def test_polls_that_fell_out_of_step_with_the_batches_do_not_wait_for_ever():
+    """The first poll of a line comes at once, the next on its grid: 80 ms later here, then once a second."""
+    gather, waits = Gather("s", CHANNELS, 1.0, 60.0), []
+    for n, second in enumerate([0.0, 0.08, 1.08, 2.08, 3.08]):
+        wait = gather.add(frame("s", Instant(second, second), CHANNELS, np.full(40, float(n))))
+        waits.append(wait)
+        assert wait is not None
+        gather.flush()  # now, or when the timer rings: before the next poll
+    assert waits[0] == 0.0
+    assert waits[1] == pytest.approx(0.92)
+    assert waits[2:] == [0.0, 0.0, 0.0]
