@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from functools import partial
 from pathlib import Path
@@ -99,6 +100,8 @@ class Agent:
                 for uplink in self.config.uplinks
             ),
         ]
+        gc.collect()
+        gc.freeze()  # what was imported and configured stays: a full collection need not walk it while an alarm waits
         watchdog.notify("READY=1")
         release = asyncio.get_running_loop().call_later(self._certain(), self._release)
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
