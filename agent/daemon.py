@@ -71,7 +71,8 @@ class Agent:
         for driver in self.config.drivers:
             box = OrderBox(self.leases.grant(f"bus {driver.name}", LINE_LEASE))
             self.boxes[driver.name] = box
-            self._owner |= dict.fromkeys(driver.outputs(), box)
+            if not self.recorder:  # a recording watches and switches nothing
+                self._owner |= dict.fromkeys(driver.outputs(), box)
         say(
             "started",
             version=__version__,

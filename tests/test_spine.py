@@ -331,6 +331,32 @@ def test_an_output_follows_the_alarms_through_loss_of_the_line_and_restarts(tmp_
     asyncio.run(main())
 
 
+def test_a_recording_writes_no_output(tmp_path):
+    """The release of what no alarm holds comes 1.3 s after a start here; a recording must not have it."""
+
+    async def main():
+        async with stage(tmp_path, 2, 0.1, lambda: 1.5) as (device, _, _, path):
+            device.values["siren"] = 1.0  # somebody else's
+            command = [
+                sys.executable,
+                "-m",
+                "agent.cli",
+                "record",
+                "-c",
+                str(path),
+                str(tmp_path / "out"),
+                "--seconds",
+                "3",
+            ]
+            recorder = await asyncio.create_subprocess_exec(*command)
+            async with asyncio.timeout(20):
+                assert await recorder.wait() == 0
+            assert len(device.served) > 10
+            assert device.writes == []
+
+    asyncio.run(main())
+
+
 def test_a_line_that_is_dead_for_ever_starves_no_watchdog(tmp_path, monkeypatch):
     """The bus lease is renewed by trying; here it runs out after a second."""
     monkeypatch.setattr(daemon, "LINE_LEASE", 1.0)
