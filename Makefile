@@ -4,11 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help install dev demo test lint types contracts unit bench lock clean
+.PHONY: help install dev demo test lint types contracts unit scoreboard scoreboard-quick bench lock clean
 
 help:
 	@echo "make demo    two minutes: simulated site, agent, broker, platform, verdict"
-	@echo "make test    the one gate: lint, types, contracts, tests"
+	@echo "make test    the one gate: lint, types, contracts, tests, the small scoreboard"
+	@echo "make scoreboard        breaks the agent in every way we know, and counts; up to an hour"
+	@echo "make scoreboard-quick  the same in small, about five minutes"
 	@echo "make bench   measured against floors in the same run; results in build/bench"
 	@echo "make install only the virtual environment"
 	@echo "make lock    renew the lock files (needs uv)"
@@ -33,7 +35,7 @@ dev: $(VENV)/.dev
 demo: install
 	@$(BIN)/vedette demo
 
-test: lint types contracts unit
+test: lint types contracts unit scoreboard-quick
 
 lint: dev
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
@@ -46,6 +48,12 @@ contracts: dev
 
 unit: dev
 	@$(BIN)/python -m pytest
+
+scoreboard: dev
+	@$(BIN)/python -m tests.rigs.scoreboard
+
+scoreboard-quick: dev
+	@$(BIN)/python -m tests.rigs.scoreboard --quick
 
 bench: dev
 	@$(BIN)/python -m tests.bench

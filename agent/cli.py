@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -96,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     alarms.add_argument("--ack", metavar="ID")
     alarms.add_argument("--by", metavar="NAME", default="", help="who acknowledges")
     verb("queue", _queue, "what the running daemon still owes its platforms", site=True)
+    audit = verb("audit", _audit, "check the journal of decisions, or show the last of it", site=True)
+    audit.add_argument("--folder", type=Path, help="a journal somewhere else: a copy, say")
+    audit.add_argument("--last", type=int, default=0, metavar="N", help="show the last N records")
     profiles = verb("profiles", _profiles, "limits that ship, with their sources")
     profiles.add_argument("name", nargs="?", help="one profile in full")
     verb("version", lambda args: _say(args, {"version": __version__}, f"vedette {__version__}"), "the version")
@@ -354,6 +358,26 @@ def _queue(args: argparse.Namespace) -> int:
     text += [f"{lane:10} {n} dropped" for lane, n in status["dropped"].items() if n]
     text += [f"uplink {name} {state}" for name, state in status["uplinks"].items()]
     return _say(args, status, "\n".join(text))
+
+
+def _audit(args: argparse.Namespace) -> int:
+    from . import audit, config
+
+    folder = args.folder or Path(config.load(args.config).store.path) / "journal"
+    if not folder.is_dir():
+        print(f"vedette: no journal in {folder}", file=sys.stderr)
+        return UNAVAILABLE
+    if args.last:
+        for record in deque(audit.records(folder), args.last):
+            print(record.body.decode(errors="replace"))
+        return 0
+    verdict = audit.verify(folder)
+    if verdict.faults:  # a running daemon may have been in the middle of a line
+        time.sleep(audit.PAUSE)
+        verdict = audit.verify(folder)
+    text = f"{verdict.records} records, {verdict.first} to {verdict.last}, newest checksum {verdict.head}"
+    _say(args, verdict._asdict(), "\n".join([text, *verdict.faults, "broken" if verdict.faults else "whole"]))
+    return 1 if verdict.faults else 0
 
 
 def _profiles(args: argparse.Namespace) -> int:

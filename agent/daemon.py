@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from . import __version__, control
+from .audit import Audit
 from .clock import Steps, SystemClock
 from .config import Config
 from .core.alarm import Alarm, Order
@@ -62,6 +63,8 @@ class Agent:
         self.outbox = await Outbox.open(
             self.config.store, [uplink.name for uplink in self.config.uplinks], self.clock, told=self._event
         )
+        journal_mb, home = self.config.store.journal_mb, Path(self.config.store.path)
+        self.audit = Audit(home / "journal", int(journal_mb * 2**20), self._journal)
         self.memory, restored = self._recall()
         self.who = Identity(
             self.config.site.name, self.config.site.node, self.outbox.boot, __version__, self.config.hash
@@ -88,6 +91,7 @@ class Agent:
             asyncio.create_task(self._judge(), name="judge"),
             asyncio.create_task(self._tick(), name="tick"),
             asyncio.create_task(self.outbox.serve(), name="store"),
+            asyncio.create_task(self.audit.serve(), name="journal"),
             asyncio.create_task(watch(self.leases, watchdog, self.clock, self._told), name="watch"),
             asyncio.create_task(
                 keep("control", lambda: control.serve(self.config.store.path, self._answer), self.clock, self._told)
@@ -126,6 +130,7 @@ class Agent:
                 if self.recorder:
                     self.recorder.close()
                 await self.outbox.close()
+                await self.audit.close()
                 say("stopped", boot=self.outbox.boot)
 
     # -- rooms ------------------------------------------------------------------------------------
@@ -177,6 +182,7 @@ class Agent:
         for frame in verdict.frames:
             self.outbox.put_frame(frame)
         for alarm in verdict.alarms:
+            self.audit.put(alarm)
             say(
                 f"alarm-{alarm.event}",
                 level=alarm.level,
@@ -192,6 +198,7 @@ class Agent:
             say("order-orphan", output=order.output, reason=order.reason)
             return
         box.put(order)
+        self.audit.put(order)
         self._ordered = True
         say("order", output=order.output, on=order.on, reason=order.reason)
 
@@ -234,13 +241,13 @@ class Agent:
             await self.queue.put(Tick(at))
             if at.mono >= report:
                 report = at.mono + Health.PERIOD
-                dropped = sum(self.outbox.lost().values())
+                dropped = sum(self.outbox.lost().values()) + self.audit.lost
                 unmet = sum(box.unmet() for box in self.boxes.values())
                 measured = Vitals(
                     loop_lag=worst,
                     judge_queue=self.queue.qsize(),
                     orders_unmet=unmet,
-                    store_trouble=len(self.outbox.trouble),
+                    store_trouble=len(self.outbox.trouble) + bool(self.audit.trouble),
                     store_quarantined=self._quarantined,
                     dropped=dropped,
                 )
@@ -265,10 +272,14 @@ class Agent:
         if event.kind in ("link-up", "link-down"):
             self.links[event.source] = event.kind.removeprefix("link-")
         self.outbox.put_event(event)
+        self.audit.put(event)
         say(event.kind, source=event.source, text=event.text)
         if event.kind == "recalled-late":  # the disk came after the start
             self.memory, verdict = self.core.adopt(self.memory, self.outbox.recall(), event.at)
             self._act(verdict)
+
+    def _journal(self, kind: str, text: str) -> None:
+        self._event(Event(kind, "journal", self.clock.now(), text))
 
     def _told(self, kind: str, leaf: str, text: str) -> None:
         if kind == "lost":

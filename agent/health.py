@@ -19,7 +19,7 @@ _CHANNELS: tuple[tuple[str, str, float], ...] = (  # key, unit, deadband of tele
     ("orders_unmet", "", 0.0),  # outputs not known to be in the state that alarms want
     ("store_trouble", "", 0.0),  # files of the store that do not take what they should
     ("store_quarantined", "", 0.0),  # files found corrupt and renamed aside since the start
-    ("dropped", "", 0.0),  # items of all lanes dropped by the caps since the start
+    ("dropped", "", 0.0),  # items of all lanes, and records of the journal, dropped by the caps since the start
     ("alarms_waiting", "", 1.0),  # not yet acknowledged by every platform
     ("events_waiting", "", 5.0),
     ("telemetry_waiting", "", 5.0),  # batches

@@ -62,6 +62,7 @@ class Store(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     path: str = "/var/lib/vedette"  # directory of the state
     alarms_mb: Annotated[float, Meta(ge=0.25)] = 20  # MB; also caps alarms and events at 512 per MB
     history_mb: Annotated[float, Meta(ge=0.25)] = 512  # MB; a day of 1000 channels a second needs about 350
+    journal_mb: Annotated[float, Meta(ge=1)] = 64  # MB of the journal; about 150,000 decisions
     batch: Annotated[float, Meta(gt=0)] = 1.0  # s that telemetry of one source is gathered, at most
     heartbeat: Annotated[float, Meta(gt=0)] = 60.0  # s after which an unmoved source is reported all the same
     ballast_mb: Annotated[float, Meta(ge=0)] = 6  # MB given up when the disk is full; above WAL limit + 1 (1.4.5)

@@ -1,0 +1,210 @@
+"""The scoreboard: every trial as the product is, and with its sabotage. One line and its figures per trial.
+
+    python -m tests.rigs.scoreboard [--quick] [--only T1,T4] [--unsabotaged] [--lanes 2]
+
+Each run is a process of its own, in an empty folder of its own, and ends within `PATIENCE`. Trials that measure time
+run alone; the others share the machine, `--lanes` at a time. Exit status 1 where a mark is missed that is not known to
+be out of reach, where a sabotage stays green, or where a rig breaks. Results are kept in build/scoreboard.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pkgutil
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from tests.rigs.sabotage import sabotaged
+from tests.rigs.trial import Case, Mark, Size, Skip, Trial
+
+HERE = Path(__file__).parent
+RESULTS = HERE.parent.parent / "build" / "scoreboard"
+CLEANING = 20.0  # s that a run has to clean up when it is ended
+PATIENCE: dict[Size, float] = {"quick": 240.0, "full": 2400.0}  # s for one run
+
+
+class Run(Struct, frozen=True):
+    """One run of one trial."""
+
+    id: str
+    sabotage: str
+    end: Literal["ran", "skipped", "broke"]
+    seconds: float
+    marks: list[Mark] = []
+    notes: list[str] = []
+    why: str = ""  # it was skipped or broke
+
+    def missed(self) -> list[Mark]:
+        return [mark for mark in self.marks if not mark.ok]
+
+
+def trials() -> list[Trial]:
+    """All trials of this folder, by number."""
+    names = [m.name for m in pkgutil.iter_modules([str(HERE)]) if m.name[0] == "t" and m.name[1:3].isdigit()]
+    found = [importlib.import_module(f"tests.rigs.{name}").TRIAL for name in names]
+    return sorted(found, key=lambda trial: int(trial.id[1:]))
+
+
+def perform(trial: Trial, size: Size, sabotage: str) -> Run:
+    """Run the trial in this process."""
+    began = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix=f"vedette-{trial.id}-"))
+    case = Case(size, sabotage, folder)
+    end: Literal["ran", "skipped", "broke"] = "ran"
+    why = ""
+    try:
+        with sabotaged(sabotage):
+            trial.run(case)
+    except Skip as skip:
+        end, why = "skipped", str(skip)
+    except BaseException:
+        end, why = "broke", traceback.format_exc()
+    shutil.rmtree(folder, ignore_errors=True)
+    return Run(trial.id, sabotage, end, round(time.monotonic() - began, 1), case.marks, case.notes, why)
+
+
+def apart(trial: Trial, size: Size, sabotage: str) -> Run:
+    """Run the trial in a process group of its own, which does not outlive it."""
+    command = [sys.executable, "-m", "tests.rigs.scoreboard", "--one", trial.id, "--sabotage", sabotage]
+    command += ["--quick"] if size == "quick" else []
+    began = time.monotonic()
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, cwd=HERE.parent.parent
+    )
+    try:
+        out, errors = process.communicate(timeout=PATIENCE[size])
+        return msgspec.json.decode(out, type=Run)
+    except subprocess.TimeoutExpired:
+        why = f"did not end within {PATIENCE[size]:g} s"
+        process.terminate()  # it cleans up: mounts and namespaces outlive a process
+        try:
+            process.wait(CLEANING)
+        except subprocess.TimeoutExpired:
+            why += ", nor when told to"
+    except msgspec.DecodeError:
+        why = f"exit status {process.returncode}: {(out + errors).decode(errors='replace')[-2000:]}"
+    finally:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)  # what a broken rig left behind
+        except ProcessLookupError:
+            pass
+        process.wait()
+    return Run(trial.id, sabotage, "broke", round(time.monotonic() - began, 1), why=why)
+
+
+# -- what people read ---------------------------------------------------------------------------------
+
+
+def word(trial: Trial, run: Run) -> str:
+    """One word for a run: what matters of it."""
+    if run.end != "ran":
+        return run.end
+    missed = run.missed()
+    if run.sabotage:
+        return "red" if any(mark.name in trial.red for mark in missed) else "GREEN"
+    if any(not mark.short for mark in missed):
+        return "MISSED"
+    return "short" if missed else "pass"
+
+
+def is_good(trial: Trial, run: Run) -> bool:
+    """Whether the scoreboard may be green with this run."""
+    return word(trial, run) in ("pass", "short", "skipped", "red")
+
+
+def show(mark: Mark) -> str:
+    got = f"{mark.got:.4g}" if isinstance(mark.got, float) else str(mark.got)
+    sign = "" if mark.ok else " ~" if mark.short else " !"
+    return f"{mark.name} {got}{f' ({mark.goal})' if mark.goal else ''}{sign}"
+
+
+def lines(trial: Trial, plain: Run, broken: Run | None) -> list[str]:
+    """What is said of one trial: a line, and its figures below."""
+    head = f"{trial.id:<4}{trial.title:<44}{word(trial, plain):<9}{plain.seconds:>6.0f} s"
+    if broken is not None:
+        head += f"   {trial.sabotage}: {word(trial, broken)} ({broken.seconds:.0f} s)"
+    said = [head, *(f"      {show(mark)}" for mark in plain.marks)]
+    said += [f"      {mark.name}: {mark.short}" for mark in plain.missed() if mark.short]
+    said += [f"      {note}" for note in plain.notes]
+    if broken is not None and broken.end == "ran":
+        red = [mark for mark in broken.missed() if mark.name in trial.red]
+        said.append("      sabotaged: " + (", ".join(map(show, red)) or "nothing in red: " + ", ".join(trial.red)))
+    for run in (plain, broken):
+        if run is not None and run.why:
+            said += [f"      {run.end}{' (sabotaged)' if run.sabotage else ''}: {run.why.strip()}"]
+    return said
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Breaks the product in every way we know, and counts.")
+    parser.add_argument("--quick", action="store_true", help="the small size, about five minutes")
+    parser.add_argument("--only", default="", help="trials, like T1,T4")
+    parser.add_argument("--unsabotaged", action="store_true", help="leave the sabotaged runs out")
+    parser.add_argument("--lanes", type=int, default=2, help="runs side by side of those that measure no time")
+    parser.add_argument("--one", default="", help="one run in this process, its result as JSON")
+    parser.add_argument("--sabotage", default="", help="of --one")
+    args = parser.parse_args(arguments)
+    size: Size = "quick" if args.quick else "full"
+    known = trials()
+    if args.one:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
+        run = perform(next(trial for trial in known if trial.id == args.one), size, args.sabotage)
+        sys.stdout.buffer.write(msgspec.json.encode(run) + b"\n")
+        return 0
+    wanted = set(args.only.split(",")) if args.only else {trial.id for trial in known if size == "full" or trial.quick}
+    if unknown := wanted - {trial.id for trial in known}:
+        print(f"no such trial: {', '.join(sorted(unknown))}; there are {', '.join(t.id for t in known)}")
+        return 2
+    chosen = [trial for trial in known if trial.id in wanted]
+    runs = measure(chosen, size, not args.unsabotaged, args.lanes)
+    good = True
+    print(f"scoreboard, {size} size, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    for trial in chosen:
+        plain, broken = runs[trial.id, ""], runs.get((trial.id, trial.sabotage))
+        print("\n".join(lines(trial, plain, broken)))
+        good &= is_good(trial, plain) and (broken is None or is_good(trial, broken))
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{size}.json").write_bytes(msgspec.json.format(msgspec.json.encode(list(runs.values()))))
+    ran = sum(run.end == "ran" for run in runs.values())
+    print(f"scoreboard: {ran} of {len(runs)} runs, {'all as they should be' if good else 'FAILED'}")
+    return 0 if good else 1
+
+
+def measure(chosen: Sequence[Trial], size: Size, both: bool, lanes: int) -> dict[tuple[str, str], Run]:
+    """All runs: those that may share the machine first, then the others one by one."""
+    wanted = [(trial, sabotage) for trial in chosen for sabotage in ("", trial.sabotage)[: 1 + both]]
+    found: dict[tuple[str, str], Run] = {}
+
+    def one(pair: tuple[Trial, str]) -> None:
+        trial, sabotage = pair
+        run = found[trial.id, sabotage] = apart(trial, size, sabotage)
+        what = f"{trial.id}{f' with {sabotage}' if sabotage else ''}"
+        print(f"  {what}: {word(trial, run)} in {run.seconds:.0f} s", file=sys.stderr, flush=True)
+
+    # A sabotaged run measures no time either: it has only to be red, and red it is on a busy machine too.
+    shared = [pair for pair in wanted if not pair[0].alone]
+    with ThreadPoolExecutor(lanes) as pool:
+        list(pool.map(one, shared))
+    for pair in wanted:
+        if pair[0].alone:
+            one(pair)
+    return found
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
