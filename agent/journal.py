@@ -70,7 +70,7 @@ def decode(line: bytes | str, layouts: Mapping[str, Layout], where: str = "recor
     """The event on one line. Raises `ConfigFault` with `where` if the line does not fit the site."""
     try:
         read = msgspec.json.decode(line, type=_Line)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:  # the latter for what is not UTF-8
         raise ConfigFault([f"{where}: {error}"]) from None
     at = Instant(read.mono, read.wall, read.synced)
     if read.start is not None:

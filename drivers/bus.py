@@ -6,9 +6,11 @@ through a `Link`. It does not connect or reconnect, judge, or remember anything 
 A device's life on the line:
 
     polled   one frame per period, on a fixed grid of the monotonic clock
-    lost     after 2 polls in a row without any reply: asked one small question (a probe) after 1 s,
-             2 s, 4 s ... 30 s, and never for more than a tenth of the line's time
-    polled   again as soon as a probe is answered, even by a refusal
+    lost     after 2 polls in a row without any reply: asked one small question (a probe) after 1 s, then
+             every 2 s if nobody has to wait for that; else after 2 s, 4 s ... 30 s, and never for more than
+             a tenth of the line's time
+    polled   again as soon as a probe is answered, even by a refusal; if all were lost it was the line, and
+             the others are probed at once
 
 Orders overtake: they are taken before every request and while waiting. Only a probe that runs beside the
 others on TCP is not asked for them, for it holds nobody up. An order that failed is handed out again by the
@@ -44,11 +46,13 @@ if TYPE_CHECKING:
 
 OPEN_AFTER = 2  # polls in a row without a reply; one may be noise, project
 PROBE_FIRST = 1.0  # s after the device was given up
-PROBE_LAST = 30.0  # s; the longest wait for a device that comes back, project
+PROBE_FREE = 2.0  # s between probes that nobody waits for: sent beside others on TCP, or all devices are lost
+PROBE_LAST = 30.0  # s; the longest wait for a device that comes back among others that live, project
 PROBE_SHARE = 0.1  # of the line's time at most for a dead device; reliability.md 2.4
 RECHECK = 60.0  # s until registers that were refused are tried again; a device may have been starting
 MUTE = 60.0  # s without any byte, all devices lost: perhaps the connection itself is stuck
 DISTINCT = 3  # requests in a row to an RTU unit whose replies have different lengths, project
+LONG = 0.01  # s of silence that an order is not kept waiting for; shorter is the end of a frame
 HELPED_ENOUGH = 2  # once may have been a slow moment, project
 BISECT_MOST = 64  # requests in one search for missing registers; the next poll goes on
 ORDER_SHARE = 0.25  # of the line's time at most for an order that fails again and again, project
@@ -124,7 +128,8 @@ class Unit:
 
     def question(self, shapes: Sequence[tuple[int, int]] = ()) -> Ask:
         """One small read, if possible of none of `shapes`: its reply cannot be taken for an older one."""
-        for block in self.plan.blocks:
+        order = sorted(range(len(self.plan.blocks)), key=lambda i: i in self.mute)  # rather one that answers
+        for block in (self.plan.blocks[i] for i in order):
             for k in range(1, min(4, len(block.spans)) + 1):
                 first, end = block.spans[0][0], max(start + count for start, count in block.spans[:k])
                 ask = wire.read(self.device.unit, block.kind, first, end - first)
@@ -216,17 +221,23 @@ class Bus:
     async def run(
         self, unit: Unit, asks: Sequence[Ask], stop: Callable[[], bool]
     ) -> tuple[list[Outcome | None], list[float]]:
-        """`Link.run`, remembering who owes a reply."""
+        """`Link.run`, remembering who owes a reply. An order that comes while the line must be silent is not kept."""
+        while stop is not never and (pause := self.link.pause(asks[0])) > LONG:
+            if stop():
+                return [None] * len(asks), [0.0] * len(asks)
+            await self.orders.wait(pause)
+            self.link.check()
         outcomes, times = await self.link.run(asks, self.driver.timeout, stop)
+        failed = [a for a, o in zip(asks, outcomes, strict=True) if isinstance(o, NoReply | BadReply)]
+        # On TCP, too: there are gateways that send a late reply under the transaction id of the open request.
+        unit.owed += [(self.loop.time(), ask.shape) for ask in failed]
         if self.half_duplex:
             shapes = [ask.shape for ask, outcome in zip(asks, outcomes, strict=True) if outcome is not None]
             unit.asked = (*unit.asked, *shapes)[-DISTINCT:]
             if self.late is not unit and any(is_alive(o) for o in outcomes):
                 self.late = None
-            failed = [a for a, o in zip(asks, outcomes, strict=True) if isinstance(o, NoReply | BadReply)]
             if failed:
                 self.late = unit
-                unit.owed += [(self.loop.time(), ask.shape) for ask in failed]
         return outcomes, times
 
     async def ask(self, unit: Unit, make: Callable[[], Ask], said: list[Frame | Event]) -> Outcome:
@@ -406,15 +417,19 @@ class Bus:
             unit.probe, unit.cost = None, 0.0
         else:
             begun = self.clock.now().mono
-            alive = await self._answers(unit, said)
+            alive = await self._synchronise(unit, said)
             if not said:  # else it was an order that took the time
                 unit.cost = self.clock.now().mono - begun
         now = self.clock.now()
         if not alive:
             self._give_up_if_mute(now.mono)
-            unit.backoff = min(PROBE_LAST, 2 * unit.backoff)
-            unit.due = now.mono + max(unit.backoff, unit.cost / PROBE_SHARE)
+            free = self.link.concurrent or all(u.lost for u in self.units)
+            unit.backoff = min(PROBE_FREE if free else PROBE_LAST, 2 * unit.backoff)
+            unit.due = now.mono + (unit.backoff if free else max(unit.backoff, unit.cost / PROBE_SHARE))
             return said
+        if all(u.lost for u in self.units):
+            for other in self.units:
+                other.due, other.backoff = now.mono, PROBE_FIRST
         unit.lost, unit.failures, unit.retries = False, 0, 0
         unit.failed.clear()  # orders are tried at once again
         unit.due = now.mono
@@ -423,27 +438,22 @@ class Bus:
         facts = {"unit": unit.device.unit, "silent_s": round(silent, 3)}
         return [*said, self._event("device-recovered", unit, f"{unit.device.name} answers again", facts)]
 
-    async def _answers(self, unit: Unit, said: list[Frame | Event]) -> bool:
-        """Whether the device answers; on RTU also the proof that nothing older is still on its way."""
-        if is_alive(await self.ask(unit, lambda: unit.question(self._owed(unit)), said)):
-            unit.owed.clear()
-            return True
-        return False
-
     async def _answers_aside(self, unit: Unit) -> bool:
-        """The same beside other requests: no order waits for it."""
+        """Whether a lost device answers, asked beside other requests: no order waits for it."""
         (outcome,), _ = await self.run(unit, [unit.question()], never)
         return is_alive(outcome)
 
     async def _synchronise(self, unit: Unit, said: list[Frame | Event]) -> bool:
-        """After a time-out on RTU: a read whose reply no late reply can be taken for.
+        """Whether the device answers a read whose reply no late reply can be taken for.
 
         A unit answers in order, so once this one is answered nothing older can come. Without it a reply
         that is later than the dirty line was silent would count as the answer to the next request.
         """
-        if await self._answers(unit, said):
+        outcome = await self.ask(unit, lambda: unit.question(self._owed(unit)), said)
+        if is_alive(outcome):
+            unit.owed.clear()
             return True
-        unit.outcomes = [o if is_alive(o) else NoReply("no reply after a time-out") for o in unit.outcomes]
+        unit.outcomes = [o if is_alive(o) else outcome for o in unit.outcomes]
         return False
 
     def _owed(self, unit: Unit) -> list[tuple[int, int]]:

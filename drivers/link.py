@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from agent.core.errors import BadReply, LineLost, NoReply, WorldFault
+from agent.core.errors import BadReply, LineLost, NoReply, Refused
 
 from . import modbus_wire as wire
 from .modbus_wire import Ask, Outcome
@@ -21,7 +21,9 @@ from .serial import Port, open_port
 if TYPE_CHECKING:
     from .modbus import Modbus
 
-CONNECT = 5.0  # s for a TCP connection to come about
+CONNECT = 1.5  # s for a TCP connection to come about: one SYN and one more. Who waits longer comes back later
+# from a hole in the network, since the kernel sends its SYNs ever more seldom
+SLOW = 3.0  # times the time-out, where that is longer: a radio link
 
 
 # -- where the line is ----------------------------------------------------------------------------
@@ -73,9 +75,12 @@ class Link(Protocol):
     ) -> tuple[list[Outcome | None], list[float]]:
         """Ask in order; per ask the outcome and the loop's time when it was known.
 
-        Before each request `stop()` is asked; when true, or after a reply failed to come, the rest is not
-        asked (None). Raises LineLost.
+        Before each request `stop()` is asked; when true, or after a reply failed to come or was a wrong one, the
+        rest is not asked (None). Raises LineLost.
         """
+
+    def pause(self, ask: Ask) -> float:
+        """Seconds until the line is ready for `ask`."""
 
     def check(self) -> None:
         """Raises LineLost if the line is gone."""
@@ -149,11 +154,15 @@ class TcpLink(asyncio.Protocol):
             batch.times[i] = now
             if unit != ask.unit:
                 batch.outcomes[i] = BadReply(f"{wire.describe(ask)}: unit {unit} answered")
+                batch.todo = len(batch.asks)  # who mixes up replies once may do so with the next
             else:
                 try:
                     batch.outcomes[i] = wire.payload(ask, pdu)
-                except WorldFault as fault:
+                except Refused as fault:
                     batch.outcomes[i] = fault
+                except BadReply as fault:
+                    batch.outcomes[i] = fault
+                    batch.todo = len(batch.asks)
             if not touched or touched[-1] is not batch:
                 touched.append(batch)
         for batch in touched:
@@ -174,6 +183,9 @@ class TcpLink(asyncio.Protocol):
         finally:
             self.batches.discard(batch)
         return batch.outcomes, batch.times
+
+    def pause(self, ask: Ask) -> float:
+        return 0.0
 
     def _fill(self, batch: Batch, now: float) -> None:
         """Send what the window has room for, in one write; finish the batch when nothing is left."""
@@ -267,9 +279,12 @@ class RtuLink:
                 break
         return outcomes, times
 
+    def pause(self, ask: Ask) -> float:
+        return self.line.pause(self.loop.time(), ask)
+
     async def _quiet(self, ask: Ask) -> None:
         """Until the line was silent for long enough. Raises LineLost."""
-        while (pause := self.line.pause(self.loop.time(), ask)) > 0:
+        while (pause := self.pause(ask)) > 0:
             await self._doze(pause)
         self.check()
 
@@ -322,6 +337,7 @@ async def connect(driver: Modbus) -> Link:
     """The line, ready to be asked. Raises LineLost."""
     url = url_of(driver.url)
     loop = asyncio.get_running_loop()
+    patience = max(CONNECT, SLOW * driver.timeout)
     if url.scheme == "rtu":
         port: Port = await open_port(url.path, driver.form)
         link = RtuLink(driver.form.char)
@@ -329,7 +345,7 @@ async def connect(driver: Modbus) -> Link:
         port.listen(link.received, link.lost)
         return link
     try:
-        async with asyncio.timeout(CONNECT):
+        async with asyncio.timeout(patience):
             if url.scheme == "tcp":
                 transport, tcp = await loop.create_connection(
                     lambda: TcpLink(driver.pipeline, driver.url), url.host, url.port
@@ -342,7 +358,7 @@ async def connect(driver: Modbus) -> Link:
             link.write, link.shut = transport.write, transport.abort
             return link
     except TimeoutError as error:
-        raise LineLost(f"connect {driver.url}: no answer in {CONNECT:g} s; check address and cable") from error
+        raise LineLost(f"connect {driver.url}: no answer in {patience:g} s; check address and cable") from error
     except OSError as error:
         raise LineLost(f"connect {driver.url}: {error.strerror or error}; check address, port and cable") from error
 

@@ -165,6 +165,9 @@ class Modbus(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Why the periods or the limits of silence cannot be kept, see `worst_scan`."""
         return list(worst_scan(self).complaints)
 
+    def worst(self) -> float:
+        return worst_scan(self).worst
+
     def wiring(self) -> list[str]:
         """The line, its scan times, and each device with its requests."""
         scan = worst_scan(self)

@@ -282,12 +282,17 @@ class Line:
         A request of the same shape to the same unit as the last one waits until a second copy of the last
         reply, if somebody sends one, would have come: it could not be told from the answer. Not so the very same
         request: there the copy would be a reading of the same registers, one poll old.
+
+        An order does not wait for the dirt to settle, unless it goes to the very unit that is late: the reply to a
+        write repeats it, so that nothing else can be taken for it. The line stays dirty for what follows.
         """
         quiet, last = self.quiet, self._ask_was
         if ask is not None and last is not None and ask.unit == self._last and ask.shape == last.shape and ask != last:
             quiet = max(quiet, self.TWIN * self.slowest.get(ask.unit, 0.0))
         left = self.heard + quiet - now
         if left > 0:
+            if ask is not None and ask.pdu[0] > 4 and ask.unit != self.late:
+                return max(0.0, self.heard + self.silence - now)
             return left
         self.dirty = False
         self.quiet = self.silence
@@ -381,7 +386,8 @@ class Line:
                 return None
             reply = self._reply
             self.state, self._ask = State.QUIET, None
-            self.late, self.noisy = None, False
+            if not self.dirty:  # else it was a write in between: what is late is late still
+                self.late, self.noisy = None, False
             return reply
         if now < self.deadline:
             return None

@@ -7,7 +7,7 @@ A control test takes the discipline away and must see wrong values: else this pa
 from __future__ import annotations
 
 import asyncio
-import random
+import itertools
 from collections import Counter
 from itertools import pairwise
 
@@ -18,64 +18,13 @@ import pytest
 from agent.core.frame import Frame, Quality
 from drivers import modbus_wire as wire
 from drivers.bus import Bus, Unit
-from drivers.link import RtuLink
+from drivers.link import RtuLink, TcpLink
 from drivers.modbus import Modbus, Output, worst_scan
-from tests.tools.slaves import Mailbox, Memory, sealed
+from tests.tools.slaves import Mailbox, Memory
 from tests.tools.virtual import LoopClock, run
+from tests.tools.wires import Faults, RtuWire, TcpWire
 
 TIMEOUT = 0.2
-
-
-class Wire:
-    """A bus of slaves in virtual time. Each answers in order, `latency` after it began; some things go wrong.
-
-    `fault(unit) -> (name, s)` is drawn for every request:
-    late (the reply takes s longer), twin (it comes again after s), foreign (a frame of another unit comes
-    first), cut, noise, deaf (no reply). `overrun`: a slave that is still busy misses the next request.
-    """
-
-    def __init__(self, link: RtuLink, units, fault, latency=0.02, echo=False, overrun=False) -> None:
-        self.link, self.units, self.fault = link, units, fault
-        self.latency, self.echo, self.overrun = latency, echo, overrun
-        self.busy: dict[int, float] = {}
-        self.requests: list[tuple[float, int]] = []
-        self.chance = random.Random(5)
-        self.loop = asyncio.get_running_loop()
-
-    def say(self, at: float, data: bytes) -> None:
-        self.loop.call_at(at, self.link.received, data)
-
-    def write(self, adu: bytes) -> None:
-        link, now = self.link, self.loop.time()
-        sent = now + link.line.wire_time(len(adu))
-        unit = adu[0]
-        self.requests.append((now, unit))
-        if self.echo:
-            self.say(sent, adu)
-        if unit not in self.units:
-            return
-        begun = max(sent, self.busy.get(unit, 0.0))
-        if self.overrun and begun > sent:
-            return
-        name, extra = self.fault(unit)
-        reply = sealed(unit, self.units[unit].answer(adu[1:-2]))
-        done = begun + self.latency * self.chance.uniform(0.5, 1.5) + (extra if name == "late" else 0.0)
-        self.busy[unit] = done
-        at = done + link.line.wire_time(len(reply))
-        if name == "deaf":
-            return
-        if name == "foreign":
-            other = sealed(unit + 50, bytes([3, 2, 0xDE, 0xAD]))
-            self.say(done - self.latency / 4, other)
-        if name == "noise":
-            self.say(done, self.chance.randbytes(7))
-        if name == "cut":
-            reply = reply[: self.chance.randrange(1, len(reply))]
-        half = len(reply) // 2
-        self.say(at - link.line.wire_time(len(reply) - half), reply[:half])
-        self.say(at, reply[half:])
-        if name == "twin":
-            self.say(at + extra + link.line.wire_time(len(reply)), reply)
 
 
 def memory(unit: int) -> Memory:
@@ -116,15 +65,7 @@ def wrong_values(said) -> list[tuple[str, str, float]]:
 
 
 def faults(seed: int, share: float, names=("late", "twin", "foreign", "cut", "noise", "deaf")):
-    chance = random.Random(seed)
-
-    def draw(unit):
-        if chance.random() > share:
-            return "", 0.0
-        name = chance.choice(names)
-        return name, chance.uniform(0.0, 2.5 * TIMEOUT if name == "late" else 0.06)
-
-    return draw
+    return Faults(seed, share, 2.5 * TIMEOUT, names)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +82,7 @@ def test_no_fault_of_the_line_ever_yields_a_wrong_registers_value(units, blocks,
     transactions = 4000
 
     def prepare(link):
-        return Wire(link, {u: memory(u) for u in units}, faults(11, 0.15), echo=echo, overrun=overrun)
+        return RtuWire(link, {u: memory(u) for u in units}, faults(11, 0.15), echo=echo, overrun=overrun)
 
     async def story():
         network = []
@@ -169,7 +110,7 @@ def test_control_without_the_discipline_the_same_line_yields_wrong_values(monkey
 
     async def story():
         def prepare(link):
-            return Wire(link, {1: memory(1)}, faults(11, 0.15, ("late", "twin")))
+            return RtuWire(link, {1: memory(1)}, faults(11, 0.15, ("late", "twin")))
 
         return await live(settings((1,), 4, retries=5), prepare, lambda said, now: now > 600)
 
@@ -185,7 +126,7 @@ def test_the_late_reply_that_makes_pymodbus_wrong_for_ever():
         made = msgspec.structs.replace(settings((1,), 6, period=0.1, size=1), timeout=1.0)
 
         def prepare(link):
-            network = Wire(link, {1: memory(1)}, lambda unit: next(first, ("", 0.0)), latency=0.5)
+            network = RtuWire(link, {1: memory(1)}, lambda unit: next(first, ("", 0.0)), latency=0.5)
             network.chance.uniform = lambda a, b: 1.0
             return network
 
@@ -203,7 +144,7 @@ def test_after_a_time_out_another_unit_is_asked_first_and_the_late_one_is_uncert
 
     async def story():
         def prepare(link):
-            return Wire(link, {1: memory(1), 2: memory(2)}, lambda unit: next(story_of_faults, ("", 0.0)))
+            return RtuWire(link, {1: memory(1), 2: memory(2)}, lambda unit: next(story_of_faults, ("", 0.0)))
 
         return await live(settings((1, 2), 2), prepare, lambda said, now: now > 2.2)
 
@@ -231,7 +172,7 @@ def test_a_unit_that_was_dead_comes_back_and_never_took_more_than_a_tenth_of_the
         loop.call_at(20.0, units.pop, 2)
         loop.call_at(revived, lambda: units.setdefault(2, memory(2)))
         return await live(
-            made, lambda link: Wire(link, units, lambda unit: ("", 0.0)), lambda said, now: now > revived + 40
+            made, lambda link: RtuWire(link, units, lambda unit: ("", 0.0)), lambda said, now: now > revived + 40
         )
 
     said, network = run(story())
@@ -255,7 +196,7 @@ def test_a_dead_unit_makes_nobody_wait_longer_than_the_budget_says(retries):
 
         async def story(made):
             return await live(
-                made, lambda link: Wire(link, {1: memory(1)}, lambda unit: ("", 0.0)), lambda _, now: now > 9
+                made, lambda link: RtuWire(link, {1: memory(1)}, lambda unit: ("", 0.0)), lambda _, now: now > 9
             )
 
         made = settings((1, 2), 2, period=period, retries=retries)
@@ -274,7 +215,7 @@ def test_a_serial_bus_is_used_to_nine_tenths():
     async def story():
         return await live(
             made,
-            lambda link: Wire(link, {1: memory(1)}, lambda unit: ("", 0.0), latency=0.0),
+            lambda link: RtuWire(link, {1: memory(1)}, lambda unit: ("", 0.0), latency=0.0),
             lambda said, now: now > 60,
         )
 
@@ -291,7 +232,7 @@ def test_a_device_that_refuses_a_register_more_than_it_has_is_asked_for_exactly_
 
     async def story():
         def prepare(link):
-            return Wire(link, {1: exact}, lambda unit: ("", 0.0))
+            return RtuWire(link, {1: exact}, lambda unit: ("", 0.0))
 
         return await live(made, prepare, lambda said, now: now > 20)
 
@@ -313,7 +254,7 @@ def test_an_order_goes_before_the_next_request_even_between_a_time_out_and_its_r
 
     async def story():
         link = RtuLink(made.form.char)
-        network = Wire(link, {1: memory(1)}, lambda unit: ("", 0.0))  # 2 is dead
+        network = RtuWire(link, {1: memory(1)}, lambda unit: ("", 0.0))  # 2 is dead
         mailbox, clock = Mailbox(), LoopClock()
 
         def write(adu):
@@ -344,7 +285,7 @@ def test_an_order_that_the_shell_repeats_to_a_dead_device_leaves_the_line_to_the
         loop = asyncio.get_running_loop()
         loop.call_at(revived, lambda: units.setdefault(2, memory(2)))
         link = RtuLink(made.form.char)
-        network = Wire(link, units, lambda unit: ("", 0.0))
+        network = RtuWire(link, units, lambda unit: ("", 0.0))
         mailbox, clock = Mailbox(), LoopClock()
 
         def write(adu):
@@ -376,3 +317,72 @@ def test_an_order_that_the_shell_repeats_to_a_dead_device_leaves_the_line_to_the
     assert told[2] == "device-recovered"
     assert writes[len(dead)] - revived < 5.0
     assert units[2].bits[0] is True
+
+
+def test_an_order_to_another_unit_does_not_wait_for_a_dirty_line():
+    made = settings((1, 2), 1, period=60.0)
+    made = msgspec.structs.replace(made, output=(msgspec.convert(SIREN, Output),))
+    put, written, said = [], [], []
+
+    async def story():
+        link = RtuLink(made.form.char)
+        network = RtuWire(link, {1: memory(1)}, lambda unit: ("", 0.0))  # 2 is dead
+        mailbox, clock, loop = Mailbox(), LoopClock(), asyncio.get_running_loop()
+
+        def order():
+            put.append(loop.time())
+            assert link.line.state is wire.State.QUIET  # the time-out is over, the silence has begun
+            mailbox.put("siren", True, clock.now())
+
+        def write(adu):
+            if adu[0] == 2 and not put:
+                loop.call_later(TIMEOUT + 0.05, order)
+            if adu[1] == 5:
+                written.append(loop.time())
+            network.write(adu)
+
+        link.write = write
+        bus = Bus(made, link, clock, mailbox)
+        while "device-lost" not in kinds_of(said):
+            said.extend(await bus.turn())
+
+    run(story())
+    assert kinds_of(said)[0] == "order-done"
+    assert written[0] - put[0] < 0.02  # the silence is as long as the time-out
+
+
+@pytest.mark.parametrize("outage", [10.0, 1800.0])
+def test_a_line_that_was_mute_as_a_whole_is_back_at_once(outage):
+    made = settings((1, 2, 3), 2, period=1.0)
+    mended = 20.0 + outage
+
+    async def story():
+        units = {u: memory(u) for u in (1, 2, 3)}
+        loop = asyncio.get_running_loop()
+        loop.call_at(20.0, units.clear)
+        loop.call_at(mended, lambda: units.update({u: memory(u) for u in (1, 2, 3)}))
+        return await live(
+            made, lambda link: RtuWire(link, units, lambda unit: ("", 0.0)), lambda said, now: now > mended + 10
+        )
+
+    said, _ = run(story())
+    for source in ("d1", "d2", "d3"):
+        again = next(f.at.mono for f in said if isinstance(f, Frame) and f.source == source and f.at.mono > mended)
+        assert again - mended <= 3.0
+
+
+def test_a_gateway_that_sends_a_late_reply_under_the_id_of_the_next_request_is_not_believed():
+    story_of_faults = itertools.cycle([("relabelled", 1.5 * TIMEOUT)] + 30 * [("", 0.0)])
+    made = msgspec.structs.replace(settings((1,), 4, gap=0), url="tcp://10.0.0.1:502")
+    said = []
+
+    async def story():
+        link = TcpLink(1, "gateway")
+        network = TcpWire(link, {1: memory(1)}, lambda unit: next(story_of_faults))
+        bus = Bus(made, link, LoopClock(), Mailbox())
+        while len(network.requests) < 500:
+            said.extend(await bus.turn())
+
+    run(story())
+    assert wrong_values(said) == []
+    assert kinds_of(said) == []

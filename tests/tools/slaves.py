@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import struct
 import subprocess
 import tty
@@ -90,17 +91,21 @@ def obedient(units: Mapping[int, Memory], delay: float = 0.0) -> Script:
 
 
 class TcpSlave:
-    """A Modbus/TCP server that does what its script says. Can be stopped and started on the same port."""
+    """A Modbus/TCP server that does what its script says. Can be stopped and started on the same port.
 
-    def __init__(self, script: Script) -> None:
+    `listen(port)` makes the socket, by default one of the loopback.
+    """
+
+    def __init__(self, script: Script, listen: Callable[[int], socket.socket] | None = None) -> None:
         self.script = script
+        self.listen = listen or (lambda port: socket.create_server(("127.0.0.1", port)))
         self.port = 0
         self.connections = 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> TcpSlave:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, sock=self.listen(self.port))
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -22,7 +22,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         def select(timeout: float | None = None) -> Any:
             if timeout is None:
                 raise RuntimeError("everything waits and nothing is due")
-            self.virtual += max(0.0, timeout)
+            self.virtual += max(1e-9, timeout)  # a turn takes time: timers fire a little early, and time must not stand
             return real(0)
 
         self._selector.select = select  # type: ignore[attr-defined]
