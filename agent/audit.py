@@ -37,7 +37,7 @@ SECTOR = 512  # bytes that a disk writes whole or not at all
 GENESIS = "0" * 64  # the checksum before the first record
 PAUSE = 0.5  # s between two writes: what comes within goes together, to spare the card; project
 WAITING = 10_000  # records kept in memory while the disk does not take them; reliability rule 1.4.6
-RETRY = 10.0  # s
+RETRY = 5.0  # s
 CLOSING = 1.0  # s for the last write
 
 Told = Callable[[str, str], None]  # kind of event, text

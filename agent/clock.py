@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import time
+from pathlib import Path
 
 from .core.frame import Instant
 
@@ -22,6 +23,14 @@ def synced() -> bool:
         return bool(0 <= _LIBC.adjtimex(buffer) != TIME_ERROR)
     except (OSError, AttributeError):
         return False
+
+
+def kernel() -> str:
+    """Which run of the kernel this is, and so of its monotonic clock; empty where nobody knows."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 _LIBC = ctypes.CDLL(None, use_errno=True)

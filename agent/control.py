@@ -19,14 +19,18 @@ from .core.errors import LineLost
 
 Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 LONGEST = 64 * 1024  # bytes of one request
+PULSE = 3.0  # s between questions to itself, and for an answer
 
 
 def path_of(state: str | Path) -> Path:
     return Path(state) / "control.sock"
 
 
-async def serve(state: str | Path, answer: Answer) -> None:
-    """Answer requests until cancelled. Raises `LineLost` if the socket cannot be made."""
+async def serve(state: str | Path, answer: Answer, renew: Callable[[], None] = lambda: None) -> None:
+    """Answer requests until cancelled. Raises `LineLost` if the socket cannot be made or is not answered.
+
+    Asks itself every `PULSE` seconds, the way a person would, and calls `renew` after each answer.
+    """
     path = path_of(state)
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -34,7 +38,7 @@ async def serve(state: str | Path, answer: Answer) -> None:
             while line := await reader.readline():
                 try:
                     reply = await answer(msgspec.json.decode(line, type=dict[str, Any]))
-                except (msgspec.DecodeError, msgspec.ValidationError, KeyError, TypeError) as error:
+                except (msgspec.MsgspecError, UnicodeError, KeyError, TypeError) as error:
                     reply = {"error": f"not understood: {error}"}
                 writer.write(msgspec.json.encode(reply) + b"\n")
                 await writer.drain()
@@ -53,7 +57,26 @@ async def serve(state: str | Path, answer: Answer) -> None:
     except OSError as error:
         raise LineLost(f"open control socket {path}: {error.strerror or error}") from None
     async with server:
-        await server.serve_forever()
+        await server.start_serving()
+        while True:
+            try:
+                async with asyncio.timeout(PULSE):
+                    await _knock(path)
+            except (OSError, TimeoutError) as error:
+                raise LineLost(f"ask at control socket {path}: {error or 'no answer'}") from None
+            renew()
+            await asyncio.sleep(PULSE)
+
+
+async def _knock(path: Path) -> None:
+    """One request and its answer. Raises `OSError`."""
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    try:
+        writer.write(b"{}\n")
+        if not await reader.readline():
+            raise ConnectionResetError("closed without an answer")
+    finally:
+        writer.close()
 
 
 def ask(state: str | Path, request: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:
@@ -67,5 +90,5 @@ def ask(state: str | Path, request: dict[str, Any], timeout: float = 5.0) -> dic
             with sock.makefile("rb") as lines:
                 reply = lines.readline()
         return msgspec.json.decode(reply, type=dict[str, Any])
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeError) as error:
         raise LineLost(f"ask the daemon at {path}: {error}; is `vedette run` running with this site?") from None

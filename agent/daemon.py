@@ -8,9 +8,10 @@ drivers wait and the lag is a channel of its own.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import signal
+import threading
+from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,53 @@ import msgspec
 
 from . import __version__, control
 from .audit import Audit
-from .clock import Steps, SystemClock
+from .clock import Steps, SystemClock, kernel
 from .config import Config
 from .core.alarm import Alarm, Order
 from .core.core import NOTHING, Ack, Core, Input, Memory, Tick, Verdict, open_alarms
+from .core.frame import Instant
 from .core.ports import Driver, Event, Identity
 from .health import Health, Vitals
 from .journal import Recorder, Start
 from .log import say
 from .orders import OrderBox
 from .outbox import Outbox
-from .supervise import Leases, Watchdog, keep, watch
+from .supervise import (
+    HEALTHY,
+    LONGEST,
+    Lease,
+    Leases,
+    Record,
+    Watchdog,
+    culprit,
+    described,
+    end_within,
+    keep,
+    turning,
+    watch,
+)
+
+Task = asyncio.Task[None]
 
 QUEUE = 1000  # frames between drivers and judge
-LINE_LEASE = 60.0  # s in which a line must be polled, or tried to connect, once
 RELEASE = "start"  # the reason of orders that no alarm gave
-STOP = 4.0  # s that a stop may take before what is unacknowledged is left to the next start
+
+# Leases, s: how long each may do no useful work before it counts as hanging. All of them are longer than any work
+# that was ever measured, and those of critical tasks with `supervise.ENDING` shorter than WatchdogSec of the service,
+# so that the reason is told before systemd acts. The loop's own standing still counts for nobody.
+JUDGE_LEASE = 5.0  # a tick comes each second
+TICK_LEASE = 5.0
+STORE_LEASE = 6.0  # it answers every `PROBE` s, be it that the disk is slow or in trouble
+LINE_LEASE = 10.0  # at least; twice the driver's own worst case where that is longer. Connecting over TCP takes 5
+CONNECT_LEASE = 40.0  # of an uplink: a dead name server costs 10, TCP 10, TLS 10, the broker's answer a turn of its own
+LINK_LEASE = 8.0  # of an uplink that is connected: it comes round at least every second
+CONTROL_LEASE = 10.0  # it asks itself every 3 s
+
+PROBE = 2.0  # s between questions whether the store still works
+LEAVE = 1.5  # s that all tasks may take to end once cancelled: an uplink says goodbye for 0.9
+STOP = 3.2  # s that a stop may take in all; what is unacknowledged is left to the next start
+LAST = 4.2  # s after SIGTERM until the process ends whatever hangs; 5 is promised
+HURRY = 0.5  # s after a second SIGTERM
 
 
 class Agent:
@@ -51,9 +83,16 @@ class Agent:
         self._lost: set[str] = set()  # lines that were told as lost
         self._ordered = False  # an order waits for its bus task
         self._quarantined = 0  # files that were found corrupt since the start
+        self._lease: dict[str, Lease] = {}  # of leaves
+        self._records: dict[str, Record] = {"callbacks": Record()}  # how leaves fared
+        self._crashes = 0  # exceptions that nobody expected since the start
         self._stopping = asyncio.Event()
+        self._patience: asyncio.Timeout | None = None  # of a stop under way
 
     def stop(self) -> None:
+        """Begin to stop; asked again, hurry."""
+        if self._stopping.is_set() and self._patience is not None:
+            self._patience.reschedule(asyncio.get_running_loop().time())
         self._stopping.set()
 
     async def run(self) -> None:
@@ -72,7 +111,8 @@ class Agent:
         self.boxes: dict[str, OrderBox] = {}
         self._owner: dict[str, OrderBox] = {}
         for driver in self.config.drivers:
-            box = OrderBox(self.leases.grant(f"bus {driver.name}", LINE_LEASE))
+            limit = max(LINE_LEASE, 2 * driver.worst())
+            box = OrderBox(self._duty(f"bus {driver.name}", limit).renew)
             self.boxes[driver.name] = box
             if not self.recorder:  # a recording watches and switches nothing
                 self._owner |= dict.fromkeys(driver.outputs(), box)
@@ -87,51 +127,124 @@ class Agent:
         )
         self._event(Event("started", "agent", at, f"version {__version__}, configuration {self.config.hash}"))
         self._act(restored)
+        self._duty("control", CONTROL_LEASE)
+        for uplink in self.config.uplinks:
+            self._duty(f"uplink {uplink.name}", CONNECT_LEASE)
+        loop = asyncio.get_running_loop()
+        self._broken: asyncio.Future[None] = loop.create_future()  # gets what no task can be blamed for
+        before, _ = loop.get_exception_handler(), loop.set_exception_handler(self._mishap)
         tasks = [
             asyncio.create_task(self._judge(), name="judge"),
             asyncio.create_task(self._tick(), name="tick"),
             asyncio.create_task(self.outbox.serve(), name="store"),
             asyncio.create_task(self.audit.serve(), name="journal"),
             asyncio.create_task(watch(self.leases, watchdog, self.clock, self._told), name="watch"),
-            asyncio.create_task(
-                keep("control", lambda: control.serve(self.config.store.path, self._answer), self.clock, self._told)
-            ),
-            *(
-                asyncio.create_task(keep(driver.name, partial(self._pump, driver), self.clock, self._told, longest=2.0))
-                for driver in self.config.drivers
-            ),
-            *(
-                asyncio.create_task(keep(uplink.name, partial(self._send, uplink), self.clock, self._told, longest=3.0))
-                for uplink in self.config.uplinks
-            ),
+            self._kept("control", self._control),
+            *(self._kept(f"bus {driver.name}", partial(self._pump, driver), 2.0) for driver in self.config.drivers),
+            *(self._kept(f"uplink {uplink.name}", partial(self._send, uplink), 1.5) for uplink in self.config.uplinks),
         ]
         gc.collect()
         gc.freeze()  # what was imported and configured stays: a full collection need not walk it while an alarm waits
-        watchdog.notify("READY=1")
-        release = asyncio.get_running_loop().call_later(self._certain(), self._release)
-        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+        stopping = asyncio.create_task(self._stopped(), name="stopping")
         try:
-            done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([stopping, self._broken, *tasks], return_when=asyncio.FIRST_COMPLETED)
             watchdog.notify("STOPPING=1")
-            for task in done - {stopping}:
-                task.result()  # a failure of judge, tick, store or watch is ours: crash, loudly
-                raise RuntimeError(f"{task.get_name()} ended by itself")
+            if self._broken in done:
+                raise self._broken.exception() or RuntimeError
+            for task in tasks:
+                if task in done:  # a failure of judge, tick, store or watch is ours: crash, loudly
+                    raise task.exception() or RuntimeError(f"{task.get_name()} ended by itself")
+        except Exception as error:
+            text = ": ".join(["the agent ends and is to be started again", *described(error)])
+            self._event(Event("crashed", "agent", self.clock.now(), text))
+            raise
         finally:
-            release.cancel()
-            for task in [stopping, *tasks]:
-                task.cancel()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STOP):
-                    await asyncio.gather(stopping, *tasks, return_exceptions=True)
+            self._broken.cancel()
             try:
-                while not self.queue.empty():  # what was read is kept
-                    self._take(self.queue.get_nowait())
-            finally:
-                if self.recorder:
-                    self.recorder.close()
-                await self.outbox.close()
-                await self.audit.close()
-                say("stopped", boot=self.outbox.boot)
+                async with asyncio.timeout(STOP) as self._patience:
+                    await self._leave([stopping, *tasks])
+            except TimeoutError:
+                say("stop-late", text="the store did not close in time; it is as after a power cut", trouble="store")
+            loop.set_exception_handler(before)
+            say("stopped", boot=self.outbox.boot)
+
+    def _duty(self, duty: str, limit: float) -> Lease:
+        """The lease of a leaf; a line and an uplink may have the same name, but not the same duty."""
+        lease = self._lease[duty] = self.leases.grant(duty, limit, leaf=True)
+        return lease
+
+    def _kept(self, duty: str, leaf: Callable[[], Coroutine[Any, Any, None]], longest: float = LONGEST) -> Task:
+        """A leaf under the care of `keep`."""
+        record = self._records[duty] = Record()
+        care = keep(_name(duty), leaf, self.clock, self._told, longest, lease=self._lease[duty], record=record)
+        return asyncio.create_task(care, name=f"keep {duty}")
+
+    async def _stopped(self) -> None:
+        await self._stopping.wait()
+
+    async def _leave(self, tasks: Collection[Task]) -> None:
+        """End all tasks, keep what was read, close the files: whoever hangs keeps nobody waiting."""
+        for task in tasks:
+            task.cancel()
+        done, late = await asyncio.wait(tasks, timeout=LEAVE)
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                say("failed", task=task.get_name(), text=described(error)[0])
+        if late:
+            say("stop-late", text="does not end when cancelled", tasks=",".join(task.get_name() for task in late))
+        try:
+            while not self.queue.empty():
+                self._take(self.queue.get_nowait())
+        finally:
+            if self.recorder:
+                self.recorder.close()
+            await self.outbox.close()
+            await self.audit.close()
+
+    def _mishap(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody caught: of a callback, or of a task that nobody waits for.
+
+        It fails with the leaf that it belongs to. What belongs to none is healed by a new start, for nobody knows what
+        it left undone. Where a new start was tried just before, it does not help: then a sentry with an alarm of its
+        own is better than none.
+        """
+        error = context.get("exception")
+        if not isinstance(error, Exception):
+            say("asyncio", text=context.get("message"))
+            return
+        duty, now = culprit(context), self.clock.now()
+        text, place = described(error)
+        self._crashes += 1
+        self._event(Event("crashed", _name(duty) or "agent", now, f"in a callback: {text} {place}"))
+        if self.leases.condemn(duty, text):
+            return
+        record = self._records["callbacks"]
+        if record.fail(now.mono):
+            self._event(Event("degraded", "agent", now, "callbacks fail again and again"))
+        record.begin(now.mono)
+        if not self._broken.done() and self._may_end(now):
+            self.end(error)
+
+    def _may_end(self, now: Instant) -> bool:
+        """Whether no mishap ended the process within the last minute; this one is noted. Of the same kernel's clock."""
+        note = Path(self.config.store.path) / "mishap"
+        try:
+            before, at = note.read_text().split() if note.exists() else ("", "0")
+            note.write_text(f"{kernel()} {now.mono}\n")
+            return before != kernel() or not 0 <= now.mono - float(at) < HEALTHY
+        except (OSError, ValueError):
+            return False  # better with a scar than again and again from the beginning
+
+    def thread_died(self, failed: threading.ExceptHookArgs) -> None:
+        """A thread never comes back, and whoever waits for it waits for ever."""
+        threading.__excepthook__(failed)
+        if isinstance(failed.exc_value, Exception):
+            self.end(failed.exc_value)
+
+    def end(self, error: Exception) -> None:
+        """Something is broken that only a new start heals."""
+        if not self._broken.done():
+            self._broken.set_exception(error)
 
     # -- rooms ------------------------------------------------------------------------------------
 
@@ -153,7 +266,7 @@ class Agent:
             await frames.aclose()  # type: ignore[attr-defined]
 
     async def _judge(self) -> None:
-        renew = self.leases.grant("judge", 10.0)
+        renew = self.leases.grant("judge", JUDGE_LEASE).renew
         while True:
             self._take(await self.queue.get())
             renew()
@@ -219,15 +332,31 @@ class Agent:
 
     async def _send(self, uplink: Any) -> None:
         def open_now() -> list[Alarm]:
-            return open_alarms(self.memory)
+            return [self.outbox.eras.mend_open(alarm) for alarm in open_alarms(self.memory)]
 
-        await uplink.send(self.outbox.feed(uplink.name), self.who, open_now, self.clock, self._event)
+        lease = self._lease[f"uplink {uplink.name}"]
+        lease.limit = CONNECT_LEASE
+
+        def tell(event: Event) -> None:
+            if event.kind in ("link-up", "link-down"):
+                lease.limit = LINK_LEASE if event.kind == "link-up" else CONNECT_LEASE
+            self._event(event)
+
+        session = uplink.send(self.outbox.feed(uplink.name), self.who, open_now, self.clock, tell)
+        await turning(session, lease.renew)
+
+    async def _control(self) -> None:
+        await control.serve(self.config.store.path, self._answer, self._lease["control"].renew)
 
     async def _tick(self) -> None:
         """Once a second: time for the core; now and then the agent's own health; steps of the wall clock."""
         health, steps = Health(self.config.store.path), Steps(self.clock.now())
+        renew, store = self.leases.grant("tick", TICK_LEASE).renew, self.leases.grant("store", STORE_LEASE).renew
         due = self.clock.now().mono
+        certain: float | None = due + self._certain()
         report, worst = due, 0.0
+        asked, stored = due, self.outbox.put_alarms(())
+        stored.add_done_callback(lambda _: store())
         while True:
             await self.clock.sleep(due - self.clock.now().mono)
             at = self.clock.now()
@@ -238,7 +367,17 @@ class Agent:
                 self._event(
                     Event("clock-step", "agent", at, f"wall clock moved by {jump:+.1f} s", {"seconds": round(jump, 3)})
                 )
+            self.outbox.look(at)
             await self.queue.put(Tick(at))
+            renew()
+            if not stored.done() and (self.outbox.is_slow() or self.outbox.trouble):
+                store()
+            if stored.done() and at.mono - asked >= PROBE:
+                asked, stored = at.mono, self.outbox.put_alarms(())
+                stored.add_done_callback(lambda _: store())
+            if certain is not None and at.mono >= certain:
+                certain = None
+                self._release()
             if at.mono >= report:
                 report = at.mono + Health.PERIOD
                 dropped = sum(self.outbox.lost().values()) + self.audit.lost
@@ -250,6 +389,10 @@ class Agent:
                     store_trouble=len(self.outbox.trouble) + bool(self.audit.trouble),
                     store_quarantined=self._quarantined,
                     dropped=dropped,
+                    degraded=sum(record.is_degraded(at.mono) for record in self._records.values()),
+                    restarts=sum(record.failures for record in self._records.values()),
+                    uplinks_down=sum(self.links.get(uplink.name) != "up" for uplink in self.config.uplinks),
+                    crashes=self._crashes,
                 )
                 await self.queue.put(health.frame(at, measured, self.outbox.depth()))
                 worst = 0.0
@@ -284,6 +427,7 @@ class Agent:
     def _told(self, kind: str, leaf: str, text: str) -> None:
         if kind == "lost":
             self._lost.add(leaf)
+        self._crashes += kind == "crashed"
         self._event(Event(f"line-{kind}" if kind == "lost" else kind, leaf, self.clock.now(), text))
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -311,12 +455,40 @@ class Agent:
         return {"error": f"unknown verb {verb!r}; known: ack, alarms, status"}
 
 
+def _name(duty: str) -> str:
+    """Of whom events tell: `net` for `bus net`."""
+    return duty.partition(" ")[2] or duty
+
+
 async def run(config: Config, record: Path | None = None, seconds: float | None = None) -> None:
-    """`vedette run`: the agent until SIGTERM or SIGINT (or for `seconds`)."""
+    """`vedette run`: the agent until SIGTERM or SIGINT (or for `seconds`). A second signal hurries.
+
+    The process ends within `LAST` seconds of the first, whatever hangs.
+    """
     agent = Agent(config, record=record)
     loop = asyncio.get_running_loop()
+    patience = iter((LAST, HURRY))
+
+    def last_resort(*_: object) -> None:
+        if (seconds := next(patience, None)) is not None:
+            end_within(seconds, loop, _forced)
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
+        signal.signal(number, last_resort)  # beside the one above, for a loop that hangs
+    threading.excepthook = lambda failed: loop.call_soon_threadsafe(agent.thread_died, failed)
     if seconds is not None:
         loop.call_later(seconds, agent.stop)
-    await agent.run()
+    try:
+        await agent.run()
+    except Exception:
+        end_within(LAST - STOP, loop, _forced)
+        raise
+
+
+def _forced(hanging: str) -> None:
+    say(
+        "stop-forced",
+        text="the process ends although something hangs; nothing that was accepted is lost",
+        tasks=hanging,
+    )

@@ -6,6 +6,10 @@
 
 Telemetry becomes backlog only when it is committed, and the disk is told what is tried before it is tried.
 That, and nothing else, is why a kill leaves no hole and no unmarked repetition.
+
+A broker may close the connection whenever it sees one certain message, and gives no reason. Whatever was the oldest
+under way when a connection broke is a suspect: it goes alone, until it is confirmed. Five breaks in a row convict it:
+telemetry is set aside, an alarm or event is deferred, with what follows on the same point, and tried again later.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import msgspec
 from msgspec import structs
 
 from .core.alarm import LEVELS, Alarm
-from .core.ports import LANES, Batch, Clock, Item, Lane
+from .core.ports import LANES, Batch, Clock, Event, Item, Lane
 from .rows import Owed, Span
 
 LATE = 10.0  # s; what is older when handed out is history, not news
@@ -28,11 +32,37 @@ BEHIND = 64  # live batches that may wait for a slow platform before the oldest 
 AHEAD = 32  # backlog in memory below which the next chunk is read
 HORIZON = 1024  # rows marked as tried at once: one commit per so many rows of backlog
 STALE = 64  # rows that a cap dropped and a lane still remembers, beyond as many as there are; project
+BREAKS = 5  # connections in a row that broke over one item, after which it is isolated; reliability rule 1.4.8
+SUSPECTS = 64  # items that are remembered as suspects at most; project
+DEFER, DEFER_MOST = 60.0, 900.0  # s until an isolated alarm is tried again; doubles each time; project
+
+Point = tuple[str, str]  # rule, channel; of an event: "", its row, for no event waits for another
 
 
 def rank(item: Item) -> int:
     """How little an alarm matters: 0 is red. An event matters least."""
     return LEVELS.index(item.body.level) if isinstance(item.body, Alarm) else len(LEVELS)
+
+
+def point(item: Item) -> Point:
+    """What an alarm or event is about: the edges of one point keep their order."""
+    return (item.body.rule, item.body.channel) if isinstance(item.body, Alarm) else ("", str(item.row))
+
+
+def is_bulk(item: Item) -> bool:
+    """Whether it is telemetry, live or not."""
+    return item.lane not in ("alarm", "event")
+
+
+class Suspect:
+    """An item over which connections broke."""
+
+    __slots__ = ("breaks", "due", "item")
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.breaks = 0  # in a row
+        self.due: float | None = None  # s, monotonic: when a deferred one is tried again
 
 
 class Urgent:
@@ -43,8 +73,8 @@ class Urgent:
     """
 
     def __init__(self) -> None:
-        self._order: list[tuple[int, int, tuple[str, str]]] = []  # heap of rank, row, point
-        self._edges: dict[tuple[str, str], list[tuple[int, Item]]] = {}  # heaps of row, item
+        self._order: list[tuple[int, int, Point]] = []  # heap of rank, row, point
+        self._edges: dict[Point, list[tuple[int, Item]]] = {}  # heaps of row, item
 
     def put(self, item: Item, wanted: Collection[int]) -> None:
         """One more; `wanted` are the rows that are still to be delivered at all."""
@@ -57,20 +87,22 @@ class Urgent:
                         self._add(item)
 
     def _add(self, item: Item) -> None:
-        body = item.body
-        point = (body.rule, body.channel) if isinstance(body, Alarm) else ("", "")
-        heapq.heappush(self._order, (rank(item), item.row, point))
-        heapq.heappush(self._edges.setdefault(point, []), (item.row, item))
+        heapq.heappush(self._order, (rank(item), item.row, point(item)))
+        heapq.heappush(self._edges.setdefault(point(item), []), (item.row, item))
+
+    def pull(self, at: Point) -> list[Item]:
+        """All of one point, which wait here no longer."""
+        return [item for _, item in self._edges.pop(at, [])]
 
     def take(self, wanted: Container[int]) -> Item | None:
         """The next one, or None."""
         while self._order:
-            _, row, point = self._order[0]
-            edges = self._edges.get(point, [])
+            _, row, at = self._order[0]
+            edges = self._edges.get(at, [])
             while edges and edges[0][0] not in wanted:
                 heapq.heappop(edges)
             if not edges:
-                self._edges.pop(point, None)
+                self._edges.pop(at, None)
             if edges and edges[0][0] < row:  # its own place in the order is further back, and will be skipped
                 return heapq.heappop(edges)[1]
             heapq.heappop(self._order)
@@ -105,6 +137,9 @@ class Queue(Protocol):
     async def read_ahead(self, feed: Feed, turn: int) -> None:
         """Read the next chunk of backlog and give it to `feed.read`."""
 
+    def mend(self, item: Item) -> Item:
+        """The item as it is to be told, its stamps right."""
+
     def tell(self, kind: str, text: str, **facts: Any) -> None:
         """Say an event of the store."""
 
@@ -128,6 +163,10 @@ class Feed:
         self._held = False  # uncommitted batches just became backlog; nothing newer may overtake them
         self._reading: asyncio.Task[None] | None = None
         self._wake: Callable[[], None] = lambda: None
+        self._suspects: dict[tuple[bool, int], Suspect] = {}
+        self._deferred: dict[Point, tuple[bool, int]] = {}  # points that wait with a suspect, and which it is
+        self._parked = Urgent()  # what waits there
+        self.notes: dict[str, Any] = {}
 
     # -- the port ---------------------------------------------------------------------------------------
 
@@ -137,8 +176,11 @@ class Feed:
     def take(self, bulk: bool) -> Item | None:
         if not self.up:
             return None
-        if (urgent := self._urgent.take(self._queue.entries)) is not None:
-            return self._hand_out(urgent)
+        self._try_deferred()
+        while (urgent := self._urgent.take(self._queue.entries)) is not None:
+            if point(urgent) not in self._deferred:
+                return self._hand_out(urgent)
+            self._parked.put(urgent, self._queue.entries)
         if not bulk or self._held:
             return None
         if self.live:
@@ -153,16 +195,16 @@ class Feed:
         return self._hand_out(item_or_none) if item_or_none else None
 
     def done(self, item: Item) -> None:
-        if item.lane in ("alarm", "event"):
-            self._flying.pop((False, item.row), None)
-            self._queue.delivered(item.row, self.name)
-        else:
-            self._flying.pop((True, item.row), None)
+        self._flying.pop(_key(item), None)
+        self._clear(item)
+        if is_bulk(item):
             self.owed.remove(item.row)
             self._queue.changed()
+        else:
+            self._queue.delivered(item.row, self.name)
 
     def again(self, item: Item) -> None:
-        if self._flying.pop((item.lane not in ("alarm", "event"), item.row), None) is None:
+        if self._flying.pop(_key(item), None) is None:
             return
         item = structs.replace(item, resent=True)
         if item.lane == "alarm" or item.lane == "event":
@@ -178,15 +220,10 @@ class Feed:
         self.dropped[item.lane] += 1
         if item.lane in ("alarm", "event"):
             self._queue.set_aside(item.row, why)
+        self._clear(item, delivered=False)
         self.done(item)
-        self._queue.tell(
-            "set-aside",
-            f"{item.stream} {item.boot}/{item.seq} is set aside: uplink {self.name}: {why}",
-            uplink=self.name,
-            stream=item.stream,
-            boot=item.boot,
-            seq=item.seq,
-        )
+        if not (isinstance(item.body, Event) and item.body.kind == "set-aside"):  # else one refusal begets the next
+            self._tell("set-aside", f"{_name(item)} is set aside: uplink {self.name}: {why}", item)
 
     def online(self, up: bool) -> None:
         self.up = up
@@ -198,6 +235,39 @@ class Feed:
             self._cursor = self._horizon = 0
             self._queue.changed()
         self._wake()
+
+    def owes(self, item: Item) -> bool:
+        if is_bulk(item) or item.row in self._queue.entries:
+            return True
+        self._flying.pop(_key(item), None)
+        self._clear(item, delivered=False)
+        return False
+
+    def is_suspect(self, item: Item) -> bool:
+        return _key(item) in self._suspects
+
+    def blame(self, item: Item, why: str) -> None:
+        key = _key(item)
+        if key not in self._flying or not self.owes(item):
+            return
+        while len(self._suspects) >= SUSPECTS and key not in self._suspects:
+            idle = [k for k, suspect in self._suspects.items() if suspect.due is None]
+            if not idle:
+                return  # too many to watch; those that wait are known to be bad
+            del self._suspects[idle[0]]
+        suspect = self._suspects.setdefault(key, Suspect(item))
+        suspect.breaks += 1
+        if suspect.breaks < BREAKS:
+            return
+        if is_bulk(item):
+            self.refused(item, f"the connection broke {BREAKS} times over it: {why}")
+            return
+        pause = min(DEFER_MOST, DEFER * 2 ** (suspect.breaks - BREAKS))
+        suspect.due = self._queue.clock.now().mono + pause
+        self._deferred[point(item)] = key
+        if suspect.breaks == BREAKS:
+            text = f"{_name(item)} is deferred: uplink {self.name}: the connection broke {BREAKS} times over it: {why}"
+            self._tell("deferred", f"{text}; it is tried again alone, now and then", item)
 
     def lost(self) -> Mapping[str, int]:
         return dict(self.dropped)
@@ -308,5 +378,44 @@ class Feed:
         return [item for _, item in self.live] + flying
 
     def _hand_out(self, item: Item) -> Item:
-        self._flying[(item.lane not in ("alarm", "event"), item.row)] = item
+        item = self._queue.mend(item)
+        self._flying[_key(item)] = item
         return item
+
+    def _try_deferred(self) -> None:
+        """Deferred alarms that are due, and those that a cap dropped, wait with the others again."""
+        if not self._deferred:
+            return
+        now = self._queue.clock.now().mono
+        for at, key in list(self._deferred.items()):
+            suspect = self._suspects[key]
+            if not self.owes(suspect.item):
+                continue  # it went, and what waited behind it with it
+            if suspect.due is not None and suspect.due <= now:
+                self._free(at)
+
+    def _free(self, at: Point) -> None:
+        del self._deferred[at]
+        for item in self._parked.pull(at):
+            self._urgent.put(item, self._queue.entries)
+
+    def _clear(self, item: Item, delivered: bool = True) -> None:
+        """It is no suspect any more."""
+        suspect = self._suspects.pop(_key(item), None)
+        if suspect is None or is_bulk(item):
+            return
+        if self._deferred.get(point(item)) == _key(item):
+            self._free(point(item))
+        if delivered and suspect.breaks >= BREAKS:
+            self._tell("deferred-delivered", f"{_name(item)} went through at last: uplink {self.name}", item)
+
+    def _tell(self, kind: str, text: str, item: Item) -> None:
+        self._queue.tell(kind, text, uplink=self.name, stream=item.stream, boot=item.boot, seq=item.seq)
+
+
+def _key(item: Item) -> tuple[bool, int]:
+    return is_bulk(item), item.row
+
+
+def _name(item: Item) -> str:
+    return f"{item.stream} {item.boot}/{item.seq}"

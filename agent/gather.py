@@ -52,7 +52,7 @@ class Gather:
             self.layout.unit,
             np.array([row.at.mono for row in rows]),
             np.array([row.at.wall for row in rows]),
-            rows[-1].at.synced,
+            all(row.at.synced for row in rows),
             rows[0].value[None] if len(rows) == 1 else np.stack([row.value for row in rows]),
             rows[0].quality[None] if len(rows) == 1 else np.stack([row.quality for row in rows]),
         )

@@ -20,6 +20,10 @@ _CHANNELS: tuple[tuple[str, str, float], ...] = (  # key, unit, deadband of tele
     ("store_trouble", "", 0.0),  # files of the store that do not take what they should
     ("store_quarantined", "", 0.0),  # files found corrupt and renamed aside since the start
     ("dropped", "", 0.0),  # items of all lanes, and records of the journal, dropped by the caps since the start
+    ("degraded", "", 0.0),  # parts of the program that crash or hang again and again
+    ("restarts", "", 0.0),  # of lines, uplinks and the like since the start
+    ("uplinks_down", "", 0.0),  # platforms that cannot be reached
+    ("crashes", "", 0.0),  # exceptions that nobody expected since the start: mistakes of the program
     ("alarms_waiting", "", 1.0),  # not yet acknowledged by every platform
     ("events_waiting", "", 5.0),
     ("telemetry_waiting", "", 5.0),  # batches
@@ -39,6 +43,10 @@ class Vitals(NamedTuple):
     store_trouble: int
     store_quarantined: int
     dropped: int
+    degraded: int
+    restarts: int
+    uplinks_down: int
+    crashes: int
 
 
 class Health:
@@ -74,6 +82,22 @@ class Health:
             limit=1.0,
             level="orange",
             text="a file of the store was corrupt and was set aside: check the card and the power supply",
+        ),
+        High(
+            name="agent.degraded",
+            channel=["agent/degraded"],
+            limit=1.0,
+            level="orange",
+            text="a part of the program crashes or hangs again and again: `degraded` in the events says which; the "
+            "rest goes on; send the log to the maintainers",
+        ),
+        High(
+            name="agent.uplink",
+            channel=["agent/uplinks_down"],
+            limit=1.0,
+            delay=120.0,
+            level="yellow",
+            text="a platform cannot be reached: alarms are kept and wait; check the link, the broker and its address",
         ),
     )
 

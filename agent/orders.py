@@ -29,7 +29,7 @@ class Wanted(Struct):
 
 
 class OrderBox:
-    """The `Orders` port for one driver. `renew` is called each time the driver comes round its loop."""
+    """The `Orders` port for one driver. `renew` is called whenever the driver asks here: before each request."""
 
     def __init__(self, renew: Callable[[], None] = lambda: None) -> None:
         self._outputs: dict[str, Wanted] = {}
@@ -44,6 +44,7 @@ class OrderBox:
 
     def take(self) -> Order | None:
         """The oldest order that is due, or None."""
+        self.renew()
         self._bell.clear()
         for wanted in self._outputs.values():
             if wanted.due is not None and wanted.due <= self._now():

@@ -27,13 +27,16 @@ from typing import Annotated, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta, Struct, structs
 
-from .core.alarm import STATE_NAMES, Alarm, State
+from .clock import kernel
+from .core.alarm import LEVELS, STATE_NAMES, Alarm, State
 from .core.errors import StoreFault
-from .core.frame import Frame
+from .core.frame import Frame, Instant
 from .core.ports import LANES, Batch, Clock, Event, Item, Lane
+from .eras import Eras
 from .feed import Feed, rank
 from .gather import Gather
 from .hand import Hand
+from .room import Point, Room
 from .rows import Owed, Span
 from .store import (
     Alarms,
@@ -47,7 +50,7 @@ from .store import (
     History,
     HistoryFound,
     Kept,
-    Point,
+    Lost,
     Standing,
 )
 
@@ -66,14 +69,19 @@ class Store(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     batch: Annotated[float, Meta(gt=0)] = 1.0  # s that telemetry of one source is gathered, at most
     heartbeat: Annotated[float, Meta(gt=0)] = 60.0  # s after which an unmoved source is reported all the same
     ballast_mb: Annotated[float, Meta(ge=0)] = 6  # MB given up when the disk is full; above WAL limit + 1 (1.4.5)
-    retry: Annotated[float, Meta(gt=0)] = 10.0  # s between attempts on a disk in trouble
+    retry: Annotated[float, Meta(gt=0)] = 5.0  # s between attempts on a disk in trouble; twice in the 10 of T3 and T4
 
 
 ROWS_PER_MB = 512  # an alarm is below 1 kB; the rest is room for SQLite
+OPEN_PER_MB = 256  # open alarms that are remembered on the disk
+CALM = 0.9  # of the places for open alarms: below, all is well again
+ASIDES = 1000  # refused alarms that wait to be set aside, newest; as many as the file keeps
 UNKNOWN = 1 << 52  # rows are numbered from here while the file's own rows are not known
 MEMORY_CELLS = 2_000_000  # values kept in memory (18 MB) while the disk does not take them; then the oldest go
+BATCH_CELLS = 128  # what a batch costs besides its values: five arrays and four objects are about 1.2 kB
 SPARED = 0.9  # of `MEMORY_CELLS` stay when it is exceeded: in one bite, for it costs a look at all; project
 PATIENCE = 2.0  # s after which a commit counts as slow and nobody waits for it any longer
+PAUSE = 10  # batches' time between two events of one gap that grows
 CHUNK = 512 * 1024  # bytes of packed backlog read at once
 CLOSING = 2.0  # s that each file may take to close
 
@@ -113,6 +121,7 @@ class Outbox:
         self.settings = settings
         self.clock = clock
         self.boot = ""
+        self.eras = Eras()
         self.entries: dict[int, Entry] = {}  # alarms and events by row
         self.feeds = {name: Feed(name, self) for name in uplinks}
         self.bad_rows = 0  # rows that failed their checksum since boot
@@ -136,10 +145,15 @@ class Outbox:
         self._changed: dict[int, Entry] = {}  # on the disk with an `owed` that is out of date
         self._held_points: Counter[Point | None] = Counter()
         self._open: dict[Point, Standing] = {}  # alarms that are not normal
+        self._room = Room(int(settings.alarms_mb * OPEN_PER_MB))  # which of them the disk remembers
         self._moved: set[Point] = set()  # whose row in the table `open` is out of date
         self._deletes: set[int] = set()
+        self._sweep = False  # too many to name: every row that is not in memory is to be deleted
         self._asides: dict[int, str] = {}
-        self._waiting: list[asyncio.Future[bool]] = []
+        self._stored: asyncio.Future[bool] | None = None  # of what the next commit takes
+        self._hanging: set[str] = set()  # files whose commit runs longer than `PATIENCE`
+        self._unnoted = {"alarms", "history"}  # files that do not know of this start
+        self._count = 0  # of starts
         self._later: asyncio.TimerHandle | None = None
         self._gathers: dict[str, Gather] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}  # by source: when its batch is due
@@ -147,6 +161,10 @@ class Outbox:
         self._cells = 0  # values in them
         self._states: dict[str, bytes] = {}  # what the disk says that each uplink owes
         self._gaps: dict[Gap, tuple[int, int, int]] = {}  # first seq, last seq, count
+        self._gaps_due = 0.0  # when they are told, not before; s of the loop
+        self._untold: list[Lost] = []  # what makes them up, for a start after a kill
+        self._told_gaps: list[Lost] = []  # the same of gaps that were told: their events may not be on the disk yet
+        self._writing = False  # a commit of alarms is under way
         self._alarm_news, self._history_news, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._lock = asyncio.Lock()  # one user of history.db at a time, with its bookkeeping
         self._tasks: list[asyncio.Task[None]] = []
@@ -181,38 +199,60 @@ class Outbox:
             return_exceptions=True,
         )
         count = 0
+        unknown = UNKNOWN + (secrets.randbits(20) << 32)  # two such starts in a row must not write one row twice
         if isinstance(alarms, BaseException):
             self._cannot_open("alarms", alarms)
-            self._row = UNKNOWN
+            self._row = unknown
         else:
             count, self._row = alarms.boots, alarms.last + 1
             self._read_alarms(alarms)
         if isinstance(history, BaseException):
             self._cannot_open("history", history)
-            self._batch_row = UNKNOWN
+            self._batch_row = unknown
         else:
             count, self._batch_row = max(count, history.boots), history.last + 1
             self._read_history(history)
-        count = count if self._unread else count + 1
+        count = count + (len(self._unread) < len(self._hands))  # nothing is known of it where no file can be read
         # Rows are numbered from the boot's own thousand millions: unique although old ones were deleted.
         self._row = max(self._row, count << 32)
         self._batch_row = max(self._batch_row, count << 32)
         self.boot = f"{count:06d}-{secrets.token_hex(2)}"
-        await asyncio.gather(
-            self._hands["alarms"].do(self._alarms.booted, count),
-            self._hands["history"].do(self._history.booted, count),
-            return_exceptions=True,  # told by the first commit
-        )
+        self._count = count
+        self.eras.begin(count, kernel())
+        for file in self._hands:
+            try:
+                await self._note_start(file)
+            except StoreFault as error:
+                self._troubled(file, error)
         self._alarm_news.set()
         self._history_news.set()
+
+    async def _note_start(self, file: str) -> None:
+        """Have the file know of this start and of the clock. Raises `StoreFault`; then the next commit tries again."""
+        if file not in self._unnoted or file in self._unread:
+            return
+        self._unnoted.discard(file)
+        try:
+            if file == "alarms":
+                await self._hands[file].do(self._alarms.booted, self._count, self.eras.known)
+            else:
+                await self._hands[file].do(self._history.booted, self._count)
+        except StoreFault:
+            self._unnoted.add(file)
+            raise
 
     def _read_alarms(self, found: AlarmsFound) -> None:
         """Take over what `alarms.db` held. All of it may have been sent before."""
         self._unread.discard("alarms")
+        self.eras.recall(found.eras)
         for standing in found.open:
             point = (standing.alarm.rule, standing.alarm.channel)
-            if point not in self._moved:  # read late: what came since is news
-                self._open[point] = standing
+            if point in self._moved:  # read late: what came since is news
+                continue
+            self._open[point] = standing
+            moved = self._room.put(point, LEVELS.index(standing.alarm.level))
+            self._moved |= moved - {point} if point in self._room else moved
+        self._crowded()
         if found.damage is not None:
             self._moved |= set(self._open)
         if found.damage is not None:
@@ -235,6 +275,10 @@ class Outbox:
         for name, spans in found.owed.items():
             for lo, hi, tried in spans:
                 self.feeds[name].owed.add(lo, hi, tried)
+        for lost in found.lost:
+            if lost.uplink in self.feeds:
+                self._untold.append(lost)
+                self._gap(lost.uplink, lost.boot, lost.stream, lost.first, "quota", lost.last, lost.n)
         if found.damage is not None:
             self._history_corrupt(found.damage, {})
 
@@ -270,11 +314,13 @@ class Outbox:
         """Alarm edges and which alarms are open after them, in one transaction; the uplinks have them at once.
 
         The future says whether they are on the disk: False means that the disk is slow or in trouble,
-        and they are kept in memory and tried again. It need not be awaited.
+        and they are kept in memory and tried again. It need not be awaited. It is one for all that goes into one
+        commit, so that a disk that hangs gathers none: who may be cancelled shields it.
         """
         for alarm in alarms:
             self._stand(alarm)
             self._new("alarm", alarm)
+        self._crowded()
         return self._promise()
 
     def put_event(self, event: Event) -> asyncio.Future[bool]:
@@ -295,13 +341,25 @@ class Outbox:
         if alarm.state != STATE_NAMES[State.NORMAL]:
             known = last is not None and last.alarm.id == alarm.id
             self._open[point] = Standing(last.n if last and known else self._row, alarm)
-        self._moved.add(point)
+            self._moved |= self._room.put(point, LEVELS.index(alarm.level))
+        else:
+            self._moved |= self._room.remove(point)
+
+    def _crowded(self) -> None:
+        """Say once that more alarms are open than the disk remembers: a restart would have to find the others anew."""
+        if self._room.outside and "open alarms" not in self.trouble:
+            text = f"store alarms: more than {self._room.cap} are open; the least important are kept in memory only"
+            self._troubled("open alarms", Full(f"{text}; give alarms_mb more"))
+        elif not self._room.outside and len(self._room) <= CALM * self._room.cap:
+            self._recovered("open alarms")
 
     def _promise(self) -> asyncio.Future[bool]:
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+        if self._stored is None or self._stored.done():
+            self._stored = asyncio.get_running_loop().create_future()
+            if "alarms" in self._hanging:
+                self._stored.set_result(False)
         self._alarm_news.set()
-        return future
+        return self._stored
 
     def _new(self, lane: Lane, body: Alarm | Event) -> None:
         text = msgspec.json.encode(body, enc_hook=str)
@@ -364,8 +422,16 @@ class Outbox:
         del self._ranks[importance][row]
         if not self._ranks[importance]:
             del self._ranks[importance]
-        self._deletes.add(row)
+        self._delete([row])
         self._soon()
+
+    def _delete(self, rows: Iterable[int]) -> None:
+        """Rows that the disk may have and nobody needs. Beyond a few it is told what to keep instead."""
+        self._deletes.update(rows)
+        if len(self._deletes) > self._cap:
+            self._sweep = True
+        if self._sweep:
+            self._deletes.clear()
 
     def delivered(self, row: int, uplink: str) -> None:
         """The platform of `uplink` has alarm or event `row`."""
@@ -384,6 +450,8 @@ class Outbox:
         entry = self.entries.get(row)
         if entry is not None and len(entry.owed) == 1:
             self._asides[row] = why
+            if len(self._asides) > ASIDES:
+                del self._asides[next(iter(self._asides))]
 
     def _soon(self) -> None:
         """Deletions are not urgent: they wait for company, to spare the card."""
@@ -402,18 +470,18 @@ class Outbox:
             if self._later is not None:
                 self._later.cancel()
                 self._later = None
-            waiting, self._waiting = self._waiting, []
+            waiting, self._stored = self._stored, None
             if self.trouble.get("alarms") and loop.time() < retry and not self._closing.is_set():
                 _answer(waiting, False)
                 continue
             if "alarms" in self._unread:
                 await self._read_late("alarms")
             work, written = self._alarm_work()
-            if any(work) or "alarms" in self._unread:
+            if any(work) or {"alarms"} & (self._unread | self._unnoted):
                 try:
                     if "alarms" in self._unread:  # what it holds must not be mixed with what would be written now
                         raise StoreFault("store alarms: cannot be opened")
-                    await self._patiently("alarms", self._hands["alarms"].do(self._alarms.commit, work), waiting)
+                    await self._patiently("alarms", self._commit_alarms(work), waiting)
                 except StoreFault as error:
                     self._not_written(work, written, error)
                     self._hand_over(list(self._held.values()))  # delivery goes on from memory
@@ -432,17 +500,26 @@ class Outbox:
                         self._remove(entry)
             _answer(waiting, True)
 
+    async def _commit_alarms(self, work: AlarmWork) -> None:
+        self._writing = True
+        try:
+            await self._note_start("alarms")
+            await self._hands["alarms"].do(self._alarms.commit, work)
+        finally:
+            self._writing = False
+
     def _alarm_work(self) -> tuple[AlarmWork, list[Entry]]:
         fresh, self._fresh = list(self._fresh.values()), {}
         changed, self._changed = self._changed, {}
         deletes, self._deletes = self._deletes, set()
+        only, self._sweep = sorted(self.entries) if self._sweep else None, False
         asides, self._asides = self._asides, {}
         moved, self._moved = self._moved, set()
-        stand = [self._open[point] for point in moved if point in self._open]
-        fall = [point for point in moved if point not in self._open]
+        stand = [self._open[point] for point in moved if point in self._room]
+        fall = [point for point in moved if point not in self._room]
         put = [entry.kept() for entry in fresh]
         owe = [(row, entry.kept().owed) for row, entry in changed.items() if entry.saved]
-        return AlarmWork(put, owe, sorted(deletes), sorted(asides.items()), stand, fall), fresh
+        return AlarmWork(put, owe, sorted(deletes), sorted(asides.items()), stand, fall, only), fresh
 
     def _not_written(self, work: AlarmWork, written: Sequence[Entry], error: StoreFault) -> None:
         """Take the work back, to be tried again."""
@@ -456,7 +533,8 @@ class Outbox:
             self._fresh = dict(self.entries)
             self._corrupt("alarms", error, f"{len(self.entries)} undelivered alarms and events are written again")
             return
-        self._deletes.update(work.delete)
+        self._sweep |= work.only is not None
+        self._delete(work.delete)
         self._asides.update(work.aside)
         self._changed = {row: self.entries[row] for row, _ in work.owe if row in self.entries} | self._changed
         self._troubled("alarms", error)
@@ -469,11 +547,13 @@ class Outbox:
         try:
             if file == "alarms":
                 self._read_alarms(found := await self._hands["alarms"].do(self._alarms.load))
+                self._count = max(self._count, found.boots + 1)
                 if found.open:
                     text = f"{len(found.open)} open alarms of an earlier start were read only now"
                     self.tell("recalled-late", text, alarms=len(found.open))
             else:
-                self._read_history(await self._hands["history"].do(self._history.load, list(self.feeds)))
+                self._read_history(late := await self._hands["history"].do(self._history.load, list(self.feeds)))
+                self._count = max(self._count, late.boots + 1)
         except StoreFault:
             pass  # told already; the commit that follows fails and is tried again
 
@@ -505,7 +585,7 @@ class Outbox:
         item = Item("telemetry", self._batch_row, self.boot, stream, self._next(stream), batch)
         self._batch_row += 1
         self._pending.append(item)
-        self._cells += batch.value.size
+        self._cells += batch.value.size + BATCH_CELLS
         for feed in self.feeds.values():
             feed.put(item)
         if self._cells > MEMORY_CELLS:  # a commit that hangs raises nothing
@@ -525,6 +605,8 @@ class Outbox:
             await self._sleep(due - loop.time())
             self._history_news.clear()
             due = loop.time() + self.settings.batch
+            for source in list(self._gathers):
+                self._flush(source)  # what was read until now goes along: a power cut costs one batch, not two
             async with self._lock:
                 if not await self._commit_history():
                     due = loop.time() + self.settings.retry
@@ -543,14 +625,15 @@ class Outbox:
                     feed.owed.add(item.row, item.row, True)
         states = {name: feed.settle(self._committed) for name, feed in self.feeds.items()}
         news = {name: state for name, state in states.items() if state != self._states.get(name)}
+        if self._told_gaps and not (self._fresh or self._writing or "alarms" in self.trouble):
+            self._told_gaps = []
         if not items and not news:
             return True
         owed_from = min((feed.owed.spans[0][0] for feed in self.feeds.values() if feed.owed.spans), default=2**62)
         try:
             if "history" in self._unread:
                 raise StoreFault("store history: cannot be opened")
-            job = self._hands["history"].do(self._history.commit, items, news, owed_from)
-            result = await self._patiently("history", job, [])
+            result = await self._patiently("history", self._write_history(items, news, owed_from), None)
         except StoreFault as error:
             self._pending = items + self._pending
             for feed in self.feeds.values():
@@ -566,20 +649,26 @@ class Outbox:
         self._after_commit(result)
         return True
 
+    async def _write_history(self, items: Sequence[Item], news: dict[str, bytes], owed_from: int) -> Committed:
+        await self._note_start("history")
+        untold = [*self._told_gaps, *self._untold]
+        return await self._hands["history"].do(self._history.commit, items, news, owed_from, untold)
+
     def _after_commit(self, result: Committed) -> None:
-        self._evicted(result.evicted, "quota")
+        self._evicted(result.evicted, result.lost)
         if result.full:
             self._troubled("history", Full("store history: the disk is full; the oldest telemetry makes room"))
         else:
             self._recovered("history")
 
-    def _evicted(self, gone: Sequence[Gone], reason: str) -> None:
+    def _evicted(self, gone: Sequence[Gone], lost: Sequence[Lost]) -> None:
         """Rows left the store; whoever owed them never delivers them."""
         for row, boot, stream, seq in gone:
             for name, feed in self.feeds.items():
                 if row in feed.owed:
                     feed.owed.remove(row)
-                    self._gap(name, boot, stream, seq, reason)
+                    self._gap(name, boot, stream, seq, "quota")
+        self._untold = _joined([*self._untold, *lost])
 
     def _history_failed(self, error: StoreFault) -> None:
         if not isinstance(error, Corrupt):
@@ -601,7 +690,7 @@ class Outbox:
 
     def _cap_memory(self) -> None:
         """While the disk does not take them, the oldest batches go when memory runs out."""
-        sizes = [item.body.value.size for item in self._pending if isinstance(item.body, Batch)]
+        sizes = [item.body.value.size + BATCH_CELLS for item in self._pending if isinstance(item.body, Batch)]
         self._cells = sum(sizes)
         if self._cells <= MEMORY_CELLS:
             return
@@ -659,6 +748,21 @@ class Outbox:
         finally:
             hand.end()
 
+    # -- the clock --------------------------------------------------------------------------------------
+
+    def look(self, at: Instant) -> None:
+        """The time, about once a second: as soon as it can be trusted, the stamps that wait are told right."""
+        if not self.eras.learn(at):
+            return
+        self._unnoted.add("alarms")
+        self._alarm_news.set()
+        if self.eras.doubted:
+            self.tell("clock-trusted", "the wall clock can be trusted now; what waits is told with its right time")
+
+    def mend(self, item: Item) -> Item:
+        """The item as it is to be told: its stamps right, if they were not and that is known by now."""
+        return self.eras.mend(item)
+
     # -- counting and telling ---------------------------------------------------------------------------
 
     def feed(self, uplink: str) -> Feed:
@@ -691,19 +795,28 @@ class Outbox:
         self._seq[stream] = seq = self._seq.get(stream, 0) + 1
         return seq
 
-    def _gap(self, uplink: str, boot: str, stream: str, seq: int, reason: str) -> None:
-        """Count one lost item; neighbours become one event."""
+    def _gap(
+        self, uplink: str, boot: str, stream: str, seq: int, reason: str, last: int | None = None, count: int = 1
+    ) -> None:
+        """Count one lost item, or `count` from `seq` to `last`; neighbours become one event."""
         lane: Lane = "alarm" if stream == "alarm" else "event" if stream == "event" else "backfill"
-        self.feeds[uplink].dropped[lane] += 1
+        self.feeds[uplink].dropped[lane] += count
         gap = Gap(uplink, boot, stream, reason)
         lo, hi, n = self._gaps.get(gap, (seq, seq, 0))
-        self._gaps[gap] = min(lo, seq), max(hi, seq), n + 1
+        self._gaps[gap] = min(lo, seq), max(hi, seq if last is None else last), n + count
         self._history_news.set()
 
     def _tell_gaps(self) -> None:
+        loop = asyncio.get_running_loop()
+        now, pause = loop.time(), PAUSE * self.settings.batch
+        if not self._gaps or now < self._gaps_due:
+            return
+        self._gaps_due = now + pause
+        loop.call_later(pause, self._history_news.set)  # nobody may write until then
         if len(self.entries) > 0.9 * self._cap:
-            return  # the event would push out the next one; later
+            return  # the event would push out the next one
         gaps, self._gaps = self._gaps, {}
+        self._told_gaps, self._untold = _joined([*self._told_gaps, *self._untold]), []
         for gap, (lo, hi, n) in gaps.items():
             text = (
                 f"{gap.stream} {gap.boot}/{lo} to {hi}: {n} dropped before uplink {gap.uplink} had them ({gap.reason})"
@@ -730,19 +843,32 @@ class Outbox:
         self.bad_rows += n
         self.tell("store-corrupt", f"store {file}: {n} damaged rows set aside, not sent", file=file, rows=n)
 
-    async def _patiently(self, file: str, job: Awaitable[T], waiting: list[asyncio.Future[bool]]) -> T:
+    async def _patiently(self, file: str, job: Awaitable[T], waiting: asyncio.Future[bool] | None) -> T:
         """The job's result. When it is slow that is said, and nobody waits for it any longer."""
         task = asyncio.ensure_future(job)
         done, _ = await asyncio.wait([task], timeout=PATIENCE)
         if done:
-            self._slow.discard(file)
-        elif file not in self._slow:  # said once: the event itself has to be written too
+            if file in self._slow:
+                self._slow.discard(file)
+                self.tell("store-recovered", f"store {file}: no longer slow", file=file)
+            return task.result()
+        self._hanging.add(file)
+        if file not in self._slow:  # said once: the event itself has to be written too
             self._slow.add(file)
             if file == "alarms":
                 self._hand_over(list(self._held.values()))
             self.tell("store-slow", f"store {file}: a commit takes longer than {PATIENCE:g} s", file=file)
-        _answer(waiting if not done else [], False)
-        return await task
+        _answer(waiting, False)
+        if file == "alarms":
+            _answer(self._stored, False)
+        try:
+            return await task
+        finally:
+            self._hanging.discard(file)
+
+    def is_slow(self) -> bool:
+        """Whether a commit of alarms takes longer than `PATIENCE`, or the last one did."""
+        return "alarms" in self._slow
 
     async def _sleep(self, seconds: float) -> None:
         """Wait, but not longer than until closing."""
@@ -753,10 +879,18 @@ class Outbox:
                 pass
 
 
-def _answer(waiting: list[asyncio.Future[bool]], stored: bool) -> None:
-    for future in waiting:
-        if not future.done():
-            future.set_result(stored)
+def _answer(waiting: asyncio.Future[bool] | None, stored: bool) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(stored)
+
+
+def _joined(lost: Iterable[Lost]) -> list[Lost]:
+    """One for each uplink and stream."""
+    found: dict[tuple[str, str, str], Lost] = {}
+    for new in lost:
+        old = found.get(new[:3], new._replace(n=0))
+        found[new[:3]] = new._replace(first=min(old.first, new.first), last=max(old.last, new.last), n=old.n + new.n)
+    return list(found.values())
 
 
 def _some(source: Iterator[T], n: int) -> list[T]:

@@ -6,14 +6,15 @@ cannot touch an alarm. Each is owned by one `Hand`; nobody else opens it (EXCLUS
 process is refused).
 
 Every row carries a checksum over all its columns. A row that fails it is moved to the table `aside`,
-counted and never sent: SQLite's own checks find one flipped bit in fifty (reliability.md 0.5).
+counted and never sent: SQLite's own checks find one flipped bit in fifty (reliability.md 0.5). A file that SQLite
+refuses is renamed, and what is left of it is read page by page (`pages.py`).
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections import deque
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,9 @@ import msgspec
 from .core.alarm import Alarm
 from .core.errors import StoreFault
 from .core.ports import Batch, Event, Item
+from .eras import Era
+from .pages import LOG_MOST, Column, Pages, mended
+from .room import Point
 from .rows import Owed, Span, check, pack, unpack
 
 
@@ -45,7 +49,8 @@ class Busy(StoreFault):
 
 # Source of each setting: reliability.md 1.4.2. `page_size` 1024 wrote 24 % less than 4096 (1.3).
 # `locking_mode` comes first: set before anything is read, the log needs no shared memory (-shm, an mmap).
-BEFORE = ("locking_mode=EXCLUSIVE", "page_size=1024", "auto_vacuum=NONE", "journal_mode=WAL", "synchronous=FULL")
+PAGE = 1024  # bytes
+BEFORE = ("locking_mode=EXCLUSIVE", f"page_size={PAGE}", "auto_vacuum=NONE", "journal_mode=WAL", "synchronous=FULL")
 AFTER = (
     "wal_autocheckpoint=1000",
     "journal_size_limit=4194304",
@@ -86,11 +91,63 @@ def lenient(text: bytes) -> str:
     return text.decode(errors="replace")
 
 
+def connect(path: Path) -> sqlite3.Connection:
+    """A bare connection: transactions begin and end where we say, and one thread after the other may use it."""
+    db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+    db.text_factory = lenient
+    return db
+
+
+def log_of(path: Path) -> Path:
+    """SQLite's log beside the file."""
+    return path.with_name(path.name + "-wal")
+
+
+def mend(log: Path) -> None:
+    """Make a log whole again of which SQLite would drop what was committed. Raises `OSError`."""
+    if log.exists() and log.stat().st_size < LOG_MOST and (text := mended(log.read_bytes(), PAGE)) is not None:
+        whole = log.with_name(log.name + ".mended")
+        with whole.open("wb") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        whole.replace(log)
+
+
+_STRAIGHTENING = threading.Lock()  # two hands open their files at the same time
+
+
+def straighten(path: Path, application: int) -> None:
+    """Files that somebody put back under each other's names get their own again, before any is opened."""
+    with _STRAIGHTENING:
+        if application_of(path) in (0, application):
+            return
+        for other in path.parent.glob("*.db"):
+            if other != path and application_of(other) == application:
+                between = path.with_name("between")
+                for end in ("", "-wal"):
+                    parts = [file.with_name(file.name + end) for file in (path, other, between)]
+                    for old, new in ((0, 2), (1, 0), (2, 1)):
+                        if parts[old].exists():
+                            parts[old].replace(parts[new])
+                return
+
+
+def application_of(path: Path) -> int:
+    """Whose file it is, by its header; 0 where it says nothing."""
+    try:
+        with path.open("rb") as file:
+            return int.from_bytes(file.read(72)[68:])
+    except FileNotFoundError:
+        return 0
+
+
 class File:
     """One SQLite file. Opened when first needed, and again after a fault of the disk."""
 
     application = 0  # tells our two files apart
     schema = ""
+    settings: tuple[str, ...] = ()  # its own
 
     def __init__(self, path: Path, quota: int) -> None:
         self.path = path
@@ -104,16 +161,20 @@ class File:
         db = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            db = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
-            db.text_factory = lenient
-            for pragma in (*BEFORE, *AFTER):
-                db.execute(f"PRAGMA {pragma}")
+            straighten(self.path, self.application)
+            mend(log_of(self.path))
+            db = connect(self.path)
+            for pragma in (*BEFORE, *AFTER, *self.settings):
+                db.execute(f"PRAGMA {pragma}").fetchall()  # to its end: the log's error comes behind its row
             self._limit(db, self.quota)
             if not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
                 db.executescript(f"BEGIN;{COMMON}{self.schema}PRAGMA application_id={self.application};COMMIT;")
                 self.created(db)
+                db.execute("PRAGMA wal_checkpoint(RESTART)")  # from now on the file says itself what it is
             elif db.execute("PRAGMA application_id").fetchone()[0] != self.application:
                 raise sqlite3.DatabaseError("the file belongs to something else")
+            else:
+                self._settle(db)
             self.opened(db)
         except (sqlite3.Error, OSError, ValueError, OverflowError, TypeError) as error:
             if db is not None:
@@ -127,6 +188,18 @@ class File:
 
     def opened(self, db: sqlite3.Connection) -> None:
         """What must be known of a file before it is used."""
+
+    def _settle(self, db: sqlite3.Connection) -> None:
+        """Copy the log into the file, and sync that, before the log is continued.
+
+        An earlier sync of the log may have failed. Then what it holds can be read, from the kernel's memory, and no
+        later sync writes it: to the kernel it is clean. A commit behind it would be lost with it.
+        """
+        try:
+            db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()  # it keeps its blocks: the disk may be full
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:  # no room for it: it works as it is
+                raise
 
     def _limit(self, db: sqlite3.Connection, size: int) -> None:
         db.execute(f"PRAGMA max_page_count={max(64, size // db.execute('PRAGMA page_size').fetchone()[0])}")
@@ -202,8 +275,11 @@ class File:
 
 def notes(db: sqlite3.Connection) -> dict[str, bytes]:
     """All notes whose checksum holds."""
-    found = rescue(db, "SELECT 0, name, body, crc FROM note", None)
-    return {name: body for _, name, body, crc in found if isinstance(body, bytes) and check(name, body) == crc}
+    return sound_notes(db.execute("SELECT name, body, crc FROM note").fetchall())
+
+
+def sound_notes(rows: Iterable[Sequence[Any]]) -> dict[str, bytes]:
+    return {name: body for name, body, crc in rows if isinstance(body, bytes) and check(name, body) == crc}
 
 
 def boots(found: Mapping[str, bytes]) -> int:
@@ -212,74 +288,16 @@ def boots(found: Mapping[str, bytes]) -> int:
     return int(text) if text.isdigit() else 0
 
 
+def eras(found: Mapping[str, bytes]) -> list[Era]:
+    """What is known of the clock in earlier starts."""
+    return msgspec.json.decode(found.get("eras", b"[]"), type=list[Era])
+
+
 def set_aside(db: sqlite3.Connection, table: str, row: int, why: str) -> None:
     """Move a row out of the way, for somebody to look at."""
     db.execute(f"INSERT INTO aside(row, why, body) SELECT row, ?, body FROM {table} WHERE row = ?", (why, row))
     db.execute(f"DELETE FROM {table} WHERE row = ?", (row,))
     db.execute("DELETE FROM aside WHERE n <= (SELECT max(n) FROM aside) - ?", (ASIDE,))
-
-
-HALVINGS = 4096  # 0.1 s; one damaged page costs at most 124 and what lies within it; project
-
-
-def rescue(db: sqlite3.Connection, query: str, span: tuple[int, int] | None) -> Iterator[tuple[Any, ...]]:
-    """The rows that can still be read, by halving the span of rows around what cannot. Never raises.
-
-    Broad spans come first, and after `HALVINGS` that cannot be read it ends: a damaged page may stand for more rows
-    than anybody can ask for.
-    """
-    if span is None:
-        try:
-            yield from db.execute(query).fetchall()
-        except (sqlite3.Error, ValueError, OverflowError):
-            pass
-        return
-    spans, halvings = deque([span]), HALVINGS
-    while spans and halvings:
-        lo, hi = spans.popleft()
-        try:
-            rows = db.execute(f"{query} WHERE row BETWEEN ? AND ? ORDER BY row LIMIT 64", (lo, hi)).fetchall()
-            if rows and not lo <= rows[-1][0] <= hi:
-                raise sqlite3.DatabaseError("rows out of order")
-        except (sqlite3.Error, ValueError, OverflowError):
-            halvings -= 1
-            if lo < hi:
-                middle = (lo + hi) // 2
-                spans += [(lo, middle), (middle + 1, hi)]
-            continue
-        yield from rows
-        if len(rows) == 64:
-            spans.appendleft((rows[-1][0] + 1, hi))
-
-
-def extent(db: sqlite3.Connection, table: str) -> tuple[int, int] | None:
-    """First and last row of a table; None where it is empty. A damaged table is taken to be endless."""
-    try:
-        lo, hi = db.execute(f"SELECT min(row), max(row) FROM {table}").fetchone()
-    except sqlite3.Error:
-        return 0, 2**62
-    return None if lo is None else (lo, hi)
-
-
-@contextmanager
-def damaged(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """A file that was moved aside, to read what is left of it."""
-    db = None
-    try:
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        db.text_factory = lenient
-        db.execute("PRAGMA locking_mode=EXCLUSIVE")
-        db.execute("PRAGMA synchronous=OFF")
-        db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    except sqlite3.Error:
-        if db is not None:
-            db.close()
-        db = None
-    try:
-        yield db
-    finally:
-        if db is not None:
-            db.close()
 
 
 # -- alarms and events --------------------------------------------------------------------------------
@@ -294,9 +312,6 @@ class Kept(NamedTuple):
     seq: int
     owed: str  # names of the uplinks that owe it, joined by newlines
     body: bytes  # JSON of `Alarm` or `Event`
-
-
-Point = tuple[str, str]  # rule, channel: what has one alarm at a time
 
 
 class Standing(NamedTuple):
@@ -315,6 +330,7 @@ class AlarmWork(NamedTuple):
     aside: list[tuple[int, str]]  # row, why
     stand: list[Standing]  # alarms that are open, each in the place of the last of its point
     fall: list[Point]  # points whose alarm is over
+    only: list[int] | None = None  # if given, the only rows that are to stay
 
 
 class AlarmsFound(NamedTuple):
@@ -326,13 +342,19 @@ class AlarmsFound(NamedTuple):
     last: int  # highest row
     bad: int
     damage: Corrupt | None
+    eras: Sequence[Era] = ()
 
 
+BALLAST = "ballast"  # a file
 RESERVE = 256 * 1024  # bytes of free pages made at once, so that alarms can be written on a full disk
 
 
 class Alarms(File):
     """`alarms.db`: small, one transaction per edge."""
+
+    # A log that grows costs its file system a transaction for each of ours, one that is written over none: measured
+    # 50 kB against 30 kB for an alarm raised, cleared and confirmed (T20). It grows to this many pages.
+    settings = ("wal_autocheckpoint=100",)
 
     application = 0x56444132
     schema = """
@@ -345,7 +367,6 @@ class Alarms(File):
     def created(self, db: sqlite3.Connection) -> None:
         db.execute("INSERT INTO aside(row, why, body) VALUES (0, '', zeroblob(?))", (min(RESERVE, self.quota // 4),))
         db.execute("DELETE FROM aside")
-        db.execute("PRAGMA wal_checkpoint(RESTART)")
 
     def opened(self, db: sqlite3.Connection) -> None:
         if (verdict := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":  # small file: 1 ms
@@ -353,47 +374,70 @@ class Alarms(File):
 
     def load(self) -> AlarmsFound:
         """Everything in the file; from a damaged one, whatever can still be read. Raises `StoreFault`."""
-        damage = None
         try:
-            db = self.open()
-            found = self._read(db, None)
+            found = self._read()
             if found.bad:
                 with self.transaction() as db:
                     for table, row in self._bad:
                         set_aside(db, table, row, "checksum")
         except Corrupt as error:
-            damage = error
-            found = AlarmsFound([], [], 0, 0, 0, damage)
-            if error.moved is not None:
-                with damaged(error.moved) as old:
-                    if old is not None:
-                        found = self._read(old, damage)
+            found = self._salvage(error)
             self.open()
         return found
 
-    def _read(self, db: sqlite3.Connection, damage: Corrupt | None) -> AlarmsFound:
-        rows, stand, last = [], [], 0
+    def _read(self) -> AlarmsFound:
+        db = self.open()
+        try:
+            items = db.execute("SELECT row, lane, boot, seq, owed, body, crc FROM item").fetchall()
+            stand = db.execute("SELECT row, rule, channel, n, body, crc FROM open").fetchall()
+            return self._sound(items, stand, notes(db), None)
+        except (sqlite3.Error, ValueError, OverflowError) as error:
+            raise self.failed(error) from error
+
+    def _salvage(self, damage: Corrupt) -> AlarmsFound:
+        items: dict[Any, Sequence[Any]] = {}
+        stand: list[Sequence[Any]] = []
+        known: list[Sequence[Any]] = []
+        for row in remains(damage.moved):
+            match len(row):
+                case 7:
+                    items[row[0]] = row
+                case 6:
+                    stand.append(row)
+                case 3:
+                    known.append(row)
+        found = self._sound(items.values(), stand, sound_notes(known), damage)
+        latest = {(standing.alarm.rule, standing.alarm.channel): standing for standing in found.open}
+        return found._replace(open=sorted(latest.values(), key=lambda s: s.n), bad=0)
+
+    def _sound(
+        self,
+        items: Iterable[Sequence[Any]],
+        stand: Iterable[Sequence[Any]],
+        known: Mapping[str, bytes],
+        damage: Corrupt | None,
+    ) -> AlarmsFound:
+        """What of these rows holds its checksum; the others are bad."""
+        rows: list[tuple[Kept, Alarm | Event]] = []
+        open: list[Standing] = []
         self._bad: list[tuple[str, int]] = []
-        span = extent(db, "item")
-        columns = "row, lane, boot, seq, owed, body"
-        for *values, crc in rescue(db, f"SELECT {columns}, crc FROM item", span) if span else ():
-            last = max(last, values[0])
+        for *values, crc in items:
             kept = Kept(*values)
             if check(*kept) == crc and (body := decoded(kept.lane, kept.body)) is not None:
                 rows.append((kept, body))
             else:
                 self._bad.append(("item", kept.row))
-        span = extent(db, "open")
-        for row, *values, crc in rescue(db, "SELECT row, rule, channel, n, body, crc FROM open", span) if span else ():
+        for row, *values, crc in stand:
             rule, channel, n, text = values
             alarm = decoded("alarm", text) if check(*values) == crc else None
             if isinstance(alarm, Alarm) and (alarm.rule, alarm.channel) == (rule, channel):
-                stand.append(Standing(n, alarm))
-                last = max(last, n)
+                open.append(Standing(n, alarm))
             else:
                 self._bad.append(("open", row))
         rows.sort(key=lambda pair: pair[0].row)
-        return AlarmsFound(rows, sorted(stand, key=lambda s: s.n), boots(notes(db)), last, len(self._bad), damage)
+        open.sort(key=lambda standing: standing.n)
+        last = max([0, *(kept.row for kept, _ in rows), *(n for n, _ in open)])
+        return AlarmsFound(rows, open, boots(known), last, len(self._bad), damage, eras(known))
 
     def commit(self, work: AlarmWork) -> None:
         """All of `work` or nothing, durable when it returns. Raises `StoreFault`."""
@@ -402,7 +446,11 @@ class Alarms(File):
         except Full:
             # The log cannot grow on a full disk, but once copied into the file it starts over in its own blocks.
             self.checkpoint()
-            self._commit(work)
+            try:
+                self._commit(work)
+            except Full:  # it has too few of its own
+                self.path.with_name(BALLAST).unlink(missing_ok=True)
+                self._commit(work)
 
     def _commit(self, work: AlarmWork) -> None:
         with self.transaction() as db:
@@ -412,6 +460,9 @@ class Alarms(File):
             for row, why in work.aside:
                 set_aside(db, "item", row, why)
             db.executemany("DELETE FROM item WHERE row = ?", [(row,) for row in work.delete])
+            if work.only is not None:
+                keep = msgspec.json.encode(work.only).decode()
+                db.execute("DELETE FROM item WHERE row NOT IN (SELECT value FROM json_each(?))", (keep,))
             rows = [(a.rule, a.channel, n, msgspec.json.encode(a, enc_hook=str)) for n, a in work.stand]
             db.executemany(
                 "INSERT OR REPLACE INTO open(rule, channel, n, body, crc) VALUES (?,?,?,?,?)",
@@ -425,10 +476,11 @@ class Alarms(File):
             kept = Kept(*old)._replace(owed=owed)
             db.execute("UPDATE item SET owed = ?, crc = ? WHERE row = ?", (owed, check(*kept), row))
 
-    def booted(self, count: int) -> None:
-        """Remember how often the daemon was started."""
+    def booted(self, count: int, eras: Sequence[Era]) -> None:
+        """Remember how often the daemon was started, and what is known of the clock."""
         with self.transaction() as db:
             self.note(db, "boots", str(count).encode())
+            self.note(db, "eras", msgspec.json.encode(eras))
 
 
 BODIES: dict[str, msgspec.json.Decoder[Any]] = {
@@ -455,6 +507,18 @@ class HistoryFound(NamedTuple):
     last: int  # highest row
     boots: int
     damage: Corrupt | None
+    lost: Sequence[Lost] = ()  # what may not have been told yet
+
+
+class Lost(NamedTuple):
+    """A stretch of one stream that an uplink will never deliver, for want of room."""
+
+    uplink: str
+    boot: str
+    stream: str
+    first: int  # seq
+    last: int
+    n: int
 
 
 class Gone(NamedTuple):
@@ -469,11 +533,11 @@ class Gone(NamedTuple):
 class Committed(NamedTuple):
     evicted: list[Gone]  # those that somebody may still owe
     full: bool  # the disk is full; the file does not grow
+    lost: Sequence[Lost] = ()  # what each uplink lost of `evicted`
 
 
 SPARE = 0.03  # of the quota, kept free; project
 BITE = 0.02  # of the rows, dropped at once when room is needed; project
-FILLER = b"\0" * 65536
 READ = 256  # batches read at once, at most
 
 
@@ -490,15 +554,17 @@ class History(File):
 
     def __init__(self, path: Path, quota: int, ballast: int) -> None:
         super().__init__(path, quota)
-        self.ballast = path.with_name("ballast")  # given up on a full disk, so that a checkpoint can finish
+        self.ballast = path.with_name(BALLAST)  # given up on a full disk, so that a checkpoint can finish
         self.ballast_size = ballast
         self.tight = False  # the disk is full: the file may not grow
-        self._layouts: dict[int, tuple[str, tuple[str, ...], tuple[str, ...]]] = {}
+        self._looked = False  # for damage, since rows were missed; once is enough, for it reads all of the file
+        self._layouts: Layouts = {}
         self._latest: dict[str, tuple[tuple[str, ...], tuple[str, ...], int]] = {}
+        self._noted: list[Lost] = []  # what the note `lost` says
         self._patience: dict[str, int] = {}  # batches of this source for which packing is not tried
 
     def opened(self, db: sqlite3.Connection) -> None:
-        self.tight = False
+        self.tight, self._noted, self._looked = False, [], False
         self._layouts, self._latest = layouts(db), {}
         self._inflate()
 
@@ -529,7 +595,9 @@ class History(File):
                 for (row,) in db.execute("SELECT row FROM batch ORDER BY row"):
                     every.add(row, row, True)
                 owed[name] = every.spans
-        return HistoryFound(owed, last, boots(known), None)
+        lost = [Lost(*row) for row in msgspec.json.decode(known.get("lost", b"[]"))]
+        self._noted = lost
+        return HistoryFound(owed, last, boots(known), None, lost)
 
     def booted(self, count: int) -> None:
         """Remember how often the daemon was started, in case the other file is lost."""
@@ -538,15 +606,20 @@ class History(File):
 
     # -- writing ----------------------------------------------------------------------------------------
 
-    def commit(self, items: Sequence[Item], states: Mapping[str, bytes], owed_from: int) -> Committed:
+    def commit(
+        self, items: Sequence[Item], states: Mapping[str, bytes], owed_from: int, untold: Sequence[Lost] = ()
+    ) -> Committed:
         """Batches and what is owed after them, in one transaction. Raises `StoreFault`.
 
-        When room is needed the oldest rows go; those from `owed_from` on are named in the result.
+        When room is needed the oldest rows go; those from `owed_from` on are named in the result. Nobody owes them any
+        more, and what each uplink lost by that is noted beside `untold`, for a start that finds it not told yet.
         """
         bodies = [self._packed(item) for item in items]
         size = sum(map(len, bodies)) + 256 * len(bodies) + 4096
         if self.tight and self._room() > 2 * self.ballast_size:
             self._loosen()
+        elif not self.tight:
+            self._inflate()  # the alarms may have needed it
         evicted: list[Gone] = []
         for last in (False, False, True):
             try:
@@ -556,6 +629,10 @@ class History(File):
                         self._insert(db, item, body)
                     for name, state in states.items():
                         self.note(db, f"uplink/{name}", state)
+                    noted = [*untold, *self._forget(db, evicted)]
+                    if noted != self._noted:
+                        self.note(db, "lost", msgspec.json.encode(noted))
+                self._noted = noted
                 break
             except Full:
                 self._latest.clear()  # a layout of the lost transaction must be written again
@@ -565,7 +642,7 @@ class History(File):
             except StoreFault:
                 self._latest.clear()
                 raise
-        return Committed(evicted, self.tight)
+        return Committed(evicted, self.tight, noted[len(untold) :])
 
     def _packed(self, item: Item) -> bytes:
         assert isinstance(item.body, Batch)
@@ -616,6 +693,25 @@ class History(File):
             db.execute("DELETE FROM batch WHERE row <= ?", (until,))
         return gone
 
+    def _forget(self, db: sqlite3.Connection, evicted: Sequence[Gone]) -> list[Lost]:
+        """Have no uplink owe these rows. Returns what each of them lost, by stream."""
+        found: list[Lost] = []
+        if not evicted:
+            return found
+        for name, text in notes(db).items():
+            if not name.startswith("uplink/"):
+                continue
+            owed, streams = Owed(msgspec.json.decode(text, type=list[Span])), dict[tuple[str, str], list[int]]()
+            for row, boot, stream, seq in evicted:
+                if row in owed:
+                    streams.setdefault((boot, stream), []).append(seq)
+            if streams:
+                owed.cut(0, evicted[-1].row)
+                self.note(db, name, msgspec.json.encode(owed.spans))
+            for (boot, stream), seqs in streams.items():
+                found.append(Lost(name[7:], boot, stream, min(seqs), max(seqs), len(seqs)))
+        return found
+
     # -- a full disk ------------------------------------------------------------------------------------
 
     def _room(self) -> int:
@@ -627,13 +723,16 @@ class History(File):
         return found.f_bavail * found.f_frsize
 
     def _inflate(self) -> None:
-        """Make the ballast, if the disk has plenty of room."""
-        if self.ballast.exists() or self._room() < 2 * self.ballast_size:
+        """Make the ballast, if the disk has plenty of room; anew where a power cut left less of it than its name."""
+        try:
+            held = self.ballast.stat().st_blocks * 512  # bytes; stat(2)
+        except OSError:
+            held = 0
+        if held >= self.ballast_size or self._room() < 2 * self.ballast_size:
             return
         try:
             with self.ballast.open("wb") as file:
-                for _ in range(self.ballast_size // len(FILLER)):
-                    file.write(FILLER)
+                os.posix_fallocate(file.fileno(), 0, self.ballast_size)  # takes the room and spares the card
         except OSError:
             self.ballast.unlink(missing_ok=True)
 
@@ -677,14 +776,27 @@ class History(File):
                     break
         except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
             raise self.failed(error) from error
+        if len(items) + len(bad) <= reached - lo and not self._looked:
+            self._looked = True
+            self._look(db)
         if bad:
             with self.transaction() as db:
                 for row in bad:
                     set_aside(db, "batch", row, "checksum")
         return items, reached, len(bad)
 
+    def _look(self, db: sqlite3.Connection) -> None:
+        """Rows that ought to be there are not found: see whether the file is damaged. Raises `Corrupt`."""
+        try:
+            if (verdict := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                raise sqlite3.DatabaseError(str(verdict))
+        except sqlite3.Error as error:
+            raise self.failed(error) from error
+
     @staticmethod
-    def _item(known: Mapping[int, tuple[str, tuple[str, ...], tuple[str, ...]]], values: Sequence[Any]) -> Item | None:
+    def _item(known: Layouts, values: Sequence[Any]) -> Item | None:
+        if len(values) != 7:
+            return None
         *columns, crc = values
         row, layout, boot, seq, synced, body = columns
         if check(*columns) != crc or layout not in known:
@@ -699,25 +811,52 @@ class History(File):
     @staticmethod
     def salvage(path: Path, uplinks: Iterable[str]) -> Iterator[Item | dict[str, bytes]]:
         """What is left of a damaged file: first what the uplinks owed, then every batch that can be read."""
-        with damaged(path) as db:
-            if db is None:
-                return
-            known = notes(db)
-            yield {name: known[f"uplink/{name}"] for name in uplinks if f"uplink/{name}" in known}
-            found = layouts(db)
-            span = extent(db, "batch")
-            for row in rescue(db, BATCHES, span) if span else ():
-                if (item := History._item(found, row)) is not None:
-                    yield item
+        try:
+            with Pages(path, PAGE) as pages:
+                spots, small = {}, []
+                for spot in pages.spots():
+                    row = pages.row(spot) or ()
+                    if len(row) == 7 and isinstance(row[0], int):
+                        spots[row[0]] = spot
+                    elif len(row) in (3, 5):
+                        small.append(row)
+                known = sound_notes(row for row in small if len(row) == 3)
+                yield {name: known[f"uplink/{name}"] for name in uplinks if f"uplink/{name}" in known}
+                found = sound_layouts(row for row in small if len(row) == 5)
+                for row_id in sorted(spots):
+                    if (item := History._item(found, pages.row(spots[row_id]) or ())) is not None:
+                        yield item
+        except OSError:
+            return  # the disk does not even let it be read
 
 
 BATCHES = "SELECT row, layout, boot, seq, synced, body, crc FROM batch"
 
 
-def layouts(db: sqlite3.Connection) -> dict[int, tuple[str, tuple[str, ...], tuple[str, ...]]]:
+Layouts = dict[int, tuple[str, tuple[str, ...], tuple[str, ...]]]  # id -> source, channels, units
+
+
+def layouts(db: sqlite3.Connection) -> Layouts:
     """Channels and units by layout id, those whose checksum holds."""
-    found = {}
-    for id, source, key, unit, crc in rescue(db, "SELECT id, source, key, unit, crc FROM layout", None):
-        if check(id, source, key, unit) == crc:
-            found[id] = (source, tuple(msgspec.json.decode(key)), tuple(msgspec.json.decode(unit)))
-    return found
+    return sound_layouts(db.execute("SELECT id, source, key, unit, crc FROM layout").fetchall())
+
+
+def sound_layouts(rows: Iterable[Sequence[Any]]) -> Layouts:
+    return {
+        id: (source, tuple(msgspec.json.decode(key)), tuple(msgspec.json.decode(unit)))
+        for id, source, key, unit, crc in rows
+        if check(id, source, key, unit) == crc
+    }
+
+
+def remains(path: Path | None) -> Iterator[tuple[Column, ...]]:
+    """Every row that stands in a damaged file, of all its tables; checksums are for the reader."""
+    if path is None:
+        return
+    try:
+        with Pages(path, PAGE) as pages:
+            for spot in pages.spots():
+                if (row := pages.row(spot)) is not None:
+                    yield row
+    except OSError:
+        return  # the disk does not even let it be read

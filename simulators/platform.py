@@ -1,7 +1,8 @@
 """The supervision platform's console: everything that arrives, kept for the count and told in lines.
 
 `Platform` is the record and does no I/O. `Console` is an MQTT client (paho, its own thread) that feeds
-a record and prints one line for each alarm and event, in colour on a terminal.
+a record and prints one line for each alarm and event, in colour on a terminal. It gives a receipt for each alarm
+edge that asks for one, after it was kept.
 
 What arrives is described in `design.md` 6 and in `agent/uplink/mqtt.py`. A message that was sent twice
 and says so (`resent`) is not a fault; one that does not say so is.
@@ -18,6 +19,9 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from msgspec import Struct
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from .modbus import LEDGER
 
@@ -191,7 +195,7 @@ class Console:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5)
 
         def on_connect(client: mqtt.Client, *_: Any) -> None:
-            client.subscribe(self.topics, qos=1)
+            client.subscribe(self.topics, options=SubscribeOptions(qos=1, noLocal=True))  # not its own receipts
 
         def on_subscribe(*_: Any) -> None:
             loop.call_soon_threadsafe(self.connected.set)
@@ -199,7 +203,7 @@ class Console:
         def on_message(_: mqtt.Client, __: Any, message: mqtt.MQTTMessage) -> None:
             # Retained: left by an earlier run at a real broker. This console is there before its agent.
             if not message.retain:
-                loop.call_soon_threadsafe(self._take, message.topic, bytes(message.payload), time.monotonic())
+                loop.call_soon_threadsafe(self._take, message, time.monotonic())
 
         client.on_connect, client.on_subscribe, client.on_message = on_connect, on_subscribe, on_message
         self._client = client
@@ -214,10 +218,25 @@ class Console:
             await asyncio.to_thread(self._client.loop_stop)
             self._client = None
 
-    def _take(self, topic: str, payload: bytes, arrived: float) -> None:
-        told = self.platform.take(topic, payload, arrived)
+    def _take(self, message: mqtt.MQTTMessage, arrived: float) -> None:
+        payload = bytes(message.payload)
+        told = self.platform.take(message.topic, payload, arrived)
         if told is not None:
             self.say(told)
+        if answer := getattr(message.properties, "ResponseTopic", ""):
+            self._receipt(answer, payload, getattr(message.properties, "CorrelationData", b""))
+
+    def _receipt(self, topic: str, payload: bytes, correlation: bytes) -> None:
+        """Say that an alarm edge is kept; for a repetition too: the receipt may have been lost."""
+        try:
+            edge = json.loads(payload)
+            body = json.dumps({key: edge[key] for key in ("boot", "stream", "seq")})
+        except (ValueError, KeyError, TypeError):
+            return  # counted as strange
+        if self._client is not None:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.CorrelationData = correlation
+            self._client.publish(topic, body, 1, properties=properties)
 
 
 class Count(Struct, frozen=True):

@@ -71,6 +71,11 @@ class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bus cannot meet, say). Pure; asked by the configuration, which refuses to start with any."""
         return []
 
+    def worst(self) -> float:
+        """s that may pass between two calls of `orders` while all is well, however bad the line: beyond twice that
+        the driver hangs and is started again. Pure."""
+        return 5.0
+
     def wiring(self) -> list[str]:
         """The resolved wiring for people, a line each: sources, blocks, worst-case scan time. Pure."""
         return []
@@ -101,7 +106,7 @@ class Batch(Struct, frozen=True, eq=False):
     unit: tuple[str, ...]  # (n,)
     mono: Array  # (t,) float64 s
     wall: Array  # (t,) float64 s, UTC
-    synced: bool  # of the last row
+    synced: bool  # of all rows
     value: Array  # (t, n) float64, NaN where not measured
     quality: Array  # (t, n) uint8
 
@@ -112,6 +117,7 @@ class Item(Struct, frozen=True, eq=False):
     `row` is the store's key, unique for ever. (`boot`, `stream`, `seq`) is the platform's key: `seq`
     counts from 1 without a gap in each stream of each boot. `historical`: it is not news (backfill).
     `resent`: it may have been sent before; a receiver drops it if it knows the platform's key.
+    `original`: the body as it was put, where its stamps were mended since (`agent/eras.py`).
     """
 
     lane: Lane
@@ -122,10 +128,13 @@ class Item(Struct, frozen=True, eq=False):
     body: Alarm | Event | Batch
     historical: bool = False
     resent: bool = False
+    original: Alarm | Event | Batch | None = None
 
 
 class Feed(Protocol):
     """What the store shows one uplink: the items that it still owes, most urgent first."""
+
+    notes: dict[str, Any]  # what the uplink wants to know when it connects the next time; a restart forgets it
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Call `wake` whenever there may be something new to take. One watcher; it must not block."""
@@ -145,6 +154,19 @@ class Feed(Protocol):
     def online(self, up: bool) -> None:
         """The link came up or went down. While it is down nothing is live: telemetry becomes backlog,
         and what was handed out and not confirmed comes back marked `resent`."""
+
+    def owes(self, item: Item) -> bool:
+        """Whether an item that was handed out is still to be delivered; a cap may have dropped it since."""
+
+    def is_suspect(self, item: Item) -> bool:
+        """Whether connections broke over it: then it is to go alone, with nothing else under way."""
+
+    def blame(self, item: Item, why: str) -> None:
+        """The other side closed the connection, and `item` was the oldest that waited for its confirmation.
+
+        To be said before `online(False)`. Five times in a row, and the item is isolated: telemetry is set aside, an
+        alarm or event deferred.
+        """
 
     def lost(self) -> Mapping[str, int]:
         """How many items of each lane were dropped by the caps since boot."""
@@ -177,6 +199,7 @@ class Uplink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Connect and deliver until cancelled. Raises `WorldFault` when the link is gone.
 
         `open_alarms()` gives the alarms that are not normal now, for the birth message. `tell` hears
-        what happens to the link (`link-up`, `link-down`, `refused`, ...); it must not block.
+        what happens to the link (`link-up`, `link-down`, `refused`, ...); it must not block. Between `link-up`
+        and `link-down` it comes round every few seconds, news or not: one that waits longer counts as hanging.
         """
         raise NotImplementedError

@@ -7,15 +7,23 @@ Under `vedette/<site>/<node>/`, QoS 1, JSON in UTF-8, times in ms UTC:
     event                              anything else that happened
     telemetry/<source>                 columns: `t` [r], `key` [n], `unit` [n], `value` [r][n], `quality` [r][n]
     backfill/<source>                  the same with `historical`: it was measured while the link was down or slow
+    receipt                            to this node, with `receipts`: {"boot", "stream", "seq"} of an alarm edge
 
 A channel is `source/key`, so it makes two levels of the topic; `#`, `+` and `%` in names are written %23, %2B,
 %25. Every message but `state` carries `boot`, `stream` and `seq`: together the platform's key; `seq` counts
 from 1 without a gap. `resent` marks a message that may have been sent before. `synced` says whether the wall
-clock could be trusted. A `quality` row that is the same for all keys is one number in a list of one. A value
-that is not known is null; one that float32 holds exactly is written with the digits that float32 needs.
+clock could be trusted, at the time or since: stamps that were put right later are told with what stood there at
+first, `t_original`, `at_original`, `since_original`. A `quality` row that is the same for all keys is one number in a
+list of one. A value that is not known is null; one that float32 holds exactly is written with the digits that float32
+needs.
 
 The `alarms` of `state` are sorted by level, red first, and the newest of a level first. Where they would make the
 message larger than the broker takes, or than 64 kB, the end of the list is left out and `more` says how many.
+
+With `receipts` an alarm edge is done when the platform says that it has it, not when the broker does. The platform
+says so on `receipt`, not retained, each time that it hears the edge. In MQTT 5 the alarm names this topic as its
+response topic; its correlation data, sent back with any payload, will do. An edge without a receipt is sent again
+with `resent`, in growing pauses, for ever. Nobody but the platform should have the right to publish there.
 
 paho is a bare wire: one client per connection, no thread, no queue of its own; it holds what is in flight
 and nothing else (reliability.md 1.2 lists what its own queue loses). An item is done when its PUBACK says so.
@@ -24,10 +32,12 @@ and nothing else (reliability.md 1.2 lists what its own queue loses). An item is
 from __future__ import annotations
 
 import asyncio
+import errno
 import heapq
 import os
 import socket
 import ssl
+import struct
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -38,7 +48,10 @@ import msgspec
 import numpy as np
 import paho.mqtt.client as paho
 from msgspec import Meta
+from paho.mqtt import MQTTException
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from ..core.alarm import LEVELS, Alarm
 from ..core.errors import LineLost, Refused
@@ -51,10 +64,11 @@ VERSIONS = {"auto": (V5, V311), "5": (V5,), "3.1.1": (V311,)}
 SCHEMES = {"mqtt": 1883, "mqtts": 8883}
 
 WINDOW_BYTES = 256 * 1024  # of bulk in flight at most
-FIRST_BYTES = 32 * 1024  # of bulk in flight at first: 4 s at 64 kbit/s
+FIRST_BYTES = 8 * 1024  # of bulk in flight at first: 1 s at 64 kbit/s; doubles with each round trip
 SLUGGISH = 1.0  # s for a PUBACK of bulk, above which less is put in flight: an alarm must not wait behind it
 SLOWEST = 4096  # bytes/s; the PUBACK deadline grows by what is in flight at this speed
-CONNECT = 10.0  # s for name, TCP, TLS; and again for the CONNACK
+CONNECT = 10.0  # s for the CONNACK
+KNOCK = 2.0  # s for TCP; the kernel's own repetitions grow, so a new attempt finds a link that is back sooner
 USER_TIMEOUT = 5000  # ms of unacknowledged TCP data; noticed a half-open link in 5.6 s (reliability.md 1.2)
 TURN = 32  # messages handed to the wire before the loop serves others
 INFLIGHT = 1000  # messages in flight at most, whatever the broker allows
@@ -65,6 +79,11 @@ STOP = 0.9  # s for a farewell
 AGAIN = 1.0  # s before a refused message is tried again; doubles for alarms up to LONGEST
 LONGEST = 30.0  # s
 TRIES = 5  # refusals that will never change, after which a message is set aside; reliability rule 1.4.8
+BIRTHS = 5  # connections in a row that broke over the birth, after which it is told without the open alarms
+REMIND = 300.0  # s between repetitions of an alarm that has no receipt, at most
+RECEIPT_BYTES = 1024  # of a receipt; what is larger is none
+HEARD = 4096  # receipts that wait to be looked at; where more come the oldest go, and their alarms are sent again
+LARGEST = 1 << 20  # bytes of a packet that this node takes
 
 # MQTT 5 reason codes, section 2.4: what they mean for somebody who has to mend it.
 HINTS = {
@@ -89,6 +108,9 @@ HINTS = {
     0x9F: "too many connections in a short time",
 }
 FOR_EVER = {0x87, 0x90, 0x95, 0x99}  # the same message will be refused again
+# Why a connection ended: what has nothing to do with what was sent. The codes are of DISCONNECT.
+INNOCENT = {0x88, 0x89, 0x8B, 0x8D, 0x8E, 0x98, 0x9C, 0x9D, 0x9F}
+DEAD = {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 
 
 class Mqtt(Uplink, tag="mqtt", frozen=True, kw_only=True):
@@ -101,10 +123,12 @@ class Mqtt(Uplink, tag="mqtt", frozen=True, kw_only=True):
     cert: str = ""  # file of the client's certificate
     key: str = ""  # file of its key
     window: Annotated[int, Meta(ge=1, le=1000)] = 8  # messages of telemetry in flight
-    keepalive: Annotated[int, Meta(ge=1, le=60)] = 10  # s
+    keepalive: Annotated[int, Meta(ge=1, le=10)] = 10  # s; a dead link is noticed after twice as long (1.2)
     prefix: str = "vedette"  # first level of the topics
     version: Literal["auto", "5", "3.1.1"] = "auto"  # auto: 5, and 3.1.1 where the broker cannot
     puback_deadline: Annotated[float, Meta(gt=0)] = 10.0  # s
+    receipts: bool = False  # an alarm is delivered when the platform says so, not when the broker does
+    receipt_deadline: Annotated[float, Meta(gt=0)] = 10.0  # s until an alarm is sent again; doubles each time
 
     def __post_init__(self) -> None:
         place = _split(self.url)
@@ -144,15 +168,11 @@ class Mqtt(Uplink, tag="mqtt", frozen=True, kw_only=True):
                 fallback = f"{fault}; it is spoken to in MQTT 3.1.1, where a refused message looks like a delivered one"
         if fallback:
             tell(Event("protocol-fallback", self.name, clock.now(), fallback))
-        session = Session(self, wire, feed, language, open_alarms)
-        spoken = "5" if wire.version == V5 else "3.1.1"
+        session = Session(self, wire, feed, language, open_alarms, clock, tell)
         reason = "stopped"
         feed.watch(wake.set)
-        session.say(language.birth(open_alarms(), clock.now(), session.largest))
-        feed.online(True)
-        tell(Event("link-up", self.name, clock.now(), f"connected to {self.url} by MQTT {spoken}", {"mqtt": spoken}))
         try:
-            await session.run(clock, tell)
+            await session.run()
         except asyncio.CancelledError:
             said = await session.farewell(language.offline(clock.now()))
             wire.close(politely=said)
@@ -164,7 +184,8 @@ class Mqtt(Uplink, tag="mqtt", frozen=True, kw_only=True):
             feed.watch(_nothing)
             feed.online(False)
             wire.close()
-            tell(Event("link-down", self.name, clock.now(), reason))
+            if session.up:
+                tell(Event("link-down", self.name, clock.now(), reason))
 
     def place(self) -> tuple[str, int]:
         """Host and port."""
@@ -214,6 +235,8 @@ class Message(NamedTuple):
     topic: str
     payload: bytes
     retain: bool
+    answer: str = ""  # topic on which a receipt is wanted
+    token: bytes = b""  # what the receipt is to bring back
 
 
 ENCODER = msgspec.json.Encoder(enc_hook=str)
@@ -222,7 +245,8 @@ HEAD = 16  # bytes of an MQTT packet around topic and payload, at most
 
 def size(message: Message) -> int:
     """Bytes of the packet, at most."""
-    return len(message.payload) + len(message.topic.encode()) + HEAD
+    asked = len(message.answer.encode()) + len(message.token) + HEAD if message.answer else 0
+    return len(message.payload) + len(message.topic.encode()) + HEAD + asked
 
 
 def ms(at: Instant) -> int:
@@ -244,6 +268,19 @@ def _alarm(alarm: Alarm) -> dict[str, Any]:
     return fields | {"since": ms(alarm.since), "at": ms(alarm.at)}
 
 
+def _stamps(batch: Batch) -> list[int]:
+    """Milliseconds UTC of each row."""
+    return np.rint(batch.wall * 1000).astype(np.int64).tolist()  # type: ignore[no-any-return]
+
+
+def _originally(body: Alarm | Event | Batch) -> dict[str, Any]:
+    """What the stamps said before they were put right."""
+    if isinstance(body, Batch):
+        return {"t_original": _stamps(body)}
+    since = {"since_original": ms(body.since)} if isinstance(body, Alarm) else {}
+    return {"at_original": ms(body.at)} | since
+
+
 class Language:
     """Items as messages. Keeps only encoded lists of channels, by source."""
 
@@ -255,6 +292,11 @@ class Language:
     def alarms(self) -> str:
         """Filter of all alarm topics of this node."""
         return f"{self.root}/alarm/#"
+
+    @property
+    def receipts(self) -> str:
+        """Where the platform says what it has."""
+        return f"{self.root}/receipt"
 
     def birth(self, alarms: Iterable[Alarm], at: Instant, largest: int = STATE_BYTES) -> Message:
         """The retained word that this node is there, and what is not normal: the platform reconciles by it.
@@ -300,6 +342,8 @@ class Language:
         head = {"boot": item.boot, "stream": item.stream, "seq": item.seq}
         if item.resent:
             head["resent"] = True
+        if item.original is not None:
+            head |= _originally(item.original)
         if isinstance(body, Batch):
             return [self._telemetry(item, body, head)]
         head["synced"] = body.at.synced
@@ -322,7 +366,7 @@ class Language:
             "synced": batch.synced,
             **({"historical": True} if item.historical else {}),
             "source": batch.source,
-            "t": np.rint(batch.wall * 1000).astype(np.int64).tolist(),
+            "t": _stamps(batch),
             "key": key,
             "unit": unit,
             "value": short(batch.value).tolist(),
@@ -367,6 +411,37 @@ def short(value: Array) -> Array:
         return np.where(most.astype(np.float32) == single, most, value)
 
 
+class Receipt(msgspec.Struct, frozen=True):
+    """What a platform says of an alarm edge that it has."""
+
+    boot: str
+    stream: str
+    seq: int
+
+    @property
+    def token(self) -> bytes:
+        return _token(self)
+
+
+def _token(one: Item | Receipt) -> bytes:
+    return f"{one.boot}/{one.stream}/{one.seq}".encode()
+
+
+def acknowledged(payload: bytes, correlation: bytes) -> list[bytes]:
+    """The tokens that a message on the topic of receipts may stand for; anybody's bytes.
+
+    >>> acknowledged(b'{"boot": "1-a", "stream": "alarm", "seq": 7}', b"")
+    [b'1-a/alarm/7']
+    >>> acknowledged(b"nonsense", b"1-a/alarm/7")
+    [b'1-a/alarm/7']
+    """
+    tokens = [correlation] if correlation else []
+    try:
+        return [*tokens, msgspec.json.decode(payload, type=Receipt).token]
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return tokens
+
+
 # -- the wire -------------------------------------------------------------------------------------------
 
 
@@ -381,10 +456,14 @@ class Wire:
         self.settings, self.version, self.wake = settings, version, wake
         self.acks: deque[tuple[int, int]] = deque()  # packet id, reason code
         self.retained: dict[str, bytes] = {}  # what the broker kept of an earlier connection, by topic
+        self.inbox = ""  # topic of receipts
+        self.receipts: deque[tuple[bytes, bytes]] = deque(maxlen=HEARD)  # payload, correlation data
         self.lost = ""  # why the connection is gone
+        self.innocent = False  # that has nothing to do with what was sent
         self.answer: tuple[int, Any] | None = None  # reason code and properties of the CONNACK
         self.where = f"uplink {settings.name!r} at {settings.url}"
         self._ready = {"read": False, "write": False}
+        self._errno = 0  # of the socket
         self._socket: Any = None
         self._writing = False
         client = paho.Client(
@@ -395,7 +474,7 @@ class Wire:
             reconnect_on_failure=False,
         )
         client.max_inflight_messages_set(0)  # we own the window
-        client.connect_timeout = CONNECT
+        client.connect_timeout = KNOCK
         client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -413,7 +492,11 @@ class Wire:
             self.client.username_pw_set(settings.user, settings.secret() if settings.password else None)
         if (context := settings.context()) is not None:
             self.client.tls_set_context(context)
-        start: dict[str, Any] = {"clean_start": True} if self.version == V5 else {}
+        start: dict[str, Any] = {}
+        if self.version == V5:
+            takes = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            takes.MaximumPacketSize = LARGEST
+            start = {"clean_start": True, "properties": takes}
         hand = Hand("connect")  # names and handshakes block
         try:
             await hand.do(lambda: self.client.connect(host, port, settings.keepalive, **start))
@@ -458,27 +541,44 @@ class Wire:
 
     def publish(self, message: Message) -> int:
         """Hand one message to the wire. Returns its packet id; a lost connection shows in `lost`."""
-        return self.client.publish(message.topic, message.payload, 1, message.retain).mid
+        wanted = None
+        if message.answer and self.version == V5:
+            wanted = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            wanted.ResponseTopic, wanted.CorrelationData = message.answer, message.token
+        return self.client.publish(message.topic, message.payload, 1, message.retain, wanted).mid
 
     def listen(self, topic: str) -> None:
         """Ask for what the broker keeps below `topic`: it arrives in `retained`, if the broker allows."""
         self.client.subscribe(topic, 0)
+
+    def receive(self, topic: str) -> None:
+        """Ask for what is said on `topic` from now on: it arrives in `receipts`, if the broker allows."""
+        self.inbox = topic
+        self.client.subscribe(topic, 1)
 
     def unlisten(self, topic: str) -> None:
         self.client.unsubscribe(topic)
 
     def pump(self) -> None:
         """Read and write what the socket allows."""
+        if any(self._ready.values()) and self.client.socket() is not None:  # paho tells no number
+            self._errno = self._errno or self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if self._ready["read"]:
             self._ready["read"] = False
-            self._failed(self.client.loop_read())
+            self._read()
             pending = getattr(self._socket, "pending", None)  # TLS keeps decrypted bytes that no select shows
             while pending is not None and not self.lost and self.client.socket() is not None and pending():
-                self._failed(self.client.loop_read())
+                self._read()
         if self._ready["write"]:
             self._ready["write"] = False
             self._failed(self.client.loop_write())
         self.arm()
+
+    def _read(self) -> None:
+        try:
+            self._failed(self.client.loop_read())
+        except (ValueError, LookupError, TypeError, struct.error, MQTTException) as error:
+            self.lost = f"what came is not MQTT ({type(error).__name__})"  # paho takes much for granted
 
     def arm(self) -> None:
         """Ask to be woken for writing when something waits to be written."""
@@ -525,6 +625,10 @@ class Wire:
     def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         if flags.is_disconnect_packet_from_server:
             self.lost = hint(reason.value, self.settings.name)
+            self.innocent = reason.value in INNOCENT
+        elif self._errno:
+            self.lost = self.lost or os.strerror(self._errno).lower()
+            self.innocent = self._errno in DEAD
         self.lost = self.lost or "connection lost"
         self.wake.set()
 
@@ -532,7 +636,11 @@ class Wire:
         self.acks.append((mid, reason.value))
 
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
-        if message.retain and message.payload:
+        if message.topic == self.inbox:
+            if not message.retain and len(message.payload) <= RECEIPT_BYTES:
+                correlation = getattr(message.properties, "CorrelationData", b"")
+                self.receipts.append((bytes(message.payload), correlation))
+        elif message.retain and message.payload:
             self.retained[message.topic] = bytes(message.payload)
 
     def _on_socket_close(self, client: Any, userdata: Any, sock: Any) -> None:
@@ -582,20 +690,41 @@ class Parcel:
         self.code = 0  # worst reason code
 
 
+class Awaited:
+    """An alarm edge whose receipt has not come."""
+
+    __slots__ = ("item", "times")
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.times = 0  # it was sent again
+
+
 class Flight(NamedTuple):
     parcel: Parcel
     sent: float  # s, the loop's clock
     deadline: float
+    ahead: int  # bytes of bulk in flight then, with this one
 
 
 class Session:
     """What is under way on one connection: takes from the feed as the window allows, and reads every PUBACK."""
 
     def __init__(
-        self, settings: Mqtt, wire: Wire, feed: Feed, language: Language, open_alarms: Callable[[], Iterable[Alarm]]
+        self,
+        settings: Mqtt,
+        wire: Wire,
+        feed: Feed,
+        language: Language,
+        open_alarms: Callable[[], Iterable[Alarm]],
+        clock: Clock,
+        tell: Callable[[Event], None],
     ) -> None:
         self.settings, self.wire, self.feed, self.language = settings, wire, feed, language
-        self.open_alarms = open_alarms
+        self.open_alarms, self.clock, self.tell = open_alarms, clock, tell
+        self.up = False  # the birth was confirmed
+        self.confirmed = False  # and an item, too
+        self.overdue = False  # a PUBACK did not come in time
         self.inflight = min(INFLIGHT, wire.limit("ReceiveMaximum", 65535))
         self.largest = wire.limit("MaximumPacketSize", 2**28)
         self.window = min(settings.window, max(1, self.inflight - 1))  # one place stays free for an alarm
@@ -609,21 +738,35 @@ class Session:
         self.queues: dict[Point, list[tuple[int, Item]]] = {}  # heaps: edges of a point of which one was refused
         self.due: dict[Point, float] = {}  # when the first of such a queue is tried again
         self.trying: dict[Point, int] = {}  # row that is being tried again; the queue waits for its PUBACK
-        self.active: set[str] | None = None  # ids of the active open alarms, once known in this turn
+        self.held: tuple[Item, bool] | None = None  # a suspect that waits until nothing is under way; is it counted
+        self.alone: Parcel | None = None  # a suspect under way
+        self.awaited: dict[bytes, Awaited] = {}  # alarms without a receipt, by token; they take no place in flight
+        self.late: set[bytes] = set()  # of these, what was sent again
+        self.reminders: list[tuple[float, bytes]] = []  # heap: when one without a receipt is sent again
+        self.many = TURN  # awaited, above which it is looked at which of them a cap has dropped
+        self.active: dict[str, int] | None = None  # ids of the active open alarms, their edges, once known in this turn
+        self.topics: set[str] | None = None  # topics of the same, once known in this turn
         self.told: set[str] = set()  # alarm topics of this connection, until what was retained is swept
         self.loop = asyncio.get_running_loop()
         self.ticked = False
         self.swept = self.loop.time() + SWEEP
 
-    async def run(self, clock: Clock, tell: Callable[[Event], None]) -> None:
-        """Deliver for ever. Raises `LineLost`."""
+    async def run(self) -> None:
+        """Deliver for ever, once the birth is confirmed. Raises `LineLost`."""
         tick = self._tick()
         self.wire.listen(self.language.alarms)
+        if self.settings.receipts:
+            self.wire.receive(self.language.receipts)
+        curt = self.feed.notes.get("births", 0) >= BIRTHS  # 0 bytes have room for no alarm
+        birth = self.say(self.language.birth(self.open_alarms(), self.clock.now(), 0 if curt else self.largest))
         try:
             while True:
                 self.wire.pump()
                 for refused in self._collect():
-                    tell(Event("refused", self.settings.name, clock.now(), refused))
+                    self._tell("refused", refused)
+                self._hear()
+                if not self.up and not birth.left:
+                    self._come_up(curt)
                 if self.wire.lost:
                     raise LineLost(f"{self.wire.where}: {self.wire.lost}")
                 if self.ticked:
@@ -636,8 +779,40 @@ class Session:
                 else:
                     await self.wire.wake.wait()
                     self.wire.wake.clear()
+        except LineLost as fault:
+            self._accuse(birth, str(fault))
+            raise
         finally:
             tick()
+
+    def _come_up(self, curt: bool) -> None:
+        """The birth got through: now the stream may.
+
+        Before, nobody could tell whether the broker closes the connection for what the birth says or for an item.
+        """
+        self.up = True
+        self.feed.notes["births"] = BIRTHS - 1 if curt else 0  # the next one is told in full, once
+        self.feed.online(True)
+        spoken = "5" if self.wire.version == V5 else "3.1.1"
+        text = f"connected to {self.settings.url} by MQTT {spoken}"
+        if curt:
+            text += f"; the connection broke {BIRTHS} times over the list of open alarms, which was left out"
+        self._tell("link-up", text, mqtt=spoken)
+
+    def _accuse(self, birth: Parcel, why: str) -> None:
+        """The connection broke: the oldest message under way may be the reason."""
+        if self.wire.innocent or not self.flights:
+            return
+        if self.overdue and not self.confirmed:
+            return  # a broker that confirms nothing at all is ill itself
+        parcel = next(iter(self.flights.values())).parcel
+        if parcel is birth:
+            self.feed.notes["births"] = self.feed.notes.get("births", 0) + 1
+        elif parcel.item is not None:
+            self.feed.blame(parcel.item, why)
+
+    def _tell(self, kind: str, text: str, **facts: Any) -> None:
+        self.tell(Event(kind, self.settings.name, self.clock.now(), text, facts))
 
     def _tick(self) -> Callable[[], None]:
         """Wake the session every `TICK` seconds, until the function returned is called."""
@@ -678,21 +853,24 @@ class Session:
 
     def _fill(self) -> bool:
         """Take what the window allows, but let others have their turn. Whether there may be more."""
-        self.active = None
+        self.active = self.topics = None
         self._send_waiting()
         now = self.loop.time()
-        while self.later and self.later[0][0] <= now:
+        while self.later and self.later[0][0] <= now and not self._is_guarded():
             due, row, item = heapq.heappop(self.later)
             if (point := _point(item)) is None:
-                self._ship(item, counted=True)
+                self._go(item, counted=True)
             elif self.due.get(point) == due:  # else an older edge came in between
                 del self.due[point]
                 heapq.heappop(self.queues[point])
                 self.trying[point] = row
-                self._ship(item)
+                self._go(item)
         for _ in range(TURN):
-            if self.waiting or self.wire.lost:
+            if self.waiting or self.wire.lost or self._is_guarded():
                 return False
+            if self.reminders and self.reminders[0][0] <= now:
+                self._remind()
+                continue
             room = self.bulk < self.window and (self.bulk_bytes < self.limit or not self.bulk)
             item_or_none = self.feed.take(room)
             if item_or_none is None:
@@ -700,7 +878,27 @@ class Session:
             if _point(item_or_none) in self.queues:
                 self._wait(item_or_none, 0.0)
             else:
-                self._ship(item_or_none)
+                self._go(item_or_none)
+        return True
+
+    def _go(self, item: Item, counted: bool = False) -> None:
+        """Send it now, or a suspect as soon as nothing else is under way."""
+        if self.feed.is_suspect(item):
+            self.held = item, counted
+        else:
+            self._ship(item, counted)
+
+    def _is_guarded(self) -> bool:
+        """Whether nothing else may go: a suspect is under way, or waits for it."""
+        if self.alone is not None and self.alone.left:
+            return True
+        self.alone = None
+        if self.held is None:
+            return False
+        if not self.flights and not self.waiting:
+            item, counted = self.held
+            self.held = None
+            self.alone = self._ship(item, counted)
         return True
 
     def _wait(self, item: Item, pause: float) -> None:
@@ -735,8 +933,8 @@ class Session:
         else:
             del self.queues[point]
 
-    def _ship(self, item: Item, counted: bool = False) -> None:
-        messages = self.language.messages(item, self._is_open)
+    def _ship(self, item: Item, counted: bool = False) -> Parcel:
+        messages = self._messages(item)
         parcel = Parcel(item, messages)
         if parcel.bulk:
             self.bulk += not counted
@@ -744,24 +942,47 @@ class Session:
         if max(map(size, messages)) > self.largest:
             self._let_go(parcel)
             self._settled(item)
+            parcel.left = 0
             self.feed.refused(item, f"{hint(0x95, self.settings.name)}: {parcel.size} bytes, allowed {self.largest}")
-            return
+            return parcel
         if item.lane == "alarm" and self.swept < float("inf"):
             self.told.update(message.topic for message in messages)
         self.waiting.extend((parcel, message) for message in messages)
         self._send_waiting()
+        return parcel
+
+    def _messages(self, item: Item) -> list[Message]:
+        if not self.settings.receipts or item.lane != "alarm":
+            return self.language.messages(item, self._is_open)
+        token = _token(item)
+        awaited = self._await(token, item)
+        messages = self.language.messages(item, self._is_open)
+        if awaited.times:  # what followed may be there already: what is retained now must stay
+            messages = [m for m in messages if m.payload or m.topic not in self._topics()]
+            messages[0] = messages[0]._replace(retain=messages[0].retain and self._is_latest(item))
+        return [messages[0]._replace(answer=self.language.receipts, token=token), *messages[1:]]
 
     def _send_waiting(self) -> None:
         while self.waiting and len(self.flights) < self.inflight and not self.wire.lost:
             parcel, message = self.waiting.popleft()
             now = self.loop.time()
             deadline = now + self.settings.puback_deadline + (self.bulk_bytes + parcel.size) / SLOWEST
-            self.flights[self.wire.publish(message)] = Flight(parcel, now, deadline)
+            self.flights[self.wire.publish(message)] = Flight(parcel, now, deadline, self.bulk_bytes)
 
     def _is_open(self, alarm: Alarm) -> bool:
         if self.active is None:  # once per turn: thousands may be open, and thousands may be told
-            self.active = {other.id for other in self._active_alarms()}
+            self.active = {other.id: other.edge for other in self._active_alarms()}
         return alarm.id in self.active
+
+    def _is_latest(self, item: Item) -> bool:
+        alarm = item.body
+        return isinstance(alarm, Alarm) and self._is_open(alarm) and (self.active or {})[alarm.id] == alarm.edge
+
+    def _topics(self) -> set[str]:
+        """Where active alarms are retained."""
+        if self.topics is None:
+            self.topics = {self.language.topic(alarm) for alarm in self._active_alarms()}
+        return self.topics
 
     def _active_alarms(self) -> Iterable[Alarm]:
         return (alarm for alarm in self.open_alarms() if alarm.state.startswith("active"))
@@ -791,8 +1012,10 @@ class Session:
             if parcel.code < 0x80:
                 self._let_go(parcel)
                 self._settled(parcel.item)
-                self.feed.done(parcel.item)
                 self.refusals.pop((parcel.bulk, parcel.item.row), None)
+                self.confirmed = True
+                if not self._is_awaited(parcel.item):
+                    self.feed.done(parcel.item)
             elif text := self._refused(parcel, parcel.item):
                 told.append(text)
         return told
@@ -800,10 +1023,12 @@ class Session:
     def _adapt(self, flight: Flight) -> None:
         """Less bulk in flight on a slow link, so that an alarm finds little in front of it."""
         now = self.loop.time()
-        if now - flight.sent <= SLUGGISH:
+        waited = now - flight.sent
+        if waited <= SLUGGISH:
             self.limit = min(WINDOW_BYTES, self.limit + flight.parcel.size)
-        elif flight.sent > self.shrunk:
-            self.limit, self.shrunk = max(1, self.limit // 2), now
+        elif flight.sent > self.shrunk:  # as much as the link was seen to carry in that time, at most half
+            carried = int(flight.ahead * SLUGGISH / waited)
+            self.limit, self.shrunk = max(1, min(self.limit // 2, carried)), now
 
     def _refused(self, parcel: Parcel, item: Item) -> str:
         """Try again later, or set aside. Returns what to tell, empty if it was told before.
@@ -818,6 +1043,7 @@ class Session:
             self._let_go(parcel)
             del self.refusals[key]
             self._settled(item)
+            self._forget(_token(item))
             self.feed.refused(item, f"refused {times} times: {reason}")
             return ""
         if parcel.bulk:
@@ -827,6 +1053,57 @@ class Session:
         if times > 1:
             return ""
         return f"{item.stream} {item.boot}/{item.seq} is refused by {self.wire.where}: {reason}; trying again"
+
+    # -- receipts -----------------------------------------------------------------------------------
+
+    def _await(self, token: bytes, item: Item) -> Awaited:
+        if len(self.awaited) > self.many:
+            for other in [t for t, awaited in self.awaited.items() if not self.feed.owes(awaited.item)]:
+                self._forget(other)
+            self.many = max(TURN, 2 * len(self.awaited))
+        return self.awaited.setdefault(token, Awaited(item))
+
+    def _is_awaited(self, item: Item) -> bool:
+        """Whether a confirmed item still lacks its receipt: then it is sent again in time."""
+        token = _token(item)
+        if (awaited := self.awaited.get(token)) is None:
+            return False
+        pause = min(REMIND, self.settings.receipt_deadline * 2**awaited.times)
+        heapq.heappush(self.reminders, (self.loop.time() + pause, token))
+        return True
+
+    def _forget(self, token: bytes) -> Awaited | None:
+        self.late.discard(token)
+        return self.awaited.pop(token, None)
+
+    def _hear(self) -> None:
+        """Read every receipt that came."""
+        heard = False
+        while self.wire.receipts:
+            for token in acknowledged(*self.wire.receipts.popleft()):
+                if (awaited := self._forget(token)) is not None:
+                    self.feed.done(awaited.item)
+                    heard = True
+        if heard and not self.late and self.feed.notes.pop("receipts missing", False):
+            self._tell("receipt-recovered", f"{self.wire.where}: the platform gives receipts again")
+
+    def _remind(self) -> None:
+        """Send again the alarm that waits longest for its receipt."""
+        _, token = heapq.heappop(self.reminders)
+        if (awaited := self.awaited.get(token)) is None:
+            return
+        if not self.feed.owes(awaited.item):
+            self._forget(token)
+            return
+        awaited.times += 1
+        self.late.add(token)
+        self._go(msgspec.structs.replace(awaited.item, resent=True))
+        if not self.feed.notes.get("receipts missing"):
+            self.feed.notes["receipts missing"] = True
+            text = f"{self.wire.where}: no receipt for {token.decode()} in {self.settings.receipt_deadline:g} s"
+            self._tell("receipt-missing", f"{text}: sent again; does the platform answer on {self.language.receipts}?")
+
+    # -- deadlines ----------------------------------------------------------------------------------
 
     def _look(self) -> None:
         """Deadlines. Raises `LineLost` where a confirmation is overdue."""
@@ -838,6 +1115,7 @@ class Session:
         oldest = next(iter(self.flights.values()))
         if self.loop.time() > oldest.deadline:
             waited = self.loop.time() - oldest.sent
+            self.overdue = True
             raise LineLost(f"{self.wire.where}: no PUBACK for {waited:.1f} s; the link or the broker hangs")
 
     def _sweep(self) -> None:

@@ -29,7 +29,7 @@ from agent.core.ports import Batch, Event, Item
 from agent.feed import BEHIND, Feed
 from agent.gather import Gather
 from agent.outbox import Outbox, Store
-from agent.store import Alarms, History, rescue
+from agent.store import Alarms, History
 
 CHANNELS = layout([f"c{i}" for i in range(40)], ["m"] * 40)
 AT = Instant(1.0, 1.7e9, True)
@@ -572,6 +572,41 @@ def test_what_can_be_read_of_a_damaged_history_comes_back_marked(tmp_path: Path)
     run(main())
 
 
+def test_files_under_each_others_names_get_their_own_again(tmp_path: Path):
+    async def main() -> None:
+        path = tmp_path / "a"
+        boot = await filled(path)
+        for old, new in (("alarms.db", "x"), ("history.db", "alarms.db"), ("x", "history.db")):
+            (path / old).rename(path / new)
+        async with opened(path) as outbox:
+            outbox.feed("p").online(True)
+            items = [i for i in await drain(outbox.feed("p")) if i.boot == boot]
+            assert numbers(items, "alarm") == [1, 2, 3]
+            assert numbers(items, "telemetry/s") == list(range(1, 61))
+            assert outbox.told == []  # type: ignore[attr-defined]
+
+    run(main())
+
+
+def test_a_flipped_bit_in_the_log_costs_one_row_and_not_all_that_came_after_it(tmp_path: Path):
+    async def main() -> None:
+        path = tmp_path / "a"
+        async with opened(path) as outbox:
+            for k in range(30):
+                await outbox.put_alarms([alarm(k)])
+            killed = snapshot(path, tmp_path / "killed")
+        log = bytearray((killed / "alarms.db-wal").read_bytes())
+        log[log.index(b'"id-9"') + 2] ^= 1
+        (killed / "alarms.db-wal").write_bytes(log)
+        async with opened(killed) as again:
+            again.feed("p").online(True)
+            items = [i for i in await drain(again.feed("p")) if i.boot == outbox.boot]
+            assert set(numbers(items, "alarm")) >= set(range(11, 31))
+            assert all(i.body == alarm(i.seq - 1) for i in items if i.stream == "alarm")
+
+    run(main())
+
+
 def test_a_file_that_breaks_while_in_use_costs_no_alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     async def main() -> None:
         async with opened(tmp_path / "a") as outbox:
@@ -961,12 +996,6 @@ def test_a_history_that_hangs_costs_bounded_memory_and_the_loss_is_counted(
     run(main())
 
 
-def test_a_table_of_which_nothing_can_be_read_ends_the_rescue():
-    db = sqlite3.connect(":memory:")  # every query fails: there is no such table
-    assert list(rescue(db, "SELECT row FROM item", (0, 2**62))) == []
-    db.close()
-
-
 def test_polls_that_fell_out_of_step_with_the_batches_do_not_wait_for_ever():
     """The first poll of a line comes at once, the next on its grid: 80 ms later here, then once a second."""
     gather, waits = Gather("s", CHANNELS, 1.0, 60.0), []
@@ -978,3 +1007,154 @@ def test_polls_that_fell_out_of_step_with_the_batches_do_not_wait_for_ever():
     assert waits[0] == 0.0
     assert waits[1] == pytest.approx(0.92)
     assert waits[2:] == [0.0, 0.0, 0.0]
+
+
+# -- bounds -----------------------------------------------------------------------------------------------
+
+
+def test_whoever_waits_for_a_disk_that_hangs_waits_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+
+    async def main() -> None:
+        async with opened(tmp_path) as outbox:
+            hang = threading.Event()
+            outbox._hands["alarms"].do(hang.wait, 10)
+            try:
+                outbox.put_alarms([alarm(0)])
+                promises = {id(outbox.put_alarms([alarm(n, point=f"c{n}")])) for n in range(1, 1000)}
+                assert len(promises) == 1
+                await until(outbox.is_slow)
+                late = outbox.put_alarms([alarm(1000)])
+                assert late.done()
+                assert not late.result()
+            finally:
+                hang.set()
+            await until(lambda: told(outbox, "store-slow"))
+            await until(lambda: outbox.put_alarms([]) and told(outbox, "store-recovered"))
+            assert await outbox.put_alarms([alarm(1001)])
+
+    run(main())
+
+
+def test_a_flood_of_open_alarms_keeps_the_most_important_and_says_so(tmp_path: Path):
+    levels = ("blue", "yellow", "orange", "red")
+    flood = [alarm(n, point=f"c{n}", level=levels[n % 97 % 4]) for n in range(10_000)]  # type: ignore[arg-type]
+
+    async def main() -> None:
+        async with opened(tmp_path / "a", alarms_mb=1) as outbox:
+            outbox.feed("p").online(True)
+            for i in range(0, len(flood), 1000):
+                assert await outbox.put_alarms(flood[i : i + 1000])
+                while (item := outbox.feed("p").take(False)) is not None:
+                    outbox.feed("p").done(item)
+            await until(lambda: told(outbox, "store-full"))
+            assert "alarms" not in outbox.trouble
+            assert len(outbox.entries) <= 512
+            assert len(outbox.recall()) == len(flood)
+            assert (tmp_path / "a" / "alarms.db").stat().st_size <= 2**20
+            await until(lambda: not outbox._fresh and not outbox._moved)
+            killed = snapshot(tmp_path / "a", tmp_path / "killed")
+            over = [msgspec.structs.replace(a, state="normal", event="cleared") for a in flood if a.level != "orange"]
+            assert await outbox.put_alarms(over + [a for a in flood[200:] if a.level == "orange"])
+            assert not told(outbox, "store-recovered")
+            await outbox.put_alarms([msgspec.structs.replace(a, state="normal") for a in outbox.recall()[150:]])
+            await until(lambda: told(outbox, "store-recovered"))
+            left = outbox.recall()
+            settled = snapshot(tmp_path / "a", tmp_path / "settled")
+        async with opened(killed, alarms_mb=1) as again:
+            assert again.recall() == tuple(a for a in flood if a.level == "red")[:256]
+        async with opened(settled, alarms_mb=1) as again:
+            assert again.recall() == left
+            assert len(left) == 150
+
+    run(main())
+
+
+def test_what_was_delivered_while_the_disk_was_dead_is_forgotten_at_bounded_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def main() -> None:
+        async with opened(tmp_path / "a", alarms_mb=0.25) as outbox:
+            feed = outbox.feed("p")
+            await outbox.put_alarms([alarm(0, point="kept")])
+            commit = Alarms.commit
+
+            def dead(store: Alarms, work: Any) -> None:
+                raise store.failed(OSError(5, "dead"))
+
+            monkeypatch.setattr(Alarms, "commit", dead)
+            await outbox.put_alarms([alarm(1)])
+            feed.online(True)
+            for n in range(1000):
+                outbox.put_alarms([alarm(n)])
+                while (item := feed.take(False)) is not None:
+                    feed.done(item)
+            assert len(outbox._deletes) <= outbox._cap
+            feed.online(False)
+            monkeypatch.setattr(Alarms, "commit", commit)
+            await until(lambda: "alarms" not in outbox.trouble)
+            assert await outbox.put_alarms([alarm(2000)])
+            killed = snapshot(tmp_path / "a", tmp_path / "killed")
+        async with opened(killed) as again:
+            again.feed("p").online(True)
+            ids = [i.body.id for i in await drain(again.feed("p")) if isinstance(i.body, Alarm)]
+            assert ids == ["id-2000"]
+
+    run(main())
+
+
+def test_a_start_that_could_not_be_counted_is_counted_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    booted, failed = Alarms.booted, []
+
+    def once(store: Alarms, *args: Any) -> None:
+        if not failed:
+            failed.append(1)
+            raise store.failed(OSError(5, "once"))
+        booted(store, *args)
+
+    async def main() -> None:
+        monkeypatch.setattr(Alarms, "booted", once)
+        async with opened(tmp_path) as first:
+            await until(lambda: told(first, "store-down") and told(first, "store-recovered"))
+        (tmp_path / "history.db").unlink()
+        async with opened(tmp_path) as second:
+            assert (first.boot[:6], second.boot[:6]) == ("000001", "000002")
+
+    run(main())
+
+
+def test_a_drop_that_a_kill_kept_from_being_told_is_told_by_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def main() -> None:
+        async with opened(tmp_path / "a", history_mb=0.25) as outbox:
+            monkeypatch.setattr(Outbox, "_tell_gaps", lambda self: None)
+            for n in range(1500):
+                put(outbox, n)
+                if n % 100 == 0:
+                    await until(lambda: not outbox._pending)
+            await until(lambda: outbox._committed == outbox._batch_row - 1)
+            lost = outbox.lost()["backfill"]
+            killed = snapshot(tmp_path / "a", tmp_path / "killed")
+        monkeypatch.undo()
+        async with opened(killed, history_mb=0.25) as again:
+            put(again, 0)
+            await until(lambda: told(again, "gap"))
+            facts = told(again, "gap")[0].facts
+            assert (facts["boot"], facts["from"], facts["to"], facts["count"]) == (outbox.boot, 1, lost, lost)
+            await until(lambda: not again._fresh and not again._writing)  # the event is on the disk
+            put(again, 1)
+            await until(lambda: not again._pending and not again._told_gaps)
+            later = snapshot(killed, tmp_path / "later")
+        async with opened(later, history_mb=0.25) as third:
+            put(third, 0)
+            got = numbers(await drained(third), "telemetry/s")
+            assert not told(third, "gap")
+            assert sorted(got)[-1] == 1500
+
+    run(main())
+
+
+async def drained(outbox: Outbox) -> list[Item]:
+    outbox.feed("p").online(True)
+    return await drain(outbox.feed("p"))

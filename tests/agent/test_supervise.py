@@ -1,22 +1,24 @@
 """keep, leases, watchdog and the box of orders."""
 
 import asyncio
+import contextlib
 import os
 import random
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from agent import orders
+from agent import daemon, orders
 from agent.clock import ManualClock, Steps, SystemClock
 from agent.core.alarm import Order
 from agent.core.errors import LineLost
 from agent.core.frame import Instant
 from agent.core.ports import Event
 from agent.orders import OrderBox
-from agent.supervise import Leases, Watchdog, keep, watch
+from agent.supervise import Leases, Record, Watchdog, culprit, keep, turning, watch
 
 
 def kept(leaf, clock, seconds):
@@ -47,7 +49,7 @@ def test_a_leaf_that_fails_is_started_again_with_growing_pauses_and_said_once():
     assert pauses[0] <= 0.5
     assert max(pauses) <= 30.0
     assert max(pauses[-5:]) > 5 * pauses[0]
-    assert [t[0] for t in told] == ["lost", "degraded"]
+    assert [t[0] for t in told] == ["lost"]  # a dead line has alarms of its own
 
 
 def test_a_crash_of_ours_costs_the_leaf_only_and_is_told_with_its_place():
@@ -57,9 +59,9 @@ def test_a_crash_of_ours_costs_the_leaf_only_and_is_told_with_its_place():
         starts.append(1)
         raise ZeroDivisionError("oops")
 
-    told = kept(leaf, clock, 10)
-    assert len(starts) > 2
-    assert told[0][0] == "crashed"
+    told = kept(leaf, clock, 100)
+    assert len(starts) > 6
+    assert [kind for kind, _, _ in told] == ["crashed", "lost", "degraded"]
     assert "test_supervise" in told[0][2]
 
 
@@ -78,43 +80,259 @@ def test_after_a_healthy_stretch_pauses_start_small_and_the_loss_is_told_again()
     assert max(after) <= 0.5
 
 
-def test_a_lease_that_is_not_renewed_stops_the_feeding_of_the_watchdog(tmp_path, monkeypatch):
+@contextlib.contextmanager
+def systemd(tmp_path, monkeypatch):
+    """What systemd would hear: a function that gives all states told since it was last called."""
     path = str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(path)
-        systemd.setblocking(False)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(path)
+        ear.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", path)
-        clock, told = ManualClock(), []
-        leases = Leases(clock)
-        renew = leases.grant("judge", 10.0)
 
-        def fed():
-            count = 0
+        def heard():
+            states = []
             while True:
                 try:
-                    count += systemd.recv(100) == b"WATCHDOG=1"
+                    states.append(ear.recv(100).decode())
                 except BlockingIOError:
-                    return count
+                    return states
+
+        yield heard
+
+
+async def watched(leases, clock, told, heard, seconds, each=lambda: None):
+    """Let `watch` run for so long; what systemd heard."""
+    states = []
+    task = asyncio.create_task(watch(leases, Watchdog(), clock, lambda *t: told.append(t)))
+    until = clock.mono + seconds
+    while clock.mono < until and not task.done():
+        each()
+        await asyncio.sleep(0)
+        states += heard()  # the kernel queues only a few datagrams
+    if not task.done():
+        task.cancel()
+    await asyncio.wait([task])
+    return states, None if task.cancelled() else task.exception()
+
+
+def test_a_critical_lease_that_runs_out_stops_the_feeding_and_then_the_process(tmp_path, monkeypatch):
+    clock, told = ManualClock(), []
+    leases = Leases(clock)
+    judge = leases.grant("judge", 10.0)
+    with systemd(tmp_path, monkeypatch) as heard:
 
         async def main():
-            task = asyncio.create_task(watch(leases, Watchdog(), clock, lambda *t: told.append(t)))
-            counts = []
-            for renewing in (True, False, True):
-                until, count = clock.mono + 30, 0
-                while clock.mono < until:
-                    if renewing:
-                        renew()
-                    await asyncio.sleep(0)
-                    count += fed()  # the kernel queues only a few datagrams
-                counts.append(count)
-            task.cancel()
-            return counts
+            fresh, _ = await watched(leases, clock, told, heard, 30, judge.renew)
+            late, error = await watched(leases, clock, told, heard, 30)
+            return fresh, late, error
 
-        counts = asyncio.run(main())
-    assert counts[0] >= 25
-    assert 8 <= counts[1] <= 12  # until the lease ran out
-    assert counts[2] >= 25
-    assert [t[:2] for t in told] == [("watch-late", "judge"), ("watch-fresh", "judge")]
+        fresh, late, error = asyncio.run(main())
+    assert fresh.count("WATCHDOG=1") >= 50
+    assert 18 <= late.count("WATCHDOG=1") <= 22  # every half second until the lease ran out
+    assert [t[:2] for t in told] == [("watch-late", "judge")]
+    assert "judge" in str(error)
+
+
+def test_ready_is_said_once_and_only_when_everybody_has_done_something(tmp_path, monkeypatch):
+    clock, told = ManualClock(), []
+    leases = Leases(clock)
+    judge, bus = leases.grant("judge", 100.0), leases.grant("bus n3", 100.0, leaf=True)
+    with systemd(tmp_path, monkeypatch) as heard:
+
+        async def main():
+            judge.renew()
+            before, _ = await watched(leases, clock, told, heard, 5)
+            bus.renew()
+            after, _ = await watched(leases, clock, told, heard, 5)
+            return before, after
+
+        before, after = asyncio.run(main())
+    assert "READY=1" not in before
+    assert after.count("READY=1") == 1
+
+
+def test_a_loop_that_stood_still_blames_nobody_and_feeds_nobody(tmp_path, monkeypatch):
+    clock, told = ManualClock(), []
+    leases = Leases(clock)
+    leases.grant("judge", 10.0).renew()
+    stalls = iter([20.0])
+
+    class Stalled(ManualClock):
+        async def sleep(self, seconds):
+            await clock.sleep(seconds)
+            clock.advance(next(stalls, 0.0))
+
+        def now(self):
+            return clock.now()
+
+    with systemd(tmp_path, monkeypatch) as heard:
+
+        async def main():
+            task = asyncio.create_task(watch(leases, Watchdog(), Stalled(), lambda *t: told.append(t)))
+            for _ in range(2):
+                await asyncio.sleep(0)
+            first = heard()
+            for _ in range(12):
+                await asyncio.sleep(0)
+            task.cancel()
+            return first, heard()
+
+        first, later = asyncio.run(main())
+    assert "WATCHDOG=1" not in first
+    assert "WATCHDOG=1" in later
+    assert told == []
+
+
+def supervised(leaf, seconds, limit=10.0):
+    """A leaf with a lease under `keep` and `watch`, until the manual clock has passed `seconds`; what was told."""
+    clock, told, record = ManualClock(), [], Record()
+
+    async def main():
+        leases = Leases(clock)
+        lease = leases.grant("bus n3", limit, leaf=True)
+        lease.renew()
+
+        def tell(*t):
+            told.append(t)
+
+        kept = asyncio.create_task(keep("n3", lambda: leaf(clock, lease), clock, tell, lease=lease, record=record))
+        watching = asyncio.create_task(watch(leases, Watchdog(), clock, tell))
+        while clock.mono < seconds and not watching.done():
+            await asyncio.sleep(0)
+        error = watching.exception() if watching.done() else None
+        for task in (watching, kept, *(t for t in asyncio.all_tasks() if t.get_name() == "n3")):
+            task.cancel()
+            await asyncio.wait([task], timeout=0.01)
+        return error
+
+    error = asyncio.run(main())
+    return told, record, error
+
+
+def test_a_leaf_that_hangs_is_cancelled_and_started_again():
+    starts = []
+
+    async def leaf(clock, lease):
+        starts.append(clock.mono)
+        if len(starts) == 1:
+            await asyncio.Event().wait()
+        while True:
+            lease.renew()
+            await clock.sleep(1.0)
+
+    told, record, error = supervised(leaf, 200)
+    assert error is None
+    assert len(starts) == 2
+    assert 10.0 <= starts[1] - starts[0] <= 15.0  # both tasks move this clock
+    assert [t[0] for t in told] == ["hung", "lost"]
+    assert record.failures == 1
+
+
+def test_a_leaf_that_does_not_end_when_cancelled_ends_the_process():
+    async def leaf(clock, lease):
+        end = clock.mono + 50
+        while clock.mono < end:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                pass
+            if len(asyncio.all_tasks()) < 4:  # the test is over
+                return
+
+    told, _, error = supervised(leaf, 100)
+    assert "bus n3" in str(error)
+    assert ("watch-late", "bus n3", "no progress") in told
+
+
+def test_a_flood_of_failures_is_degraded_until_the_leaf_ran_for_a_minute():
+    record = Record()
+    for now in range(5):
+        record.begin(now)
+        assert not record.fail(now)
+    record.begin(6.0)
+    assert record.fail(6.5)
+    record.begin(7.0)
+    assert record.is_degraded(66.0)
+    assert not record.is_degraded(67.0)
+    assert not record.fail(68.0)  # it is forgotten
+    assert record.failures == 7
+
+
+def test_a_coroutine_that_comes_round_renews_and_keeps_its_results_errors_and_cancellations():
+    renewed = []
+
+    async def work(fail):
+        for _ in range(3):
+            await asyncio.sleep(0)
+        try:
+            await asyncio.wait_for(asyncio.Event().wait(), 0.001)
+        except TimeoutError:
+            pass
+        if fail:
+            raise LineLost("gone")
+        return 7
+
+    async def main():
+        assert await turning(work(False), lambda: renewed.append(1)) == 7
+        with pytest.raises(LineLost):
+            await turning(work(True), lambda: None)
+        task = asyncio.ensure_future(asyncio.wait_for(turning(asyncio.Event().wait(), lambda: None), 5))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert len(renewed) >= 5
+
+
+def test_a_callback_that_fails_is_traced_to_its_leaf():
+    found = []
+
+    async def leaf():
+        asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+        await asyncio.Event().wait()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: found.append(culprit(context)))
+        task = asyncio.create_task(keep("n3", leaf, SystemClock(), lambda *_: None))
+        loop.call_soon(lambda: 1 / 0)
+        while len(found) < 2:
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(main())
+    assert found == ["", "n3"]
+
+
+def test_a_mishap_ends_the_process_once_and_not_again_within_a_minute(tmp_path):
+    agent = SimpleNamespace(config=SimpleNamespace(store=SimpleNamespace(path=str(tmp_path))))
+    assert [daemon.Agent._may_end(agent, Instant(mono, 0.0)) for mono in (100.0, 101.0, 130.0, 189.0, 250.0)] == [
+        True,
+        False,  # the start was of no help
+        False,
+        False,
+        True,  # a minute without
+    ]
+    (tmp_path / "mishap").write_text("another-kernel 249.0")
+    assert daemon.Agent._may_end(agent, Instant(251.0, 0.0))
+
+
+def test_a_process_in_which_something_hangs_ends_all_the_same():
+    code = (
+        "import asyncio, time\n"
+        "from agent.supervise import end_within\n"
+        "async def main():\n"
+        "    end_within(0.2, asyncio.get_running_loop(), lambda tasks: print(tasks, flush=True))\n"
+        "    await asyncio.sleep(0)\n"
+        "    time.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=False)
+    assert done.returncode == os.EX_SOFTWARE
+    assert b"Task-1" in done.stdout
 
 
 def test_a_watchdog_without_systemd_is_silent(monkeypatch):

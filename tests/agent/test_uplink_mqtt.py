@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent import feed
 from agent.clock import SystemClock
 from agent.core.alarm import Alarm, Basis
 from agent.core.errors import ConfigFault, WorldFault
@@ -25,7 +26,9 @@ from agent.core.ports import Batch, Event, Identity, Item
 from agent.outbox import Outbox, Store
 from agent.uplink import find, mqtt
 from agent.uplink.mqtt import Language, Mqtt, short
-from tests.agent.test_outbox_kill import check
+from simulators.broker import Broker, read_packet
+from simulators.platform import Console, Platform
+from tests.rigs.stage import Streams
 from tests.tools.mosquitto import Certificates, Mosquitto, free_port, needs_mosquitto
 from tests.tools.subscriber import Heard, Subscriber
 
@@ -119,6 +122,13 @@ def last(port: int, topic: str) -> Heard | None:
         return ear.messages[-1] if ear.messages else None
 
 
+def check(messages: list[Heard]) -> None:
+    """No stream has a hole, new things are in order, and what comes twice is marked."""
+    streams = Streams(messages)
+    assert streams.keys
+    assert (streams.holes(), streams.unmarked, streams.disorder) == ([], 0, 0)
+
+
 # -- words ------------------------------------------------------------------------------------------------
 
 
@@ -197,6 +207,7 @@ def test_names_cannot_break_out_of_their_topic():
         ({"url": "mqtt://host", "prefix": "a/#"}, "prefix"),
         ({"url": "mqtt://host", "windw": 3}, "windw"),
         ({"url": "mqtt://host", "window": 0}, ">= 1"),
+        ({"url": "mqtt://host", "keepalive": 11}, "<= 10"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], complaint: str):
@@ -901,5 +912,199 @@ def test_tls_with_a_private_authority_and_a_client_certificate(tmp_path: Path):
             async with station(tmp_path / "d", broker.url, ca=str(tmp_path / "absent")) as here:
                 await until(lambda: here.faults)
                 assert "ca, cert or key" in here.faults[0]
+
+    run(main())
+
+
+# -- receipts -------------------------------------------------------------------------------------------------------
+
+
+def answer(pen: Subscriber, body: dict[str, Any]) -> None:
+    receipt = msgspec.json.encode({key: body[key] for key in ("boot", "stream", "seq")})
+    pen.client.publish(f"{ROOT}/receipt", receipt, 1).wait_for_publish(5)
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_an_alarm_is_sent_again_until_the_platform_gives_its_receipt(tmp_path: Path, broker: Mosquitto, version: str):
+    async def main() -> None:
+        with Subscriber(broker.port) as ear:
+            settings: dict[str, Any] = {"receipts": True, "receipt_deadline": 0.05, "version": version}
+            async with station(tmp_path, broker.url, **settings) as here:
+                await until(lambda: here.feed.up)
+                for nonsense in (b"", b"\xff" * 5000, b"[" * 1000, b'{"boot": 1}', b'{"boot":"","stream":"","seq":1}'):
+                    ear.client.publish(f"{ROOT}/receipt", nonsense, 1)
+                here.raised(alarm())
+                here.put(1)
+                await heard(ear, lambda ms: sum("/alarm/" in m.topic for m in ms) == 3)
+                await until(lambda: here.feed.waiting() == {"alarm": 1, "event": 0, "telemetry": 0, "backfill": 0})
+                first, *more = ear.on("alarm")
+                assert "resent" not in first.body
+                assert all(m.body["resent"] for m in more)
+                assert here.kinds() == ["link-up", "receipt-missing"]
+                answer(ear, first.body)
+                await until(here.delivered)
+                assert here.kinds() == ["link-up", "receipt-missing", "receipt-recovered"]
+                assert not any(here.feed.lost().values())
+
+    run(main())
+
+
+def test_the_platform_that_comes_with_the_simulators_gives_receipts(tmp_path: Path):
+    async def main() -> None:
+        broker = Broker()
+        await broker.start()
+        console = Console(Platform(), lambda _: None)
+        await console.start("127.0.0.1", broker.port)
+        async with station(tmp_path, broker.url, receipts=True) as here:
+            for n in range(50):
+                here.raised(alarm(n=n))
+            await until(here.delivered)
+            assert len(console.platform.edges) == 50
+            assert (console.platform.strange, here.kinds()) == (0, ["link-up"])
+        await console.stop()
+        await broker.stop()
+
+    run(main())
+
+
+def test_alarms_without_receipt_take_no_place_in_flight_and_a_late_raise_does_not_touch_what_is_retained(
+    tmp_path: Path, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(mqtt, "INFLIGHT", 2)
+
+    async def main() -> None:
+        with Subscriber(broker.port) as ear:
+            async with station(tmp_path, broker.url, receipts=True, receipt_deadline=0.3) as here:
+                for n in range(50):
+                    here.raised(msgspec.structs.replace(alarm(n=n), channel=f"s/c{n}"))
+                await heard(ear, lambda ms: len({m.body["seq"] for m in ms if "/alarm/" in m.topic}) == 50, 5)
+                here.raised(msgspec.structs.replace(alarm("active-acked", event="acknowledged"), id="id-7", edge=2,
+                                                    channel="s/c7"))  # fmt: skip
+                await heard(ear, lambda ms: sum(m.body["id"] == "id-7" for m in ms if "/alarm/" in m.topic) >= 5)
+                kept = await asyncio.to_thread(last, broker.port, f"{ROOT}/alarm/red/s/c7/high")
+                assert kept is not None
+                assert kept.body["edge"] == 2
+
+    run(main())
+
+
+# -- what a broker does not say -----------------------------------------------------------------------------------
+
+
+class Touchy:
+    """A broker that closes the connection when it sees `poison` in a message, and confirms anything else."""
+
+    def __init__(self, poison: bytes) -> None:
+        self.poison, self.bodies, self.tries = poison, [], 0
+
+    async def start(self) -> str:
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return f"mqtt://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                kind, _, body = await read_packet(reader)
+                if kind == 1:
+                    writer.write(connack(0))
+                elif kind == 3:
+                    if self.poison in body:
+                        self.tries += 1
+                        return
+                    self.bodies.append(body)
+                    topic = 2 + int.from_bytes(body[:2], "big")
+                    writer.write(b"\x40\x02" + body[topic : topic + 2])
+                elif kind in (8, 10):
+                    writer.write(bytes([0x90 if kind == 8 else 0xB0, 4]) + body[:2] + b"\0\0")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+def test_a_batch_over_which_the_broker_closes_the_connection_is_set_aside_and_nothing_else(tmp_path: Path):
+    async def main() -> None:
+        broker = Touchy(b"666")
+        async with station(tmp_path, await broker.start()) as here:
+            for n in (1, 2, 666, *range(3, 20)):
+                here.put(n)
+                here.raised(alarm(n=n % 100))  # each connection makes progress
+            await until(here.delivered)
+            assert broker.tries == 5
+            assert here.feed.lost() == {"alarm": 0, "event": 0, "telemetry": 0, "backfill": 1}
+            sent = b"".join(broker.bodies)
+            assert all(b"[[%d.0,-%d.0]]" % (n, n) in sent for n in range(1, 20))
+        broker.server.close()
+
+    run(main())
+
+
+def test_an_alarm_over_which_the_broker_closes_the_connection_is_deferred_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(feed, "DEFER", 0.2)
+    monkeypatch.setattr(mqtt, "TICK", 0.02)
+
+    async def main() -> None:
+        broker = Touchy(b'"id":"id-13"')
+        async with station(tmp_path, await broker.start()) as here:
+            for n in (13, 14):
+                here.raised(alarm(n=n))
+            elsewhere = msgspec.structs.replace(alarm(n=15), channel="s/b")
+            here.raised(elsewhere)
+            here.put(1)
+            await until(lambda: here.feed.waiting()["alarm"] == 2 and here.feed.waiting()["backfill"] == 0)
+            assert not any(here.feed.lost().values())
+            broker.poison = b"none"
+            await until(here.delivered)
+            assert broker.tries >= 5
+            sent = [body for body in broker.bodies if b"vedette.alarm/1" in body]
+            assert [b'"id":"id-13"' in body for body in sent[-2:]] == [True, False]  # its point kept its order
+            kinds = [
+                msgspec.json.decode(body[body.index(b"{") :])["kind"] for body in broker.bodies if b"event/1" in body
+            ]
+            assert (kinds.count("deferred"), kinds.count("deferred-delivered")) == (1, 1)
+        broker.server.close()
+
+    run(main())
+
+
+def test_a_broker_that_confirms_nothing_costs_no_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(mqtt, "TICK", 0.02)
+    births = 0
+
+    def answer(head: int, body: bytes) -> bytes:
+        nonlocal births
+        if head == 0x10:
+            births += 1
+            return connack(0)
+        if head == 0x30 and births:
+            births = 0
+            return b"\x40\x02" + body
+        return b""
+
+    async def main() -> None:
+        broker = Scripted(answer)
+        async with station(tmp_path, await broker.start(), puback_deadline=0.05) as here:
+            here.put(1)
+            await until(lambda: here.kinds().count("link-down") > 7)
+            assert not any(here.feed.lost().values())
+        broker.server.close()
+
+    run(main())
+
+
+def test_a_birth_over_which_the_broker_closes_the_connection_is_told_without_the_alarms(tmp_path: Path):
+    async def main() -> None:
+        broker = Touchy(b'"id":"id-13"')
+        async with station(tmp_path, await broker.start()) as here:
+            here.open = [alarm(n=13)]
+            here.put(1)
+            await until(here.delivered)
+            assert broker.tries == 5
+            assert "left out" in here.told[0].text
+            birth = broker.bodies[0]
+            assert msgspec.json.decode(birth[birth.index(b"{") :])["more"] == 1
+        broker.server.close()
 
     run(main())

@@ -9,16 +9,159 @@ was there). Replacements are small: whatever else the product does stays as it s
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
+from tests.rigs.mutants import MUTANTS
+
 Replacement = tuple[str, str, Callable[[Any], Any]]
+
+
+def written_behind(commit: Callable[..., None]) -> Callable[..., None]:
+    """`Alarms.commit` that says yes at once, and writes what is a second old."""
+
+    def behind(self: Any, work: Any) -> None:
+        late = self.__dict__.setdefault("_late", [])
+        late.append((time.monotonic(), work))
+        while late and time.monotonic() - late[0][0] > 1.0:
+            commit(self, late.pop(0)[1])
+
+    return behind
+
+
+def wall_decides(now: Callable[..., Any]) -> Callable[..., Any]:
+    """`SystemClock.now` that measures with the wall clock."""
+
+    def wall(self: Any) -> Any:
+        at = now(self)
+        return type(at)(at.wall, at.wall, at.synced)
+
+    return wall
+
+
+def on_the_loop(do: Callable[..., Any]) -> Callable[..., Any]:
+    """`Hand.do` that does the job at once, where it is asked."""
+
+    def at_once(self: Any, job: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        future = asyncio.get_running_loop().create_future()
+        try:
+            future.set_result(job(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+    return at_once
+
+
+class Agreeable(int):
+    """A number that equals every other."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = int.__hash__
+
+
+def hasty(settings: Any) -> Any:
+    """The store's settings, but batches of a tenth of a second."""
+    return msgspec.structs.replace(settings, batch=0.1)
+
+
+def once(keep: Callable[..., Any]) -> Callable[..., Any]:
+    """`keep` that runs its leaf once, and leaves it at that."""
+
+    async def run_once(name: str, leaf: Callable[..., Any], *more: Any, **others: Any) -> None:
+        await asyncio.wait([asyncio.create_task(leaf(), name=name)])
+        await asyncio.Event().wait()
+
+    return run_once
+
+
+def no_window(start: Callable[..., None]) -> Callable[..., None]:
+    """`Session.__init__` of a session that hands over whatever there is, at once."""
+
+    def started(self: Any, *args: Any, **kwargs: Any) -> None:
+        start(self, *args, **kwargs)
+        self.window = self.inflight = 65000
+        self.limit = 1 << 40
+        self._adapt = lambda flight: None
+
+    return started
+
+
+def always_success(note: Callable[..., None]) -> Callable[..., None]:
+    """`Wire._on_publish` for which every PUBACK means that all is well."""
+
+    def noted(self: Any, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
+        self.acks.append((mid, 0))
+
+    return noted
+
+
+def one_at_a_time(run: Callable[..., Any]) -> Callable[..., Any]:
+    """`Bus.run` behind one lock for all buses."""
+    locks: dict[Any, asyncio.Lock] = {}  # of each loop
+
+    async def locked(self: Any, *more: Any) -> Any:
+        async with locks.setdefault(self.loop, asyncio.Lock()):
+            return await run(self, *more)
+
+    return locked
+
+
+def any_length(payload: Callable[..., bytes]) -> Callable[..., bytes]:
+    """`modbus_wire.payload` that takes a read's reply as long as it pleases to be."""
+
+    def trusting(ask: Any, pdu: bytes) -> bytes:
+        return pdu[2:] if pdu[:1] == ask.pdu[:1] and pdu[0] <= 4 else payload(ask, pdu)
+
+    return trusting
+
 
 TABLE: dict[str, tuple[Replacement, ...]] = {
     "": (),
+    **MUTANTS,  # T16
+    "store-on-the-loop": (("agent.hand", "Hand.do", on_the_loop),),  # T3
+    "quota-off": (  # T4: no limit of a file's pages, no ballast
+        ("agent.store", "File._limit", lambda old: lambda self, db, size: None),
+        ("agent.store", "History._inflate", lambda old: lambda self: None),
+        ("agent.store", "History._tighten", lambda old: lambda self: None),
+    ),
+    "acknowledge-before-commit": (("agent.store", "Alarms.commit", written_behind),),  # T1
+    "wall-clock-decides": (("agent.clock", "SystemClock.now", wall_decides),),  # T11
+    "publish-after-commit": (  # T19: raises wait for the disk, as the ends of alarms do
+        ("agent.outbox", "Outbox._must_wait", lambda old: lambda self, entry: entry.item.lane == "alarm"),
+    ),
+    "ten-commits": (  # T20: telemetry is written ten times a second
+        (
+            "agent.outbox",
+            "Outbox.__init__",
+            lambda old: lambda self, settings, *more: old(self, hasty(settings), *more),
+        ),
+    ),
+    "reason-codes-ignored": (("agent.uplink.mqtt", "Wire._on_publish", always_success),),  # T8
+    "window-off": (("agent.uplink.mqtt", "Session.__init__", no_window),),  # T6
+    "user-timeout-off": (("agent.uplink.mqtt", "USER_TIMEOUT", lambda old: 0),),  # T7: the kernel's own, a quarter hour
+    "leaves-run-once": (("agent.daemon", "keep", once),),  # T9
+    "checksum-ignored": (("agent.store", "check", lambda old: lambda *columns: Agreeable(old(*columns))),),  # T5
+    "dirty-line": (  # T12: after a time-out the next request follows at once, and nobody asks what is still on its way
+        ("drivers.modbus_wire", "Line._soil", lambda old: lambda self, unit: None),
+        ("drivers.modbus_wire", "Line.TWIN", lambda old: 0.0),
+        ("drivers.bus", "Unit.line_up", lambda old: lambda self, todo: [self.asks[i] for i in todo]),
+        ("drivers.bus", "Bus._owed", lambda old: lambda self, unit: unit.owed.clear() or []),
+    ),
+    "shared-lock": (("drivers.bus", "Bus.run", one_at_a_time),),  # T13
+    "length-unchecked": (("drivers.modbus_wire", "payload", any_length),),  # T15
     "sync-normal": (  # T2: what was acknowledged is not on the disk
         ("agent.store", "BEFORE", lambda old: tuple("synchronous=NORMAL" if "synchronous" in p else p for p in old)),
     ),

@@ -161,8 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     size: Size = "quick" if args.quick else "full"
     known = trials()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     if args.one:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
         run = perform(next(trial for trial in known if trial.id == args.one), size, args.sabotage)
         sys.stdout.buffer.write(msgspec.json.encode(run) + b"\n")
         return 0

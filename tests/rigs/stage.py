@@ -19,6 +19,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.control import ask
+from agent.core.errors import LineLost
 from simulators.modbus import Device, Register, TcpLine
 from tests.tools.mosquitto import Mosquitto
 from tests.tools.subscriber import Heard, Subscriber
@@ -43,6 +45,15 @@ name = "siren"
 device = "plant"
 at = "coil:0"
 armed = true
+{rules}
+[[uplink]]
+name = "platform"
+url = "{mqtt}"
+{uplink}
+"""
+
+
+GAS = """
 [[rule]]
 name = "gas"
 kind = "high"
@@ -50,10 +61,6 @@ channel = {hazards}
 limit = 1.0
 level = "red"
 drive = ["siren"]
-[[uplink]]
-name = "platform"
-url = "{mqtt}"
-{uplink}
 """
 
 
@@ -74,17 +81,21 @@ def site(
     store: str = "",
     uplink: str = "",
     name: str = "spine",
+    rules: str = GAS,
+    stale: float | None = None,
 ) -> Path:
-    """A site file for this plant; the first `hazards` channels are watched for more than 1.0.
+    """A site file for this plant; the first `hazards` channels are watched for more than 1.0, if not by other `rules`.
 
-    `store` and `uplink` are further lines of those tables. The state lies in `folder/state`.
+    `store` and `uplink` are further lines of those tables. `stale`: s after which a silent plant is an alarm; it
+    is three periods if not given. The state lies in `folder/state`.
     """
-    rows = [f"{r.key},{r.table}:{r.address},{r.type}" for r in device.layout if r.table == "holding"]
-    (folder / "points.csv").write_text("\n".join(["key,at,type", *rows]))
+    patience = 3.0 * period if stale is None else stale
+    rows = [f"{r.key},{r.table}:{r.address},{r.type},{patience}" for r in device.layout if r.table == "holding"]
+    (folder / "points.csv").write_text("\n".join(["key,at,type,stale", *rows]))
     path = folder / "site.toml"
     channels = "[" + ", ".join(f'"plant/c{i}"' for i in range(hazards)) + "]"
-    fields = {"name": name, "modbus": modbus, "mqtt": mqtt, "period": period, "hazards": channels}
-    path.write_text(SITE.format(**fields, store=store, uplink=uplink))
+    fields = {"name": name, "modbus": modbus, "mqtt": mqtt, "period": period}
+    path.write_text(SITE.format(**fields, store=store, uplink=uplink, rules=rules.format(hazards=channels)))
     return path
 
 
@@ -92,7 +103,7 @@ def site(
 async def running(
     path: Path, sabotage: str = "", env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`vedette run` in a process of its own, sabotaged or not; ends by SIGTERM. `env` is added; `prefix` goes before."""
+    """`vedette run` in a process of its own, sabotaged or not; ends by SIGTERM. `prefix` goes before the command."""
     program = ["tests.rigs.sabotage", sabotage] if sabotage else ["agent.cli"]
     command = [*prefix, sys.executable, "-m", *program, "run", "-c", str(path)]
     with (path.parent / "agent.log").open("ab") as log:
@@ -157,6 +168,87 @@ def readings(messages: Sequence[Heard]) -> set[int]:
     """The ledger's numbers that arrived, live or as backlog."""
     rows = (b["value"] for lane in ("telemetry/plant", "backfill/plant") for b in told(messages, lane))
     return {int(row[-1]) for row in itertools.chain.from_iterable(rows) if row[-1] is not None}
+
+
+class Streams:
+    """The platform's bookkeeping: which numbers of which stream of which boot came, and how."""
+
+    def __init__(self, messages: Sequence[Heard]) -> None:
+        self.keys: dict[tuple[str, str], dict[int, float]] = {}  # (boot, stream) -> seq -> monotonic s when first heard
+        self.again: list[tuple[float, float]] = []  # of each repetition: when first heard, and when again
+        self.unmarked = 0  # repetitions that do not say that they may be one
+        self.disorder = 0  # live and new, but behind a later one
+        for message in messages:
+            if not message.payload or message.topic.endswith("/state"):
+                continue
+            body = message.body
+            seqs, seq = self.keys.setdefault((body["boot"], body["stream"]), {}), body["seq"]
+            if seq in seqs:
+                self.again.append((seqs[seq], message.mono))
+                self.unmarked += not body.get("resent", False)
+                continue
+            late = body.get("resent") or body.get("historical")
+            self.disorder += not late and seq < max(seqs, default=0)
+            seqs[seq] = message.mono
+
+    def holes(self) -> list[tuple[str, str, int]]:
+        """Boot, stream and number of what is missing below the last that came."""
+        lost = [(*key, set(range(1, max(seqs))) - set(seqs)) for key, seqs in self.keys.items()]
+        return [(boot, stream, seq) for boot, stream, missing in lost for seq in sorted(missing)]
+
+
+class Platform:
+    """What a platform believes of the alarms: edges by their key, once each; the birth message counts as a list.
+
+    Call `look` now and then; it is cheap.
+    """
+
+    def __init__(self, ear: Subscriber) -> None:
+        self.ear = ear
+        self.active: dict[str, set[str]] = {}  # channel -> ids of the alarms that stand
+        self.edges: list[tuple[float, dict[str, Any]]] = []  # monotonic s, the alarm's body; new ones only
+        self.births: list[float] = []  # monotonic s
+        self._read = 0
+        self._known: set[tuple[str, int]] = set()
+
+    def look(self) -> None:
+        """Take in what came since the last look."""
+        while self._read < len(self.ear.messages):
+            message = self.ear.messages[self._read]
+            self._read += 1
+            if "/alarm/" in message.topic:
+                self._edge(message)
+            elif message.topic.endswith("/state") and message.payload:
+                self._state(message)
+
+    def _edge(self, message: Heard) -> None:
+        if not message.payload:  # nothing is retained here any more
+            self.active[message.topic.split("/alarm/")[1].split("/", 1)[1].rsplit("/", 1)[0]] = set()
+            return
+        body = message.body
+        if (key := (body["boot"], body["seq"])) in self._known:
+            return
+        self._known.add(key)
+        self.edges.append((message.mono, body))
+        ids = self.active.setdefault(body["channel"], set())
+        (ids.add if body["state"].startswith("active") else ids.discard)(body["id"])
+
+    def _state(self, message: Heard) -> None:
+        body = message.body
+        if body["state"] == "online":
+            self.births.append(message.mono)
+            self.active = {}
+            for alarm in body["alarms"]:
+                if alarm["state"].startswith("active"):
+                    self.active.setdefault(alarm["channel"], set()).add(alarm["id"])
+
+
+def owing(path: Path) -> int:
+    """How many items the agent says that it still owes; more than anybody's where it does not answer."""
+    try:
+        return sum(ask(path.parent / "state", {"verb": "status"})["waiting"].values())
+    except LineLost:
+        return 1 << 30
 
 
 async def move(device: Device, channels: int, stop: asyncio.Event, hazards: Callable[[], Sequence[float]]) -> None:

@@ -25,7 +25,7 @@ class Mark(Struct, frozen=True):
     """One figure of a trial. `short` is why a goal is known not to be reached: then a miss is no failure."""
 
     name: str
-    got: float | str
+    got: float | str | None  # None, from a file: no number
     goal: str
     ok: bool
     short: str = ""

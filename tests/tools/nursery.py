@@ -1,10 +1,11 @@
 """A process that bears writers to be killed. Run as a program; imports once, forks for each line on its input.
 
-    argument: state directory, broker's url       input: one line per child: "write", "hoard" or "drain"
+    arguments: state directory, broker's url, sabotage or nothing
+    input: one line per child: "write", "hoard" or "drain"
     output: "born PID", then of a writer "alarm ID" for each alarm that the store accepted; "gone" at its end
 
 A writer puts alarms and telemetry as fast as a busy site until it is killed; a hoarder does so with its link up
-only now and then. A drainer only delivers what is left, and ends by itself.
+only now and then. A drainer only delivers what is left, and ends by itself. `Nursery` holds the other end.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +28,7 @@ from agent.core.frame import frame, layout
 from agent.core.ports import Event, Identity
 from agent.outbox import Outbox, Store
 from agent.uplink.mqtt import Mqtt
+from tests.rigs.sabotage import sabotaged
 
 SOURCES = {f"source-{i}": layout([f"c{k}" for k in range(40)]) for i in range(5)}
 
@@ -87,13 +93,76 @@ async def main(verb: str, folder: str, url: str) -> None:
         await asyncio.sleep(0.005)
 
 
-if __name__ == "__main__":
+# -- the other end --------------------------------------------------------------------------------------
+
+
+class Nursery:
+    """This module as a process, and what its children said."""
+
+    def __init__(self, folder: Path, url: str, sabotage: str = "") -> None:
+        command = [sys.executable, "-m", "tests.tools.nursery", str(folder), url, sabotage]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.accepted: list[str] = []  # ids of alarms that the store said it has
+        self.told: list[str] = []  # what the store complained of
+        self._until("ready")
+
+    def bear(self, verb: str) -> int:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{verb}\n")
+        self.process.stdin.flush()
+        return int(self._until("born"))
+
+    def buried(self) -> None:
+        self._until("gone")
+
+    def kill(self, times: int, moments: random.Random) -> None:
+        """Bear a child and kill it at any moment, again and again."""
+        for _ in range(times):
+            pid = self.bear(moments.choice(["write", "hoard"]))
+            time.sleep(moments.choice([0.02, 0.3]) * moments.random() + moments.choice([0.0, 0.12]))
+            os.kill(pid, signal.SIGKILL)
+            self.buried()
+
+    def drain(self) -> None:
+        """Let what is left be delivered."""
+        self.bear("drain")
+        self.buried()
+
+    def _until(self, word: str) -> str:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            first, _, rest = line.strip().partition(" ")
+            if first == "alarm":
+                self.accepted.append(rest)
+            elif first == "told":
+                self.told.append(rest)
+            elif first == word:
+                return rest
+        raise AssertionError(f"the nursery ended before it said {word}")
+
+    def __enter__(self) -> Nursery:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(10)
+
+
+def nurse(folder: str, url: str, sabotage: str) -> None:
     say("ready")
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            asyncio.run(main(line.strip(), *sys.argv[1:]))
-            os._exit(0)
-        say("born", pid)
-        os.waitpid(pid, 0)
-        say("gone")
+    with sabotaged(sabotage):
+        for line in sys.stdin:
+            pid = os.fork()
+            if pid == 0:
+                asyncio.run(main(line.strip(), folder, url))
+                os._exit(0)
+            say("born", pid)
+            os.waitpid(pid, 0)
+            say("gone")
+
+
+if __name__ == "__main__":
+    nurse(*sys.argv[1:])

@@ -1,0 +1,311 @@
+"""Every place where bytes of others are read, as a function that may refuse, and nothing else.
+
+`PARSERS` holds them: `read(data, which)` reads one frame, made from seed `which`; it returns when the frame was taken
+or refused in the declared way. What a parser must not do is raised as `Broken`; any other exception has escaped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from msgspec import Struct
+
+from agent import config, journal, rows
+from agent.core.core import Ack, Tick
+from agent.core.errors import BadReply, ConfigFault, Refused, WorldFault
+from agent.core.frame import Instant, Quality, frame, layout
+from agent.core.ports import Batch
+from agent.uplink.mqtt import Receipt, acknowledged
+from drivers import modbus_wire as wire
+from drivers import registers
+from simulators import broker as mqtt
+from tests.tools.slaves import sealed
+from tests.tools.wires import adu
+
+
+class Broken(Exception):
+    """A parser kept a promise not. `promise` says which."""
+
+    def __init__(self, promise: str, what: object) -> None:
+        super().__init__(f"{promise}: {what}")
+        self.promise = promise
+
+
+CHECK, BUFFER, TRIP = "bad check", "buffer", "round trip"
+
+
+class Parser(Struct, frozen=True):
+    """One parser, what it is used to read, and its share of all frames."""
+
+    name: str
+    seeds: Sequence[bytes]
+    read: Callable[[bytes, int], None]
+    share: float
+    seal: Callable[[bytes], bytes] = bytes  # makes the check of a changed frame fit again
+
+
+# -- Modbus ---------------------------------------------------------------------------------------
+
+ASKS = (
+    wire.read(1, "holding", 0, 2),
+    wire.read(1, "holding", 100, 60),
+    wire.read(17, "input", 7, 1),
+    wire.read(2, "coil", 3, 13),
+    wire.write_coil(1, 5, True),
+    wire.write_registers(3, 9, [1, 2, 3]),
+)
+
+
+def _reply(ask: wire.Ask) -> bytes:
+    """A reply's PDU that fits."""
+    if ask.pdu[0] > 4:
+        return ask.pdu[:5]
+    return bytes([ask.pdu[0], ask.length - 2]) + bytes(i * 7 & 0xFF for i in range(ask.length - 2))
+
+
+def _sealed(data: bytes) -> bytes:
+    return sealed(data[0], data[1:-2]) if len(data) > 3 else data
+
+
+def rtu(data: bytes, which: int) -> None:
+    """A frame with a wrong CRC, of another unit or shape is never an answer; what makes no sense is not kept."""
+    ask = ASKS[which % len(ASKS)]
+    line = wire.Line(0.0001, 0.0)
+    line.open(ask, 0.0, 0.1)
+    cut = len(data) // 3
+    line.feed(data[:cut], 0.002)
+    line.feed(data[cut:], 0.003)
+    if len(line.buffer) > wire.MAX_NOISE:
+        raise Broken(BUFFER, len(line.buffer))
+    outcome = line.outcome(10.0)
+    if isinstance(outcome, bytes):
+        pdu = ask.pdu[:5] if ask.pdu[0] > 4 else bytes([ask.pdu[0], len(outcome)]) + outcome
+        if len(pdu) != ask.length or sealed(ask.unit, pdu) not in data:
+            raise Broken(CHECK, data.hex())
+    elif isinstance(outcome, Refused):
+        if sealed(ask.unit, bytes([ask.pdu[0] | 0x80, outcome.code])) not in data:
+            raise Broken(CHECK, data.hex())
+    elif not isinstance(outcome, WorldFault):
+        raise Broken(CHECK, f"{outcome!r} of {data.hex()}")
+
+
+def tcp(data: bytes, which: int) -> None:
+    """Frames come out as they went in; a payload is as long as asked; less than a frame is kept."""
+    ask = ASKS[which % len(ASKS)]
+    stream = wire.TcpStream()
+    frames = []
+    try:
+        cut = len(data) // 2
+        frames += stream.feed(data[:cut])
+        frames += stream.feed(data[cut:])
+    except BadReply:
+        return
+    if len(stream.rest) > 6 + 1 + wire.MAX_PDU:
+        raise Broken(BUFFER, len(stream.rest))
+    if b"".join(adu(*one) for one in frames) + stream.rest != data:
+        raise Broken(TRIP, data.hex())
+    for _, _, pdu in frames:
+        try:
+            taken = wire.payload(ask, pdu)
+        except (BadReply, Refused):
+            continue
+        if ask.pdu[0] <= 4 and not len(taken) == ask.length - 2 == pdu[1]:
+            raise Broken(CHECK, data.hex())
+
+
+TYPES = ("uint16", "int16", "uint32", "int32", "float32", "float64", "uint64", "bool")
+CHANNELS = tuple(
+    registers.Channel(key=f"c{i}", at=f"holding:{4 * i}", type=t) for i, t in enumerate(TYPES) if t != "bool"
+)
+PLAN = registers.plan(CHANNELS, 125, 2000, 8)
+QUALITIES = set(Quality)
+
+
+def columns(data: bytes, which: int) -> None:
+    """Any bytes of a device are columns: numbers, or NaN with the quality that says so."""
+    image = np.frombuffer(data[: PLAN.size].ljust(PLAN.size, b"\0"), np.uint8)
+    raw, value, quality = registers.decode(PLAN, image)
+    if not len(raw) == len(value) == len(quality) == len(CHANNELS) or not set(quality.tolist()) <= QUALITIES:
+        raise Broken(TRIP, data.hex())
+    if (np.isnan(value) & (quality == Quality.GOOD)).any():
+        raise Broken(CHECK, data.hex())
+
+
+# -- MQTT -----------------------------------------------------------------------------------------
+
+
+class Nowhere:
+    """A writer for a client who is not there."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def close(self) -> None: ...
+
+
+LOOP = asyncio.new_event_loop()  # a stream reader wants one; it never runs
+
+
+def _packets() -> list[bytes]:
+    t, short = mqtt.text, struct.Struct(">H").pack
+    will = mqtt.varint(0) + t("will/topic") + t("gone")
+    connect5 = t("MQTT") + bytes([5, 0x06]) + short(10) + b"\x03\x21\x00\x14" + t("node") + will
+    connect4 = t("MQTT") + bytes([4, 0xC2]) + short(10) + t("node") + t("user") + t("secret")
+    named = b"\x26" + t("k") + t("v") + b"\x01\x01" + b"\x02\x00\x00\x0e\x10"
+    publish = t("vedette/s/n/alarm") + short(7) + mqtt.varint(len(named)) + named + b'{"v":1}'
+    return [
+        mqtt.packet(mqtt.CONNECT, 0, connect5),
+        mqtt.packet(mqtt.CONNECT, 0, connect4),
+        mqtt.packet(mqtt.PUBLISH, 3, publish),
+        mqtt.packet(mqtt.PUBLISH, 0, t("a/b") + b"\0x"),
+        mqtt.packet(mqtt.SUBSCRIBE, 2, short(3) + b"\0" + t("a/+/#") + b"\x01" + t("$share/g/x") + b"\x02"),
+        mqtt.packet(mqtt.UNSUBSCRIBE, 2, short(4) + b"\0" + t("a/+/#")),
+        mqtt.packet(mqtt.PUBACK, 0, short(1)) + mqtt.packet(mqtt.PINGREQ, 0, b""),
+    ]
+
+
+def packets(data: bytes, which: int) -> None:
+    """The broker of the demonstration: whatever a client sends costs at most its own connection."""
+    stream = asyncio.StreamReader(loop=LOOP)
+    stream.feed_data(data)
+    stream.feed_eof()
+    here = mqtt.Broker()
+    client = mqtt.Client(Nowhere())  # type: ignore[arg-type]
+    client.version, client.name = (5, 4)[which % 2], "node"
+    here.clients["node"] = client
+    client.wants["a/#"] = mqtt.Subscription(1)
+    try:
+        while True:
+            try:
+                mqtt.read_packet(stream).send(None)
+            except StopIteration as done:
+                kind, flags, body = done.value
+            else:
+                raise Broken(BUFFER, "it waits for bytes that never come")
+            if kind == mqtt.CONNECT:
+                here._connect(client, mqtt.Reader(body))
+            else:
+                here._take(client, kind, flags, mqtt.Reader(body))
+    except (mqtt.Malformed, asyncio.IncompleteReadError):
+        pass
+
+
+def receipt(data: bytes, which: int) -> None:
+    """What a platform says of an alarm; anybody may publish it."""
+    for token in acknowledged(data, b""):
+        if len(token) > 4 * len(data):
+            raise Broken(BUFFER, data)
+
+
+# -- files ----------------------------------------------------------------------------------------
+
+
+def _batches() -> list[bytes]:
+    rng = np.random.default_rng(1)
+    found = []
+    for t, n, squeeze in ((1, 3, False), (5, 3, True), (40, 3, True), (2, 3, False)):
+        value = rng.normal(size=(t, n)) if t == 2 else np.round(rng.normal(size=(t, n)).astype(np.float32), 2)
+        quality = np.zeros((t, n), np.uint8) if t != 5 else rng.integers(0, 4, (t, n)).astype(np.uint8)
+        times = np.arange(t, dtype=float)
+        batch = Batch("s", ("a", "b", "c"), ("", "", ""), times, 1.7e9 + times, True, value.astype(float), quality)
+        found.append(rows.pack(batch, squeeze))
+    return found
+
+
+def batches(data: bytes, which: int) -> None:
+    """A packed batch, as it lies in the history; its checksum is not asked here."""
+    try:
+        batch = rows.unpack(data, "s", ("a", "b", "c"), ("", "", ""), True)
+    except ValueError:
+        return
+    again = rows.unpack(rows.pack(batch), "s", ("a", "b", "c"), ("", "", ""), True)
+    for name in ("mono", "wall", "value", "quality"):
+        one, two = getattr(batch, name), getattr(again, name)
+        if not np.array_equal(one, two, equal_nan=one.dtype.kind == "f"):
+            raise Broken(TRIP, data.hex())
+
+
+LAYOUTS = {"s": layout(["a", "b", "c"])}
+
+
+def _lines() -> list[bytes]:
+    at = Instant(1.5, 1.7e9, True)
+    odd = frame("s", at, LAYOUTS["s"], np.array([1.0, np.nan, 3.0]), np.array([0, 3, 1]), np.array([0.1, 0.2, 0.3]))
+    plain = frame("s", at, LAYOUTS["s"], np.array([1.0, 2.0, 3.0]))
+    return [journal.encode(one) for one in (journal.Start("b", at), plain, odd, Tick(at), Ack("b-1", "Li", at))]
+
+
+def lines(data: bytes, which: int) -> None:
+    """A line of a recording."""
+    try:
+        event = journal.decode(data, LAYOUTS)
+    except ConfigFault:
+        return
+    line = journal.encode(event)
+    if journal.encode(journal.decode(line, LAYOUTS)) != line:
+        raise Broken(TRIP, data)
+
+
+SITE = b"""
+[site]
+name = "n"
+[store]
+path = "state"
+[[bus]]
+name = "b"
+url = "tcp://10.0.0.1:502"
+timeout = 0.3
+[[bus.device]]
+name = "d"
+unit = 1
+period = 0.5
+points = "points.csv"
+channel = [{ key = "x", at = "holding:1", type = "float32" }]
+[[bus.output]]
+name = "siren"
+device = "d"
+at = "coil:0"
+[[rule]]
+name = "r"
+kind = "high"
+channel = ["d/x"]
+limit = 1.0
+level = "red"
+drive = ["siren"]
+[[uplink]]
+name = "p"
+url = "mqtt://localhost"
+"""
+POINTS = b"key,at,type,unit,low,high\nq,holding:10,uint16,%,0,100\nr,input:0x20,int32,,,\n"
+
+
+def sites(folder: Path, data: bytes, which: int) -> None:
+    """A site file, or its point list: every fault is told, none escapes."""
+    (folder / "site.toml").write_bytes(data if which == 0 else SITE)
+    (folder / "points.csv").write_bytes(data if which == 1 else POINTS)
+    try:
+        config.load(folder / "site.toml")
+    except ConfigFault as fault:
+        if not fault.complaints:
+            raise Broken(TRIP, "refused without a word") from None
+
+
+def parsers(folder: Path) -> list[Parser]:
+    """All of them; `folder` is for those that read files."""
+    receipts = [b'{"boot":"1-a","stream":"alarm","seq":7}', b'{"boot":"","seq":1e3,"stream":"\\ud83d\\ude00"}']
+    assert Receipt("1-a", "alarm", 7).token in acknowledged(receipts[0], b"")
+    return [
+        Parser("Modbus RTU", [sealed(ask.unit, _reply(ask)) for ask in ASKS], rtu, 0.30, _sealed),
+        Parser("Modbus TCP", [adu(7, ask.unit, _reply(ask)) for ask in ASKS], tcp, 0.30),
+        Parser("registers", [bytes(range(PLAN.size)), b"\x7f\xc0\0\0" * 20], columns, 0.05),
+        Parser("MQTT", _packets(), packets, 0.15),
+        Parser("receipts", receipts, receipt, 0.05),
+        Parser("batches", _batches(), batches, 0.05),
+        Parser("recordings", _lines(), lines, 0.0985),
+        Parser("site files", [SITE, POINTS], partial(sites, folder), 0.0015),
+    ]

@@ -1,0 +1,181 @@
+"""T1: SIGKILL at any moment, start-up included, at 1000 readings and about 5 edges of alarms a second.
+
+Two plants of kills. The whole agent: hazards come and go, and each stands until the platform believes in it, each
+calm until the platform believes in that; a story that stops is an alarm lost. The outbox alone, forked so fast that
+a thousand kills take minutes: what its store accepted must arrive. Everything else is arithmetic with the numbers
+that the plant served and the keys that the platform saw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tests.rigs.stage import Platform, Streams, heard, owing, readings, running, stage, until
+from tests.rigs.trial import Case, Trial
+from tests.tools.mosquitto import Mosquitto
+from tests.tools.nursery import Nursery
+from tests.tools.subscriber import Heard, Subscriber
+
+CHANNELS, PERIOD = 250, 0.25  # 1000 readings a second
+HAZARDS = 6  # channels that come and go, about an edge a second each while the agent lives
+PATIENCE = 20.0  # s for which a hazard waits to be told, lives and deaths of agents included
+BATCH = 1.0  # s of readings that a kill may cost
+WINDOW = 8 + 5  # messages of one second: bulk in flight, and edges that the disk does not know as delivered yet
+PATIENT = "max_queued_messages 0\nmax_inflight_messages 0"  # the broker drops nothing for a slow ear
+
+
+class Weather:
+    """Hazards that come and go; the ledger of what the platform had to believe, and did not in time."""
+
+    def __init__(self, case: Case, platform: Platform) -> None:
+        self.platform = platform
+        self.levels = [0.5] * HAZARDS
+        self.told = self.lost = 0
+        self.stop = asyncio.Event()
+        self._rng = case.rng(7)
+
+    async def watch(self) -> None:
+        while True:
+            self.platform.look()
+            await asyncio.sleep(0.01)
+
+    async def live(self, i: int) -> None:
+        """One hazard: it stands until it is told, then it is gone until that is told."""
+        while not self.stop.is_set():
+            for level, wanted in ((1.5, True), (0.5, False)):
+                await asyncio.sleep(self._rng.uniform(0.0, 1.2))
+                self.levels[i] = level
+                end = time.monotonic() + PATIENCE
+                while bool(self.platform.active.get(f"plant/c{i}")) != wanted:
+                    if time.monotonic() > end:
+                        self.lost += 1
+                        break
+                    await asyncio.sleep(0.01)
+                else:
+                    self.told += 1
+
+
+class Outboxes(NamedTuple):
+    """What became of the outboxes."""
+
+    kills: int
+    accepted: set[str]  # ids of alarms
+    heard: set[str]
+    streams: Streams
+
+
+def run(case: Case) -> None:
+    asyncio.run(main(case))
+
+
+async def main(case: Case) -> None:
+    others = asyncio.create_task(asyncio.to_thread(outboxes, case, case.n(60, 800)))
+    await agents(case, case.n(15, 200))
+    found = await others
+    case.figure("outboxes killed", found.kills)
+    case.figure("alarms accepted by outboxes", len(found.accepted))
+    case.exactly("alarms lost by outboxes", len(found.accepted - found.heard), 0)
+    case.exactly("holes of outboxes", len(found.streams.holes()), 0)
+    case.exactly("duplicates of outboxes unmarked", found.streams.unmarked, 0)
+
+
+async def agents(case: Case, kills: int) -> None:
+    """The whole agent, killed again and again."""
+    rng = case.rng(1)
+    killed: list[float] = []
+    starts: list[float] = []  # s from a start to its first word, of lives that were let speak
+    folder = case.folder / "agent"
+    folder.mkdir()
+    levels: list[float] = [0.5] * HAZARDS
+    broker = Mosquitto(case.folder / "broker", more=PATIENT)
+    async with stage(folder, CHANNELS, PERIOD, lambda: levels, broker) as (device, _, broker, path):
+        with Subscriber(broker.port, "vedette/#") as ear:
+            platform = Platform(ear)
+            weather = Weather(case, platform)
+            levels = weather.levels
+            watch = asyncio.create_task(weather.watch())
+            stories = [asyncio.create_task(weather.live(i)) for i in range(HAZARDS)]
+            for n in range(kills):
+                began, births = time.monotonic(), len(platform.births)
+                async with running(path, case.sabotage) as agent:
+                    if n % 3 == 0:
+                        await until(lambda: len(platform.births) > births, 10, "a birth")  # noqa: B023
+                        starts.append(platform.births[births] - began)
+                        await asyncio.sleep(rng.uniform(0.0, 1.2))
+                    else:
+                        await asyncio.sleep(rng.uniform(0.02, 1.8))  # any moment, start-up included
+                    agent.kill()
+                    killed.append(time.monotonic())
+            weather.stop.set()
+            async with running(path, case.sabotage):
+                await asyncio.gather(*stories)
+                last = max(device.served)
+                await heard(ear, lambda ms: max(readings(ms[-200:]), default=0) > last)
+                await until(lambda: owing(path) <= 2, 30, "an empty queue")
+            watch.cancel()
+            messages = list(ear.messages)
+    streams = Streams(messages)
+    lost = missing(readings(messages), device.served, killed)
+    again = between(streams.again, killed)
+    copies = Counter(
+        (a["id"], a["edge"]) for m in messages if "/alarm/" in m.topic and m.payload and not (a := m.body).get("resent")
+    )
+    case.figure("agents killed", len(killed))
+    case.figure("edges told", weather.told)
+    case.exactly("alarms lost", weather.lost, 0)
+    case.at_most("readings lost by a kill", max(lost.values(), default=0) * PERIOD, BATCH, "s")
+    case.exactly("holes", len(streams.holes()), 0)
+    case.exactly("duplicates unmarked", streams.unmarked + sum(n > 1 for n in copies.values()), 0)
+    case.at_most("duplicates by a kill", max(again.values(), default=0), WINDOW)
+    case.at_most("restart to first publish, p95", float(np.percentile(starts, 95)), 3.0, "s")
+
+
+def missing(got: set[int], served: dict[int, float], killed: Sequence[float]) -> Counter[int]:
+    """How many of the readings that were served never came, by the number of the kill that followed them."""
+    gone = [n for n in served if min(got) < n < max(got) and n not in got]
+    return Counter(bisect.bisect_left(killed, served[n]) for n in gone)
+
+
+def between(again: Sequence[tuple[float, float]], killed: Sequence[float]) -> Counter[int]:
+    """How many messages were repeated, by the number of the first kill after they were heard."""
+    return Counter(bisect.bisect_left(killed, first) for first, _ in again)
+
+
+def outboxes(case: Case, kills: int) -> Outboxes:
+    """The outbox and its uplink alone."""
+    with (
+        Mosquitto(case.folder / "broker-2", more=PATIENT) as broker,
+        Subscriber(broker.port) as ear,
+        Nursery(case.folder / "state", broker.url, case.sabotage) as nursery,
+    ):
+        nursery.kill(kills, case.rng(2))
+        nursery.drain()
+        messages = settled(ear)
+    ids = {m.body["id"] for m in messages if "/alarm/" in m.topic and m.payload}
+    return Outboxes(kills, set(nursery.accepted), ids, Streams(messages))
+
+
+def settled(ear: Subscriber) -> list[Heard]:
+    """Everything, once nothing new has come for half a second: the broker had it all when the drain ended."""
+    n = -1
+    while n != len(ear.messages):
+        n = len(ear.messages)
+        time.sleep(0.5)
+    return list(ear.messages)
+
+
+TRIAL = Trial(
+    id="T1",
+    title="SIGKILL at any moment",
+    run=run,
+    sabotage="acknowledge-before-commit",
+    red=("alarms lost", "alarms lost by outboxes"),
+    alone=False,
+)

@@ -1,0 +1,190 @@
+"""T7: links that are dead without a word, narrow, lossy, that swallow a confirmation, that come and go.
+
+The whole agent, in a network namespace of its own; the broker and the ear in another. What the kernel shows of the
+agent's connection says when it gave it up; the ledger of readings and the hazard's turns say what was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.rigs.namespace import FAR, Link, connections
+from tests.rigs.proxy import Proxy, mqtt, swallow
+from tests.rigs.pulse import Pulse, patient, quantile
+from tests.rigs.stage import Streams, owing, running, stage, until, verdict
+from tests.rigs.trial import Case, Trial
+from tests.tools.mosquitto import Mosquitto
+from tests.tools.subscriber import Heard, Subscriber
+
+PORT = 1883
+PATIENT = "max_queued_messages 0\nmax_inflight_messages 0"  # the broker drops nothing for a slow ear
+CHANNELS, PERIOD = 50, 0.2
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class FarBroker(Mosquitto):
+    """A broker on the far side of a link; the loopback there is for ears."""
+
+    def __init__(self, folder: Path, link: Link) -> None:
+        super().__init__(folder, more=f"{PATIENT}\nlistener {PORT} {FAR}")
+        self.link = link
+
+    def start(self) -> Mosquitto:
+        return self.link.far(super().start)
+
+
+def spoken(messages: Sequence[Heard], since: float) -> float | None:
+    """When the agent itself was first heard after `since`; its will does not count."""
+    for message in messages:
+        if message.mono > since and message.payload and not message.retained and b'"offline"' not in message.payload:
+            return message.mono
+    return None
+
+
+async def back(ear: Subscriber, healed: float) -> float:
+    """s from the healing to the first word of the agent; infinity after 30."""
+    try:
+        await until(lambda: spoken(ear.messages[-200:], healed), 30, "the agent is back")
+    except AssertionError:
+        return float("inf")
+    return (spoken(ear.messages[-200:], healed) or 0.0) - healed
+
+
+def cpu(pid: int) -> float:
+    """s of processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+class Tally:
+    """What the parts have found."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+        self.back: list[float] = []
+        self.narrow: list[float] = []  # s from turn to platform at 64 kbit/s
+        self.cpu = 0.0  # % of one core
+        self.readings = self.alarms = self.unmarked = self.holes = 0
+
+    async def settle(self, ear: Subscriber, pulse: Pulse, device: Any, path: Path) -> None:
+        """Wait until the agent owes nothing, and count."""
+        await until(lambda: owing(path) <= 1, 60, "all is delivered")  # a batch may always be on its way
+        await until(lambda: not pulse.lost(ear.messages), 10, "all alarms")
+        end = time.monotonic() + 15
+        while True:
+            lost, _, _ = verdict(ear.messages, device)
+            streams = Streams(ear.messages)
+            if not (lost or streams.holes()) or time.monotonic() > end:
+                break
+            await asyncio.sleep(0.3)  # what it owed last may be an old one
+        self.readings += lost
+        self.unmarked += streams.unmarked
+        self.holes += len(streams.holes())
+        self.alarms += pulse.lost(ear.messages)
+
+
+async def on_a_cable(case: Case, link: Link, tally: Tally) -> None:
+    """Half-open, narrow, lossy: what the kernel can do."""
+    pulse, rng = Pulse(), case.rng()
+    broker = FarBroker(case.folder / "far", link)
+    async with stage(case.folder, CHANNELS, PERIOD, pulse.levels, broker, mqtt=f"mqtt://{FAR}:{PORT}") as (
+        device,
+        _,
+        _,
+        path,
+    ):
+        ear = link.far(lambda: Subscriber(broker.port))
+        async with running(patient(path), case.sabotage):
+            await until(lambda: ear.on("telemetry/plant"), 20, "first telemetry")
+            for _ in range(case.n(1, 3)):
+                await pulse.beat(0.5, 0.5, rng)
+                (mine,) = connections(PORT)
+                link.drop()
+                dropped = time.monotonic()
+                pulse.turn()
+                await until(lambda mine=mine: mine not in connections(PORT), 40, "the dead link is given up")
+                tally.seen.append(time.monotonic() - dropped)
+                pulse.turn()
+                await asyncio.sleep(0.7 + case.n(1, 3) * rng.random() * (not case.sabotage))
+                link.heal()
+                if not case.sabotage:
+                    link.narrow(64)  # it comes back as a narrow one, with a backlog to carry
+                tally.back.append(await back(ear, time.monotonic()))
+            if not case.sabotage:
+                first = len(pulse.turns)
+                await pulse.beat(case.n(5, 30), 0.6, rng)
+                await until(lambda: not pulse.lost(ear.messages), 20, "all alarms at 64 kbit/s")
+                tally.narrow = pulse.late(ear.messages)[first:]
+                link.heal()
+                link.loss(30)
+                await pulse.beat(case.n(2, 30), 0.6, rng)
+                link.heal()
+                tally.back.append(await back(ear, time.monotonic()))
+            await tally.settle(ear, pulse, device, path)
+        ear.close()
+
+
+async def through_a_proxy(case: Case, tally: Tally) -> None:
+    """Confirmations that get lost, and a link that comes and goes: what only a proxy can do."""
+    pulse, rng = Pulse(), case.rng(2)
+    broker = Mosquitto(case.folder / "near", more=PATIENT)
+    proxy = Proxy(("127.0.0.1", broker.port), down=[mqtt(swallow(6))])
+    await proxy.start()
+    deadline = f"puback_deadline = {case.n(1, 10)}"
+    folder = case.folder / "flapping"
+    folder.mkdir()
+    async with stage(
+        folder, CHANNELS, PERIOD, pulse.levels, broker, mqtt=f"mqtt://127.0.0.1:{proxy.port}", uplink=deadline
+    ) as (device, _, _, path):
+        with Subscriber(broker.port) as ear:
+            async with running(patient(path), case.sabotage) as agent:
+                await until(lambda: ear.on("telemetry/plant"), 20, "first telemetry")
+                begun, used = time.monotonic(), cpu(agent.pid)
+                beating = asyncio.create_task(pulse.beat(case.n(3, 30), 0.6, rng))
+                await until(lambda: proxy.accepted >= 2, 60, "the lost confirmation is missed")
+                await beating
+                proxy.down.clear()
+                proxy.reset()
+                up, down = (1.0, 0.5) if case.size == "quick" else (5.0, 2.0)
+                beating = asyncio.create_task(pulse.beat(case.n(4, 170), 0.6, rng))
+                for _ in range(case.n(2, 25)):
+                    await proxy.cut()
+                    await asyncio.sleep(down)
+                    await proxy.heal()
+                    tally.back.append(await back(ear, time.monotonic()))
+                    await asyncio.sleep(max(0.0, up - tally.back[-1]))
+                await beating
+                tally.cpu = 100 * (cpu(agent.pid) - used) / (time.monotonic() - begun)
+                await tally.settle(ear, pulse, device, path)
+    await proxy.stop()
+
+
+def run(case: Case) -> None:
+    tally = Tally()
+
+    async def both(link: Link) -> None:
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(on_a_cable(case, link, tally))
+            if not case.sabotage:
+                parts.create_task(through_a_proxy(case, tally))
+
+    with Link() as link:
+        asyncio.run(both(link))
+    case.at_most("dead link seen", max(tally.seen), 8.0, "s")
+    case.at_most("back after heal", max(tally.back), 3.0, "s")
+    case.exactly("readings lost", tally.readings, 0)
+    case.exactly("alarms lost", tally.alarms, 0)
+    case.exactly("holes", tally.holes, 0)
+    case.exactly("unmarked repetitions", tally.unmarked, 0)
+    if not case.sabotage:
+        case.at_most("alarm p95 at 64 kbit/s", quantile(tally.narrow, 0.95), 3.0, "s")
+        case.at_most("processor", tally.cpu, 10.0, "%")
+        case.figure("links lost and healed", len(tally.back))
+
+
+TRIAL = Trial("T7", "bad links", run, "user-timeout-off", red=("dead link seen",))
