@@ -48,6 +48,13 @@ def test_a_run_is_called_what_it_is(run, red, sabotage, says, good):
     assert says in "\n".join(lines(made, ran, None)) or sabotage
 
 
+@pytest.mark.parametrize(("unit", "is_time"), [("s", True), ("of the period", True), ("", False), ("MB", False)])
+def test_only_a_time_gets_a_second_chance(unit, is_time):
+    case = Case("quick", "", None)
+    case.at_most("figure", 2.0, 1.0, unit)
+    assert case.marks[0].is_time == is_time
+
+
 def test_a_missed_goal_without_a_reason_fails():
     made = trial(lambda case: case.at_most("delay", float("nan"), 1.0))
     assert word(made, perform(made, "quick", "")) == "MISSED"

@@ -3,8 +3,9 @@
     python -m tests.rigs.scoreboard [--quick] [--only T1,T4] [--unsabotaged] [--lanes 2]
 
 Each run is a process of its own, in an empty folder of its own, and ends within `PATIENCE`. Trials that measure time
-run alone; the others share the machine, `--lanes` at a time. Exit status 1 where a mark is missed that is not known to
-be out of reach, where a sabotage stays green, or where a rig breaks. Results are kept in build/scoreboard.
+run alone, and once more where nothing but a time was missed; the others, and whatever is sabotaged, share the machine, `--lanes` at a time: they mostly wait. Exit status
+1 where a mark is missed that is not known to be out of reach, where a sabotage stays green, or where a rig breaks.
+Results are kept in build/scoreboard.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tests.rigs.sabotage import sabotaged
 from tests.rigs.trial import Case, Mark, Size, Skip, Trial
@@ -63,7 +64,8 @@ def trials() -> list[Trial]:
 def perform(trial: Trial, size: Size, sabotage: str) -> Run:
     """Run the trial in this process."""
     began = time.monotonic()
-    folder = Path(tempfile.mkdtemp(prefix=f"vedette-{trial.id}-"))
+    memory = "/dev/shm" if trial.memory and os.access("/dev/shm", os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix=f"vedette-{trial.id}-", dir=memory))
     case = Case(size, sabotage, folder)
     end: Literal["ran", "skipped", "broke"] = "ran"
     why = ""
@@ -135,7 +137,7 @@ def show(mark: Mark) -> str:
 
 def lines(trial: Trial, plain: Run, broken: Run | None) -> list[str]:
     """What is said of one trial: a line, and its figures below."""
-    head = f"{trial.id:<4}{trial.title:<44}{word(trial, plain):<9}{plain.seconds:>6.0f} s"
+    head = f"{trial.id:<4}{trial.title:<54}{word(trial, plain):<9}{plain.seconds:>6.0f} s"
     if broken is not None:
         head += f"   {trial.sabotage}: {word(trial, broken)} ({broken.seconds:.0f} s)"
     said = [head, *(f"      {show(mark)}" for mark in plain.marks)]
@@ -155,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="the small size, about five minutes")
     parser.add_argument("--only", default="", help="trials, like T1,T4")
     parser.add_argument("--unsabotaged", action="store_true", help="leave the sabotaged runs out")
-    parser.add_argument("--lanes", type=int, default=2, help="runs side by side of those that measure no time")
+    parser.add_argument("--lanes", type=int, default=3, help="runs side by side of those that measure no time")
     parser.add_argument("--one", default="", help="one run in this process, its result as JSON")
     parser.add_argument("--sabotage", default="", help="of --one")
     args = parser.parse_args(arguments)
@@ -178,8 +180,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plain, broken = runs[trial.id, ""], runs.get((trial.id, trial.sabotage))
         print("\n".join(lines(trial, plain, broken)))
         good &= is_good(trial, plain) and (broken is None or is_good(trial, broken))
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"{size}.json").write_bytes(msgspec.json.format(msgspec.json.encode(list(runs.values()))))
     ran = sum(run.end == "ran" for run in runs.values())
     print(f"scoreboard: {ran} of {len(runs)} runs, {'all as they should be' if good else 'FAILED'}")
     return 0 if good else 1
@@ -189,20 +189,27 @@ def measure(chosen: Sequence[Trial], size: Size, both: bool, lanes: int) -> dict
     """All runs: those that may share the machine first, then the others one by one."""
     wanted = [(trial, sabotage) for trial in chosen for sabotage in ("", trial.sabotage)[: 1 + both]]
     found: dict[tuple[str, str], Run] = {}
+    RESULTS.mkdir(parents=True, exist_ok=True)
 
     def one(pair: tuple[Trial, str]) -> None:
         trial, sabotage = pair
-        run = found[trial.id, sabotage] = apart(trial, size, sabotage)
+        run = apart(trial, size, sabotage)
+        if run.missed() and not sabotage and all(mark.is_time or mark.short for mark in run.missed()):
+            first = ", ".join(show(mark) for mark in run.missed() if not mark.short)
+            if first:  # something else may have used the machine; a count gets no second chance
+                run = apart(trial, size, sabotage)
+                run = structs.replace(run, notes=[f"the second run; the first missed {first}", *run.notes])
+        found[trial.id, sabotage] = run
+        (RESULTS / f"{size}.json").write_bytes(msgspec.json.format(msgspec.json.encode(list(found.values()))))
         what = f"{trial.id}{f' with {sabotage}' if sabotage else ''}"
         print(f"  {what}: {word(trial, run)} in {run.seconds:.0f} s", file=sys.stderr, flush=True)
 
-    # A sabotaged run measures no time either: it has only to be red, and red it is on a busy machine too.
-    shared = [pair for pair in wanted if not pair[0].alone]
+    # A sabotaged run has only to be red, and red it is on a busy machine too.
+    alone = [pair for pair in wanted if pair[0].alone and not pair[1]]
     with ThreadPoolExecutor(lanes) as pool:
-        list(pool.map(one, shared))
-    for pair in wanted:
-        if pair[0].alone:
-            one(pair)
+        list(pool.map(one, [pair for pair in wanted if pair not in alone]))
+    for pair in alone:
+        one(pair)
     return found
 
 

@@ -177,5 +177,4 @@ TRIAL = Trial(
     run=run,
     sabotage="acknowledge-before-commit",
     red=("alarms lost", "alarms lost by outboxes"),
-    alone=False,
 )

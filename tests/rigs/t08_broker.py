@@ -49,7 +49,9 @@ class Script:
         self.refused: dict[Key, bytes] = {}  # what was in them
         self.judge: Callable[[Key, int], int] = lambda key, n: 0
         self.receive_maximum = 0  # 0: none is named
-        self.open = self.most_open = 0  # unconfirmed, and the most of them while there is a receive maximum
+        self.open: Counter[asyncio.StreamWriter] = Counter()  # unconfirmed, by connection
+        self.limited: set[asyncio.StreamWriter] = set()  # connections that were told a receive maximum
+        self.most_open = 0  # the most of one connection that was told a receive maximum
         self.nonsense: list[bytes] = []  # each goes once, instead of a PUBACK
         self.connections = 0
         self._server: asyncio.Server | None = None
@@ -79,7 +81,6 @@ class Script:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         self.connections += 1
-        self.open = 0
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while await self._packet(reader, writer):
                 pass
@@ -97,6 +98,8 @@ class Script:
         body = await reader.readexactly(length)
         kind = head >> 4
         if kind == 1:
+            if self.receive_maximum:
+                self.limited.add(writer)
             named = b"\x21" + self.receive_maximum.to_bytes(2, "big") if self.receive_maximum else b""
             writer.write(bytes([0x20, 3 + len(named), 0, 0, len(named)]) + named)
         elif kind == 3:
@@ -110,9 +113,9 @@ class Script:
     def _publish(self, body: bytes, writer: asyncio.StreamWriter) -> bool:
         at = 2 + int.from_bytes(body[:2], "big")
         topic, mid, payload = body[2:at].decode(), body[at : at + 2], body[at + 3 :]  # no properties: their length is 0
-        self.open += 1
-        if self.receive_maximum:
-            self.most_open = max(self.most_open, self.open)
+        self.open[writer] += 1
+        if writer in self.limited:
+            self.most_open = max(self.most_open, self.open[writer])
         code = 0
         if payload and not topic.endswith("/state"):
             item = msgspec.json.decode(payload)
@@ -133,7 +136,7 @@ class Script:
         return True
 
     def _confirm(self, writer: asyncio.StreamWriter, mid: bytes, code: int) -> None:
-        self.open -= 1
+        self.open[writer] -= 1
         if not writer.is_closing():
             writer.write(b"\x40\x03" + mid + bytes([code]) if code else b"\x40\x02" + mid)
 

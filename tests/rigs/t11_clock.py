@@ -287,5 +287,6 @@ TRIAL = Trial(
     title="the wall clock jumps",
     run=run,
     sabotage="wall-clock-decides",
+    memory=True,
     red=("false alarms", "missed alarms", "delay error, worst"),
 )

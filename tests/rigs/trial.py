@@ -15,6 +15,7 @@ from typing import Literal
 from msgspec import Struct
 
 Size = Literal["quick", "full"]
+TIMES = {"s", "ms", "periods", "of the period", "of that", "polls"}  # units
 
 
 class Skip(Exception):
@@ -29,6 +30,11 @@ class Mark(Struct, frozen=True):
     goal: str
     ok: bool
     short: str = ""
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it is a time or made of times: these the machine can spoil; a count it cannot."""
+        return self.goal.partition(" ")[2].partition(" ")[2] in TIMES
 
 
 class Case(Struct):
@@ -77,4 +83,5 @@ class Trial(Struct, frozen=True):
     sabotage: str  # a name in `tests/rigs/sabotage.py`
     red: tuple[str, ...]  # names of marks of which at least one must be missed when sabotaged
     alone: bool = True  # it measures time: nothing else runs beside it
+    memory: bool = False  # its folder lies in memory: the disk is not its subject, and must not spoil its times
     quick: bool = True  # part of `make scoreboard-quick`
