@@ -3,9 +3,9 @@
     python -m tests.rigs.scoreboard [--quick] [--only T1,T4] [--unsabotaged] [--lanes 2]
 
 Each run is a process of its own, in an empty folder of its own, and ends within `PATIENCE`. Trials that measure time
-run alone, and once more where nothing but a time was missed; the others, and whatever is sabotaged, share the machine, `--lanes` at a time: they mostly wait. Exit status
-1 where a mark is missed that is not known to be out of reach, where a sabotage stays green, or where a rig breaks.
-Results are kept in build/scoreboard.
+run alone, and once more where nothing but a time was missed; the others, and whatever is sabotaged, share the machine,
+`--lanes` at a time: they mostly wait. Exit status 1 where a mark is missed that is not known to be out of reach, where
+a sabotage stays green, or where a rig breaks. Results are kept in build/scoreboard.
 """
 
 from __future__ import annotations
