@@ -12,7 +12,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -171,11 +171,12 @@ def read_points(path: Path, places: Places) -> list[Table]:
     text = _text(data)
     if text is None:
         raise ValueError(f"{path.name}:1: neither UTF-8 nor GBK text")
-    first = text.split("\n", 1)[0]
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    first = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ",")
     rows: list[Table] = []
     header: list[str] = []
-    for row in reader:
+    for row in _rows(reader, path.name):
         if not any(cell.strip() for cell in row) or row[0].startswith("#"):
             continue
         if not header:
@@ -191,6 +192,17 @@ def read_points(path: Path, places: Places) -> list[Table]:
         places.note(table, path.name, reader.line_num, {})
         rows.append(table)
     return rows
+
+
+def _rows(reader: Any, name: str) -> Iterator[list[str]]:
+    """The reader's rows. Raises `ValueError` with the place where it is no CSV."""
+    while True:
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise ValueError(f"{name}:{reader.line_num}: {error}") from None
 
 
 _SIGNS = set("°²³µμΩ·±×‰℃‘’“”…–—−")  # what a UTF-8 point list may hold beside ASCII and Chinese

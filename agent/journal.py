@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from .core.alarm import Alarm
 from .core.core import Ack, Core, Input, Tick
@@ -32,6 +32,9 @@ class Start(Struct, frozen=True):
     at: Instant
 
 
+Byte = Annotated[int, Meta(ge=0, le=255)]
+
+
 class _Line(Struct, forbid_unknown_fields=True):
     mono: float
     wall: float = 0.0
@@ -42,7 +45,7 @@ class _Line(Struct, forbid_unknown_fields=True):
     ack: str | None = None
     by: str = ""
     value: list[float | None] = []
-    quality: list[int] | int = 0
+    quality: list[Byte] | Byte = 0
     age: list[float] | float = 0.0
     raw: list[float | None] | None = None
 

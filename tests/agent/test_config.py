@@ -7,7 +7,7 @@ import pytest
 
 from agent import config
 from agent.cli import main
-from agent.complaints import _key_lines
+from agent.complaints import Places, _key_lines, read_points
 from agent.core.errors import ConfigFault
 
 ROOT = Path(__file__).parents[2]
@@ -252,6 +252,15 @@ def test_a_file_from_a_windows_editor_is_read(tmp_path):
     path = tmp_path / "site.toml"
     path.write_bytes(b"\xef\xbb\xbf" + SITE.replace("\n", "\r\n").encode())
     assert config.load(path).site.name == "north"
+
+
+def test_a_point_list_with_the_line_ends_of_an_old_mac_is_read_and_a_broken_one_is_named(tmp_path):
+    path = tmp_path / "points.csv"
+    path.write_bytes(b"key,at\rch4,holding:0\rco,holding:2\r")
+    assert [row["key"] for row in read_points(path, Places())] == ["ch4", "co"]
+    path.write_bytes(b"key,at\nch4," + b"x" * 200_000 + b"\n")
+    with pytest.raises(ValueError, match=r"points.csv:2: field larger"):
+        read_points(path, Places())
 
 
 def test_a_mistake_in_a_point_list_names_its_row(tmp_path):

@@ -47,6 +47,7 @@ def test_other_events_come_back_as_they_went(event):
         ('{"frame": "s", "mono": 1, "value": [1, 2], "quality": [0]}', "as long as value"),
         ('{"frame": "s", "mono": 1, "vlaue": [1, 2]}', "vlaue"),
         ('{"frame": "s", "value": [1, 2]}', "mono"),
+        ('{"frame": "s", "mono": 1, "value": [1, 2], "quality": [0, 300]}', "255"),
         (b'{"ack": "\xff", "mono": 1}', "x:7"),
     ],
 )

@@ -43,6 +43,7 @@ class SerialMeddler:
         self.chance = random.Random(5)
         self._name, self._lasts = "", 0.0  # of the fault that befalls the next reply
         self._asked, self._reply = b"", b""
+        self._until = 0.0  # the loop's time at which the last reply leaves: a serial device answers in order
 
     @property
     def url(self) -> str:
@@ -105,9 +106,12 @@ class SerialMeddler:
                 self._say(self.chance.randbytes(7))
             case "cut":
                 reply = reply[: self.chance.randrange(1, len(reply))]
-        self._say(reply, lasts if name == "late" else 0.0)
+        now = self.loop.time()
+        self._until = max(self._until, now + (lasts if name == "late" else 0.0))
+        self._say(reply, self._until - now)
         if name == "twin":
-            self._say(reply, max(0.001, lasts))
+            self._until += max(0.001, lasts)
+            self._say(reply, self._until - now)
 
 
 class TcpMeddler:
