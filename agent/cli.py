@@ -10,15 +10,18 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
 from . import __version__
 from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
+
+if TYPE_CHECKING:
+    from .profiles import Profile
 
 USAGE, UNAVAILABLE, CONFIG = os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_CONFIG
 
@@ -101,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--folder", type=Path, help="a journal somewhere else: a copy, say")
     audit.add_argument("--last", type=int, default=0, metavar="N", help="show the last N records")
     profiles = verb("profiles", _profiles, "limits that ship, with their sources")
-    profiles.add_argument("name", nargs="?", help="one profile in full")
+    profiles.add_argument("name", nargs="*", help="one profile in full, or the first part of some names")
     verb("version", lambda args: _say(args, {"version": __version__}, f"vedette {__version__}"), "the version")
     return parser
 
@@ -284,7 +287,7 @@ def _record(args: argparse.Namespace) -> int:
 
 def _copy_site(site: Path, sources: Sequence[Path], folder: Path) -> None:
     """The site file and what it names beside or below it; what ships needs no copy. Raises `ConfigFault` otherwise."""
-    from .config import SHIPPED
+    from .profiles import SHIPPED
 
     home = site.resolve().parent
     for source in map(Path.resolve, sources):
@@ -381,28 +384,35 @@ def _audit(args: argparse.Namespace) -> int:
 
 
 def _profiles(args: argparse.Namespace) -> int:
-    from . import config
+    """`vedette profiles [list] [PART]`, `vedette profiles [show] NAME`."""
+    from . import profiles
     from .complaints import nearest
 
-    found = config.profiles()
-    if args.name is None:
-        text = "\n".join(f"{name:24} {profile.title.get('en', '')}" for name, profile in found.items())
-        return _say(args, {name: profile.title for name, profile in found.items()}, text)
-    if args.name not in found:
-        print(f"vedette: no profile `{args.name}`{nearest(args.name, found)}", file=sys.stderr)
+    known = profiles.profiles()
+    wanted = "".join(args.name[1:] if args.name[:1] in (["list"], ["show"]) else args.name)
+    if wanted in known:
+        profile = known[wanted]
+        return _say(args, profile, "\n".join(_described(wanted, profile)))
+    found = {name: profile for name, profile in known.items() if name.startswith(wanted)}
+    if not found:
+        print(f"vedette: no profile `{wanted}`{nearest(wanted, known)}", file=sys.stderr)
         return USAGE
-    profile = found[args.name]
-    lines = [f"{args.name}: {profile.title.get('en', '')} {profile.title.get('zh', '')} [{profile.unit}]"]
+    text = "\n".join(
+        f"{name:34} {p.title.get('en', '')} {p.title.get('zh', '')} [{p.unit}]" for name, p in found.items()
+    )
+    return _say(args, {name: profile.title for name, profile in found.items()}, text)
+
+
+def _described(name: str, profile: Profile) -> Iterator[str]:
+    """A profile in lines: each limit with its source."""
+    yield f"{name}: {profile.title.get('en', '')} {profile.title.get('zh', '')} [{profile.unit}]"
     for limit in profile.limit:
         value = "set by the site" if limit.value is None else f"{limit.value:g} {profile.unit}"
+        per = "" if limit.per is None else f" per {limit.per:g} s, seen over {limit.window:g} s"
         restore = "" if limit.restore is None else f", restores beyond {limit.restore:g}"
-        verify = ", verify" if limit.verify else ""
+        delay = f", after {limit.delay:g} s" if limit.delay else ""
         note = f"; {limit.note}" if limit.note else ""
-        lines.append(
-            f"  {limit.level:6} {limit.name}: {limit.compare} {value}{restore}"
-            f" ({' '.join(filter(None, (limit.standard, limit.clause, limit.edition)))}{verify}{note})"
-        )
-    return _say(args, profile, "\n".join(lines))
+        yield f"  {limit.level:6} {limit.name}: {limit.compare} {value}{per}{restore}{delay} ({limit.source}{note})"
 
 
 # -- simulators ---------------------------------------------------------------------------------------

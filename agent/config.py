@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -27,10 +27,10 @@ from .core.errors import ConfigFault
 from .core.frame import Layout, channels
 from .core.ports import Driver, Uplink
 from .core.rules import KINDS, AnyRule, Bad, Deviation, Frozen, Rate, Silence
+from .core.units import same
 from .core.words import Language
 from .health import Health
-
-SHIPPED = Path(__file__).parent.parent / "configs"
+from .profiles import SHIPPED, Profile, profile_names, rule, slug
 
 RESERVED = {"silent", "unfit", *(rule.name for rule in Health.RULES)}
 
@@ -46,31 +46,6 @@ class Site(Struct, frozen=True, forbid_unknown_fields=True):
     builtin: bool = True  # alarms on silent sources and unfit channels without being asked
 
 
-class Limit(Struct, frozen=True, forbid_unknown_fields=True):
-    """One limit of a profile, with where it comes from. `value` may be left to the site."""
-
-    name: str
-    compare: Literal[">=", "<="]
-    level: Literal["red", "orange", "yellow", "blue"]
-    value: float | None = None
-    restore: float | None = None
-    delay: float = 0.0  # s
-    clear_delay: float = 0.0  # s
-    standard: str = "project"
-    clause: str = ""
-    edition: str = ""
-    verify: bool = False
-    note: str = ""
-
-
-class Profile(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a kind of point must be watched for."""
-
-    unit: str
-    limit: list[Limit]
-    title: dict[str, str] = {}
-
-
 class Config(Struct, frozen=True):
     """A site, resolved and sound."""
 
@@ -83,6 +58,7 @@ class Config(Struct, frozen=True):
     layouts: dict[str, Layout]
     sources: tuple[Path, ...]  # every file that was read
     hash: str  # of everything that was resolved
+    overrides: tuple[str, ...] = ()  # where the site sets its own number for a limit that a profile gives
 
 
 def load(path: str | Path) -> Config:
@@ -102,6 +78,7 @@ class _Reader:
         self.told = Complaints(self.places)
         self.files: list[Path] = []
         self.resolved: list[Any] = []
+        self.overrides: list[str] = []
         self._claims: dict[str, list[tuple[str, Table]]] = {}  # profile -> channels that say they are one
 
     def read(self) -> Config:
@@ -142,6 +119,7 @@ class _Reader:
             layouts=layouts,
             sources=tuple(self.files),
             hash=digest.hexdigest()[:16],
+            overrides=tuple(self.overrides),
         )
 
     # -- files ------------------------------------------------------------------------------------
@@ -415,7 +393,6 @@ class _Reader:
         profile = self._profile(table, name, what)
         if profile is None:
             return []
-        self._same_unit(table, profile, name, what, layouts)
         set_here, drive = table.get("limits", {}), table.get("drive", [])
         if not isinstance(set_here, dict):
             self.told.add(
@@ -426,35 +403,46 @@ class _Reader:
         for given, key in ((set_here, "limits"), (drive, "drive")):
             for unknown in set(given) - set(known) if isinstance(given, dict) else ():
                 self.told.add(table, key, f"{what}: profile `{name}` has no limit `{unknown}`{nearest(unknown, known)}")
-        rows = []
+        values: dict[str, tuple[Any, bool]] = {}  # limit -> its number, and whether the site gave it
         for limit in profile.limit:
-            value = set_here.get(limit.name, limit.value)
-            if value is None:
-                self.told.add(
-                    table,
-                    None,
-                    f"{what}: profile `{name}` leaves `{limit.name}` to the site;"
-                    f" add limits = {{ {limit.name} = ... }}",
-                )
-                continue
-            row: Table = {
-                "name": f"{table.get('name', '?')}.{limit.name}",
-                "kind": "high" if limit.compare == ">=" else "low",
-                "level": limit.level,
-                "limit": value,
-                "restore": limit.restore if limit.name not in set_here else None,
-                "delay": limit.delay,
-                "clear_delay": limit.clear_delay,
-                "basis": {
-                    "standard": limit.standard if limit.name not in set_here else _set_by_site(limit.standard),
-                    "clause": limit.clause,
-                    "edition": limit.edition,
-                    "verify": limit.verify,
-                },
-                **{k: v for k, v in table.items() if k not in ("name", "profile", "limits", "drive")},
-                "drive": drive.get(limit.name, []) if isinstance(drive, dict) else drive,
-            }
-            rows.append(self.places.same(row, table))
+            values[limit.name] = (set_here.get(limit.name, limit.value), limit.name in set_here)
+            if values[limit.name][0] is None:
+                text = f"leaves `{limit.name}` to the site; add limits = {{ {limit.name} = ... }}"
+                self.told.add(table, None, f"{what}: profile `{name}` {text}")
+            elif limit.name in set_here and limit.value is not None:
+                cited = f"{limit.value:g} {profile.unit} of {limit.source}"
+                self.overrides.append(f"{what}: {limit.name} is {set_here[limit.name]} {profile.unit}, not {cited}")
+            for key in ("level", "delay", "clear_delay"):
+                if table.get(key, getattr(limit, key)) != getattr(limit, key):
+                    usual = getattr(limit, key)
+                    self.overrides.append(f"{what}: {key} of {limit.name} is {table[key]}, not {usual} of `{name}`")
+        for key in {"limit", "restore", "kind"} & table.keys():
+            self.told.add(table, key, f"{what}: `{key}` comes from profile `{name}`; set `limits` to change numbers")
+        own = {k: v for k, v in table.items() if k not in ("name", "profile", "limits", "drive")}
+        rows = []
+        units = self._by_unit(table, profile.unit, layouts)
+        for unit, watched in units.items():
+            suffix = "" if unit == profile.unit else f".{slug(unit)}"
+            for limit in profile.limit:
+                value, given = values[limit.name]
+                if not isinstance(value, int | float):
+                    if value is not None:
+                        self.told.add(table, "limits", f"{what}: `{limit.name}` should be a number, is {value!r}")
+                    continue
+                try:
+                    found = rule(profile, limit, value, given, unit)
+                except ValueError as error:
+                    where = f"`{watched[0]}` is in {unit or 'no unit'}, profile `{name}` in {profile.unit or 'no unit'}"
+                    self.told.add(table, "profile", f"{what}: {where}: {error}")
+                    break
+                row = {
+                    "name": f"{table.get('name', '?')}.{limit.name}{suffix}",
+                    **found,
+                    **own,
+                    **({"channel": watched} if suffix or len(units) > 1 else {}),
+                    "drive": drive.get(limit.name, []) if isinstance(drive, dict) else drive,
+                }
+                rows.append(self.places.same(row, table))
         return rows
 
     def _profile(self, table: Table, name: str, what: str) -> Profile | None:
@@ -474,55 +462,19 @@ class _Reader:
             return None
         return decode(tree, Profile, self.told, f"profile `{name}`")
 
-    def _same_unit(self, table: Table, profile: Profile, name: str, what: str, layouts: Mapping[str, Layout]) -> None:
+    def _by_unit(self, table: Table, usual: str, layouts: Mapping[str, Layout]) -> dict[str, list[str]]:
+        """The channels that a rule names, by unit. What cannot be resolved yet counts as the profile's own."""
         patterns = table.get("channel", [])
         try:
             probe = Bad(name="?", channel=[patterns] if isinstance(patterns, str) else list(patterns))
             row = [(s, p) for s, found in points([probe], layouts).items() for p in found]
         except TypeError:
-            return  # the decoder will say so
+            return {usual: []}  # the decoder will say so
+        found: dict[str, list[str]] = {}
         for source, point in row:
             unit = layouts[source].unit[point.column]
-            if unit != profile.unit:
-                self.told.add(
-                    table,
-                    "profile",
-                    f"{what}: `{point.channel}` is in {unit or 'no unit'}, profile `{name}` in {profile.unit}",
-                )
-
-
-def profiles(beside: Path | None = None) -> dict[str, Profile]:
-    """Every profile that ships, or stands in `profiles/` beside the site file, by name."""
-    found: dict[str, Profile] = {}
-    places = Places()
-
-    def walk(tree: Table, name: str) -> None:
-        if "limit" in tree:
-            profile = decode(tree, Profile, Complaints(places), name)
-            if profile is not None:
-                found[name] = profile
-            return
-        for key, value in tree.items():
-            if isinstance(value, dict):
-                walk(value, f"{name}/{key}")
-
-    for root in (SHIPPED, *([beside] if beside else [])):
-        for path in sorted((root / "profiles").glob("*.toml")):
-            walk(read_toml(path, places), path.stem)
-    return found
-
-
-def profile_names(beside: Path) -> list[str]:
-    """Names for hints; a broken file elsewhere does not get in the way of one."""
-    try:
-        return sorted(profiles(beside))
-    except ValueError:
-        return []
-
-
-def _set_by_site(standard: str) -> str:
-    """What stands behind a number that the site chose instead of, or because, the profile's."""
-    return "site" if standard == "project" else f"site, for {standard}"
+            found.setdefault(usual if same(unit) == same(usual) else same(unit), []).append(point.channel)
+        return found or {usual: []}
 
 
 def _by_place(line: str) -> tuple[str, int]:

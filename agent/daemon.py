@@ -126,6 +126,8 @@ class Agent:
             rules=len(self.config.rules),
         )
         self._event(Event("started", "agent", at, f"version {__version__}, configuration {self.config.hash}"))
+        for override in self.config.overrides:
+            self._event(Event("limit-override", "agent", at, override))
         self._act(restored)
         self._duty("control", CONTROL_LEASE)
         for uplink in self.config.uplinks:

@@ -3,12 +3,15 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent import config
 from agent.cli import main
 from agent.complaints import Places, _key_lines, read_points
 from agent.core.errors import ConfigFault
+from agent.core.rules import AnyRule
+from agent.profiles import gases, profiles, rule
 
 ROOT = Path(__file__).parents[2]
 
@@ -166,10 +169,12 @@ MISTAKES = [
     ('profile = "coal/co"', 'profile = "coal/c0"', "coal/c0", "did you mean `coal/co`?"),
     (
         'profile = "coal/co"',
-        'profile = "coal/ch4/T1"',
-        "coal/ch4/T1",
-        "`heading/co` is in ppm, profile `coal/ch4/T1` in %",
+        'profile = "coal/air-speed/main"',
+        "coal/air-speed/main",
+        "`heading/co` is in ppm, profile `coal/air-speed/main` in m/s: m/s cannot be told in ppm",
     ),
+    ('profile = "coal/co"', 'profile = "coal/co"\nlimit = 30', "limit = 30", "set `limits` to change numbers"),
+    ('profile = "coal/co"', 'profile = "coal/co"\nlimits = { alarm = "x" }', "limits", "should be a number"),
     ('profile = "coal/co"', 'profile = "coal/co"\nlimits = { alram = 20 }', "alram", "did you mean `alarm`?"),
     ('url = "mqtt://127.0.0.1:1883"', 'url = "http://127.0.0.1:1883"', "http://", "mqtt"),
     ('url = "mqtt://127.0.0.1:1883"', 'url = "mqtt://h:1883"\npassword = "secret"', "password", "env:"),
@@ -314,14 +319,76 @@ def test_the_site_in_the_readme_loads_with_its_rule(tmp_path, name):
 
 
 def test_every_profile_that_ships_is_sound():
-    found = config.profiles()
-    assert {"coal/ch4/T1", "coal/ch4/T2", "coal/co", "water/sump/level", "tailings/freeboard/3"} <= found.keys()
+    """Each gives rules that the judge takes, says where its numbers come from, and speaks both languages."""
+    found = profiles()
+    assert {"coal/ch4/T1", "coal/co", "water/sump/level", "tailings/freeboard/3", "exposure/twa/CO"} <= found.keys()
     for name, profile in found.items():
+        assert profile.title.keys() == {"en", "zh"}, name
+        assert len({limit.name for limit in profile.limit}) == len(profile.limit), name
+        assert not profile.gas or profile.gas in gases(), name
         for limit in profile.limit:
             assert limit.standard, name
-            if limit.value is not None and limit.restore is not None:
-                worse = limit.restore - limit.value
-                assert (worse <= 0) if limit.compare == ">=" else (worse >= 0), name
+            assert limit.value is not None or limit.note, f"{name}: who gives the number?"
+            value = 1.0 if limit.value is None else limit.value
+            settings = {"name": "r", "channel": ["s/c"], **rule(profile, limit, value, False, profile.unit)}
+            made = msgspec.convert(settings, AnyRule)
+            if limit.restore is not None:
+                assert made.sign * limit.restore <= made.sign * value, name
+
+
+def test_the_whole_list_is_shown_and_each_with_its_source(capsys):
+    assert main(["profiles", "list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert len(listed) == len(profiles())
+    assert main(["profiles", "show", "coal/ch4/T1"]) == 0
+    assert "restores beyond 1 (AQ 1029-2019 6 2019" in capsys.readouterr().out
+    assert main(["profiles", "coal/ch4"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == sum(name.startswith("coal/ch4") for name in profiles())
+    assert main(["profiles", "coal/ch5"]) == 64
+    assert "did you mean" in capsys.readouterr().err
+
+
+def rules_of(tmp_path, text):
+    path = tmp_path / "site.toml"
+    path.write_text(text, encoding="utf-8")
+    site = config.load(path)
+    return {rule.name: rule for rule in site.rules}, site
+
+
+def test_a_limit_is_told_in_the_unit_of_each_channel(tmp_path):
+    """H2S: 10 mg/m3 = 7.05 ppm at 20 degC; a sensor in mg/m3 and one in ppm name the same profile."""
+    text = SITE.replace('key = "co"', 'key = "h2s"').replace("heading/co", "heading/h2s")
+    text = text.replace('profile = "coal/co"', 'profile = "chemical/toxic/H2S"').replace(
+        'channel = ["heading/h2s"]', 'channel = ["heading/h2s", "heading/mass"]'
+    )
+    more = '[[bus.device.channel]]\nkey = "mass"\nat = "holding:9"\ntype = "uint16"\nunit = "mg/m³"\n\n[[bus.output]]'
+    rules, _ = rules_of(tmp_path, text.replace("[[bus.output]]", more))
+    ppm, mass = rules["co.level1.ppm"], rules["co.level1"]
+    assert (ppm.channel, mass.channel) == (["heading/h2s"], ["heading/mass"])
+    assert ppm.limit == pytest.approx(10 * 24.04 / 34.08)
+    assert (mass.limit, mass.restore) == (10.0, 10.0)
+    assert ppm.basis == mass.basis
+
+
+def test_a_profile_may_limit_a_change(tmp_path):
+    text = SITE.replace('unit = "ppm"', 'unit = "cm"').replace("coal/co", "water/head/karst")
+    rules, _ = rules_of(tmp_path, text)
+    rule = rules["co.change.cm"]
+    assert (rule.limit, rule.per, rule.window, rule.direction) == (5.0, 21600.0, 21600.0, "both")
+
+
+def test_an_override_is_explicit_and_told(tmp_path):
+    rules, site = rules_of(tmp_path, SITE)
+    assert site.overrides == ()
+    rules, site = rules_of(
+        tmp_path, SITE.replace('profile = "coal/co"', 'profile = "coal/co"\nlimits = { alarm = 20 }\ndelay = 5')
+    )
+    assert rules["co.alarm"].limit == 20
+    assert rules["co.alarm"].basis.standard == "site, for Coal Mine Safety Regulation"
+    assert site.overrides == (
+        "rule `co`: alarm is 20 ppm, not 24 ppm of Coal Mine Safety Regulation 2022, verify",
+        "rule `co`: delay of alarm is 5, not 0.0 of `coal/co`",
+    )
 
 
 def test_lines_are_found_through_strings_arrays_and_comments():
