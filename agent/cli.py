@@ -96,9 +96,18 @@ def _parser() -> argparse.ArgumentParser:
     record = verb("record", _record, "read the site and write frames and alarms into a folder", site=True)
     record.add_argument("folder", type=Path)
     record.add_argument("--seconds", type=float, default=None, help="stop by itself after this time")
-    alarms = verb("alarms", _alarms, "open alarms of the running daemon; acknowledge one", site=True)
+    alarms = verb("alarms", _alarms, "open alarms of the running daemon; acknowledge, shelve, reset one", site=True)
     alarms.add_argument("--ack", metavar="ID")
-    alarms.add_argument("--by", metavar="NAME", default="", help="who acknowledges")
+    for deed, what in (
+        ("reset", "let go what latched"),
+        ("shelve", "silence for a while: needs --reason and --hours; never red, never an interlock"),
+        ("take-out", "take out of service: --reason is the permit"),
+        ("restore", "back in force"),
+    ):
+        alarms.add_argument(f"--{deed}", metavar="POINT", help=f"{what}; POINT is an alarm's ID or RULE@CHANNEL")
+    alarms.add_argument("--by", metavar="NAME", default="", help="who does it")
+    alarms.add_argument("--reason", metavar="TEXT", default="", help="why, or the number of the permit")
+    alarms.add_argument("--hours", type=float, default=0.0, help="of shelving, at most 8")
     verb("queue", _queue, "what the running daemon still owes its platforms", site=True)
     audit = verb("audit", _audit, "check the journal of decisions, or show the last of it", site=True)
     audit.add_argument("--folder", type=Path, help="a journal somewhere else: a copy, say")
@@ -345,6 +354,10 @@ def _alarms(args: argparse.Namespace) -> int:
     if args.ack:
         reply = _ask(args, verb="ack", id=args.ack, by=args.by)
         return _say(args, reply, f"acknowledged {args.ack}")
+    for verb in ("reset", "shelve", "take-out", "restore"):
+        if point := getattr(args, verb.replace("-", "_")):
+            reply = _ask(args, verb=verb, point=point, by=args.by, reason=args.reason, seconds=3600 * args.hours)
+            return _say(args, reply, f"{verb}: {reply['ok']}")
     alarms = _ask(args, verb="alarms")["alarms"]
     alarms.sort(key=lambda a: (LEVELS.index(a["level"]), -a["since"]["wall"]))
     text = "\n".join(

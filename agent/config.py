@@ -26,7 +26,7 @@ from .core.core import matching, points
 from .core.errors import ConfigFault
 from .core.frame import Layout, channels
 from .core.ports import Driver, Uplink
-from .core.rules import KINDS, AnyRule, Bad, Deviation, Frozen, Rate, Silence
+from .core.rules import KINDS, AnyRule, Bad, Deviation, Frozen, Rate, Silence, condition
 from .core.units import same
 from .core.words import Language
 from .health import Health
@@ -323,6 +323,10 @@ class _Reader:
                     )
             if isinstance(rule, Deviation) and sum(map(len, points([rule], layouts).values())) == 1:
                 self.told.add(table, "channel", f"rule `{rule.name}`: a deviation needs at least two channels")
+            for text in rule.when:
+                if (channel := condition(text).channel) not in by_name:
+                    says = f"rule `{rule.name}`: no channel is called `{channel}`{nearest(channel, by_name)}"
+                    self.told.add(table, "when", says)
             for output in rule.drive:
                 if output not in outputs:
                     self.told.add(

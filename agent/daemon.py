@@ -23,7 +23,7 @@ from .audit import Audit
 from .clock import Steps, SystemClock, kernel
 from .config import Config
 from .core.alarm import Alarm, Order
-from .core.core import NOTHING, Ack, Core, Input, Memory, Tick, Verdict, open_alarms
+from .core.core import NOTHING, VERBS, Ack, Action, Core, Input, Memory, Tick, Verdict, open_alarms
 from .core.frame import Instant
 from .core.ports import Driver, Event, Identity
 from .health import Health, Vitals
@@ -444,6 +444,12 @@ class Agent:
                 return {"error": f"no open alarm has the id {id}"}
             await self.queue.put(Ack(id, by, self.clock.now()))
             return {"ok": id}
+        if verb in VERBS:
+            action = self._asked(verb, request)
+            if why := self.core.refusal(self.memory, action):
+                return {"error": why}
+            await self.queue.put(action)
+            return {"ok": f"{action.rule}@{action.channel}"}
         if verb == "status":
             return {
                 "boot": self.outbox.boot,
@@ -454,7 +460,17 @@ class Agent:
                 "dropped": dict(self.outbox.lost()),
                 "alarms": len(open_alarms(self.memory)),
             }
-        return {"error": f"unknown verb {verb!r}; known: ack, alarms, status"}
+        return {"error": f"unknown verb {verb!r}; known: ack, alarms, status, {', '.join(VERBS)}"}
+
+    def _asked(self, verb: Any, request: dict[str, Any]) -> Action:
+        """What a person asks for. The point is named by an open alarm's id, or as RULE@CHANNEL."""
+        name = str(request["point"])
+        rule, _, channel = name.partition("@")
+        for alarm in open_alarms(self.memory):
+            if alarm.id == name:
+                rule, channel = alarm.rule, alarm.channel
+        by, reason = str(request.get("by", "")), str(request.get("reason", ""))
+        return Action(verb, rule, channel, by, self.clock.now(), reason, float(request.get("seconds", 0.0)))
 
 
 def _name(duty: str) -> str:

@@ -7,6 +7,7 @@ with what the core answered. Replay runs the same core over the same inputs.
     {"frame":"heading","mono":1,"wall":1.7e9,"synced":true,"value":[0.3]}    quality, age, raw where not plain
     {"tick":1,"mono":2,"wall":1.7e9}
     {"ack":"case-1","by":"Li","mono":3,"wall":1.7e9}
+    {"action":"shelve","rule":"flood","channel":"sump/level","by":"Li","reason":"...","seconds":3600,"mono":4,"wall":1.7e9}
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from .core.alarm import Alarm
-from .core.core import Ack, Core, Input, Tick
+from .core.core import Ack, Action, Core, Input, Tick, Verb
 from .core.errors import ConfigFault
 from .core.frame import Array, Instant, Layout, Quality, frame
 
@@ -43,7 +44,12 @@ class _Line(Struct, forbid_unknown_fields=True):
     frame: str | None = None
     tick: int | None = None
     ack: str | None = None
+    action: Verb | None = None
+    rule: str = ""
+    channel: str = ""
     by: str = ""
+    reason: str = ""
+    seconds: float = 0.0
     value: list[float | None] = []
     quality: list[Byte] | Byte = 0
     age: list[float] | float = 0.0
@@ -59,6 +65,9 @@ def encode(event: Input | Start) -> bytes:
         return msgspec.json.encode({"tick": 1, **at})
     if isinstance(event, Ack):
         return msgspec.json.encode({"ack": event.id, "by": event.by, **at})
+    if isinstance(event, Action):
+        deed = {"action": event.verb, "rule": event.rule, "channel": event.channel, "by": event.by}
+        return msgspec.json.encode({**deed, "reason": event.reason, "seconds": event.seconds, **at})
     line: dict[str, Any] = {"frame": event.source, **at, "value": event.value.tolist()}
     if event.quality.any():
         line["quality"] = event.quality.tolist()
@@ -80,6 +89,8 @@ def decode(line: bytes | str, layouts: Mapping[str, Layout], where: str = "recor
         return Start(read.start, at)
     if read.ack is not None:
         return Ack(read.ack, read.by, at)
+    if read.action is not None:
+        return Action(read.action, read.rule, read.channel, read.by, at, read.reason, read.seconds)
     if read.frame is None:
         return Tick(at)
     known = layouts.get(read.frame)

@@ -1,15 +1,23 @@
 """The second noun: an `Alarm` is one edge of one alarm's life. Everything after a rule is one of these.
 
-The life of an alarm after ISA-18.2-2016 / IEC 62682, as far as it is used today; shelving, suppression
-and out-of-service join this table when they come.
+The life of an alarm after ISA-18.2-2016 / IEC 62682. `NEXT` is the whole of it:
 
-                    raise                     clear                       ack
-    NORMAL          ACTIVE "raised"           -                           -
-    ACTIVE          -                         RETURNED "cleared"          ACKED "acknowledged"
-    ACKED           -                         NORMAL "cleared"            -
-    RETURNED        ACTIVE "raised"           -                           NORMAL "acknowledged"
+               raise    clear     ack      reset    shelve   suppress    take out  restore
+    NORMAL     ACTIVE   .         .        .        SHELVED  SUPPRESSED  OUT       .
+    ACTIVE     .        RETURNED  ACKED    .        SHELVED  SUPPRESSED  OUT       .
+                        (LATCHED)
+    ACKED      .        NORMAL    .        .        SHELVED  SUPPRESSED  OUT       .
+                        (HELD)
+    RETURNED   ACTIVE   .         NORMAL   .        SHELVED  SUPPRESSED  OUT       .
+    LATCHED    ACTIVE   .         HELD     .        SHELVED  SUPPRESSED  OUT       .
+    HELD       ACTIVE   .         .        NORMAL   SHELVED  SUPPRESSED  OUT       .
+    SHELVED    .        .         .        .        .        .           OUT       NORMAL
+    SUPPRESSED .        .         .        .        SHELVED  .           OUT       NORMAL
+    OUT        .        .         .        .        .        .           .         NORMAL
 
-A raise from RETURNED is a new occurrence with a new id; everything else keeps the id of the raise.
+In brackets: where the rule latches. What latched is over and still holds its outputs, until a person who has seen it
+resets it. In the last three states nothing is annunciated and nothing held; when such a state ends, a condition that
+stands is raised anew. A raise is a new occurrence with a new id; everything else keeps the id of the raise.
 """
 
 from __future__ import annotations
@@ -31,33 +39,69 @@ class State(IntEnum):
     ACTIVE = 1  # active, not acknowledged
     ACKED = 2  # active, acknowledged
     RETURNED = 3  # returned to normal, not acknowledged
+    LATCHED = 4  # returned to normal, not acknowledged, holds what it drives
+    HELD = 5  # returned to normal, acknowledged, holds what it drives until reset
+    SHELVED = 6  # a person silenced it for a while
+    SUPPRESSED = 7  # by design: a condition of its rule does not hold
+    OUT = 8  # out of service under a permit
 
 
 class Event(IntEnum):
     RAISE = 0
     CLEAR = 1
     ACK = 2
+    RESET = 3
+    SHELVE = 4
+    SUPPRESS = 5
+    TAKE_OUT = 6
+    RESTORE = 7
 
 
-STATE_NAMES = ("normal", "active-unacked", "active-acked", "returned-unacked")
-EVENT_NAMES = ("raised", "cleared", "acknowledged")
-
-_ = State.NORMAL  # "nothing happens" is written as the state that it starts from
-NEXT: Array = np.array(
-    #  raise          clear           ack
-    [
-        [State.ACTIVE, State.NORMAL, State.NORMAL],  # NORMAL
-        [State.ACTIVE, State.RETURNED, State.ACKED],  # ACTIVE
-        [State.ACKED, State.NORMAL, State.ACKED],  # ACKED
-        [State.ACTIVE, State.RETURNED, State.NORMAL],  # RETURNED
-    ],
-    np.int8,
+STATE_NAMES = (
+    "normal",
+    "active-unacked",
+    "active-acked",
+    "returned-unacked",
+    "latched-unacked",
+    "latched-acked",
+    "shelved",
+    "suppressed",
+    "out-of-service",
 )
+EVENT_NAMES = ("raised", "cleared", "acknowledged", "reset", "shelved", "suppressed", "taken-out", "restored")
+
+
+def _table(latches: bool) -> Array:
+    """State after each event, (states, events); where nothing happens, the state itself."""
+    after = {
+        State.NORMAL: {Event.RAISE: State.ACTIVE},
+        State.ACTIVE: {Event.CLEAR: State.LATCHED if latches else State.RETURNED, Event.ACK: State.ACKED},
+        State.ACKED: {Event.CLEAR: State.HELD if latches else State.NORMAL},
+        State.RETURNED: {Event.RAISE: State.ACTIVE, Event.ACK: State.NORMAL},
+        State.LATCHED: {Event.RAISE: State.ACTIVE, Event.ACK: State.HELD},
+        State.HELD: {Event.RAISE: State.ACTIVE, Event.RESET: State.NORMAL},
+        State.SHELVED: {Event.RESTORE: State.NORMAL, Event.TAKE_OUT: State.OUT},
+        State.SUPPRESSED: {Event.RESTORE: State.NORMAL, Event.TAKE_OUT: State.OUT, Event.SHELVE: State.SHELVED},
+        State.OUT: {Event.RESTORE: State.NORMAL},
+    }
+    away = {Event.SHELVE: State.SHELVED, Event.SUPPRESS: State.SUPPRESSED, Event.TAKE_OUT: State.OUT}
+    for state in State:
+        if state <= State.HELD:
+            after[state] |= away
+    return np.array([[after[state].get(event, state) for event in Event] for state in State], np.int8)
+
+
+NEXT: Array = np.stack([_table(False), _table(True)])  # (latches, state, event)
 
 
 def is_active(state: int) -> bool:
-    """Whether the hazard itself is there now, acknowledged or not."""
+    """Whether the hazard itself is there now, acknowledged or not, and annunciated."""
     return state in (State.ACTIVE, State.ACKED)
+
+
+def holds(state: int) -> bool:
+    """Whether the alarm holds its outputs."""
+    return state in (State.ACTIVE, State.ACKED, State.LATCHED, State.HELD)
 
 
 class Basis(Struct, frozen=True, omit_defaults=True):
@@ -90,7 +134,9 @@ class Alarm(Struct, frozen=True):
     at: Instant  # when it was decided
     text: str
     basis: Basis = Basis()
-    by: str = ""  # the person who acknowledged
+    by: str = ""  # the person who acknowledged, reset, shelved, took out or restored
+    reason: str = ""  # why it was shelved or taken out, or the permit
+    until: Instant | None = None  # when shelving ends
     evidence: tuple[str, ...] = ()
 
 

@@ -11,15 +11,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import translate
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from msgspec import Struct, structs
 
 from . import words
-from .alarm import EVENT_NAMES, NEXT, STATE_NAMES, Alarm, Event, Order, State, is_active
+from .alarm import EVENT_NAMES, NEXT, STATE_NAMES, Alarm, Event, Order, State, holds
 from .frame import BLIND, OFFLINE_AFTER, Array, Frame, Instant, Layout, Quality, aged, channels
-from .rules import MEASURES, AnyRule, Bad, Deviation, Frozen, Measure, Point, Rate, Seen, Silence
+from .rules import (
+    COMPARISONS,
+    MEASURES,
+    AnyRule,
+    Bad,
+    Board,
+    Condition,
+    Deviation,
+    Frozen,
+    Measure,
+    Point,
+    Rate,
+    Seen,
+    Silence,
+    condition,
+)
 
 
 class Tick(Struct, frozen=True, tag="tick"):
@@ -36,7 +51,28 @@ class Ack(Struct, frozen=True, tag="ack"):
     at: Instant
 
 
-Input: TypeAlias = Frame | Tick | Ack
+class Action(Struct, frozen=True, tag="action"):
+    """What a person does to one point: a rule on a channel. `reason` is why, or the permit."""
+
+    verb: Verb
+    rule: str
+    channel: str
+    by: str
+    at: Instant
+    reason: str = ""
+    seconds: float = 0.0  # of shelving
+
+
+Verb = Literal["reset", "shelve", "take-out", "restore"]
+VERBS: Mapping[str, Event] = {
+    "reset": Event.RESET,
+    "shelve": Event.SHELVE,
+    "take-out": Event.TAKE_OUT,
+    "restore": Event.RESTORE,
+}
+SHIFT = 8 * 3600.0  # s that shelving may last; ISA-18.2: at most a shift, project: 8 h
+
+Input: TypeAlias = Frame | Tick | Ack | Action
 
 
 class Verdict(Struct, frozen=True):
@@ -63,6 +99,7 @@ class Watch(Struct, frozen=True, eq=False):
     back: Array  # (P,) monotonic s since when the return holds, NaN if it does not
     measures: tuple[Any, ...]
     open: dict[int, Alarm]  # the last edge of each
+    until: dict[int, float]  # monotonic s at which the shelving of a point ends
     calm: bool = True  # nothing is active, open or on its way: most frames end here
 
 
@@ -127,10 +164,14 @@ class Bench:
         self.delay = np.array([p.rule.delay for p in row])
         self.clear_delay = np.array([p.rule.clear_delay for p in row])
         self.fail_safe = np.array([p.rule.fail_safe for p in row], bool)
+        self.latch = np.array([p.rule.latch for p in row], int)
+        self.when: dict[int, list[Condition]] = {
+            i: [condition(text) for text in p.rule.when] for i, p in enumerate(row) if p.rule.when
+        }
         by_kind = {kind: [p for p in row if type(p.rule) is kind] for kind in MEASURES}
         self.fails_safe = bool(self.fail_safe.any())
         self.measures: list[Measure] = [MEASURES[kind](mine) for kind, mine in by_kind.items() if mine]
-        self.compares = bool(by_kind[Deviation])  # only then does it look at other sources
+        self.compares = bool(by_kind[Deviation] or self.when)  # only then does it look at other sources
 
     def start(self, now: float) -> Watch:
         """The memory before the first frame. Age counts from here: a source that never speaks goes stale."""
@@ -139,13 +180,13 @@ class Bench:
         uncertain = np.full(n, Quality.UNCERTAIN, np.uint8)
         seen = Seen(unknown, uncertain, np.full(n, now), np.zeros(n, bool), unknown)
         never = np.full(p, np.nan)
-        return Watch(seen, np.zeros(p, np.int8), never, never, tuple(m.start() for m in self.measures), {})
+        return Watch(seen, np.zeros(p, np.int8), never, never, tuple(m.start() for m in self.measures), {}, {})
 
 
 class Core:
     """The judge of one site. Holds only what the configuration fixes; memory travels through `step`.
 
-    `drills`, `ack` and other inputs by people come as events too, so that a recording has them.
+    What people do comes as events too, so that a recording has it.
     """
 
     def __init__(
@@ -153,6 +194,14 @@ class Core:
     ) -> None:
         self.language = language
         self.benches = {source: Bench(source, layouts[source], row) for source, row in points(rules, layouts).items()}
+        self.columns = {
+            n: (source, i) for source, layout in layouts.items() for i, n in enumerate(channels(source, layout))
+        }
+        self.places = {
+            (point.rule.name, point.channel): (source, i)
+            for source, bench in self.benches.items()
+            for i, point in enumerate(bench.points)
+        }
 
     def start(self, boot: str, at: Instant) -> Memory:
         """Memory of a core that has seen nothing yet. `boot` must never have been used before."""
@@ -166,7 +215,7 @@ class Core:
             return self._frame(memory, event)
         if isinstance(event, Tick):
             return self._tick(memory, event.at)
-        return self._ack(memory, event)
+        return self._ack(memory, event) if isinstance(event, Ack) else self._action(memory, event)
 
     def _frame(self, memory: Memory, frame: Frame) -> tuple[Memory, Verdict]:
         bench = self.benches.get(frame.source)
@@ -187,6 +236,9 @@ class Core:
         orders: list[Order] = []
         frames: list[Frame] = []
         for source, bench in self.benches.items():
+            for i in [i for i, end in memory.watches[source].until.items() if end <= at.mono]:
+                memory, verdict = self._move(memory, source, i, Event.RESTORE, at, "expired")
+                alarms += verdict.alarms
             watch = memory.watches[source]
             seen, frame = _grow_old(bench, watch.seen, at)
             if frame is not None:
@@ -196,24 +248,91 @@ class Core:
             orders += verdict.orders
         return memory, Verdict(tuple(alarms), tuple(orders), tuple(frames))
 
+    # -- what people do ---------------------------------------------------------------------------
+
     def _ack(self, memory: Memory, ack: Ack) -> tuple[Memory, Verdict]:
         for source, watch in memory.watches.items():
             for i, known in watch.open.items():
-                if known.id == ack.id and NEXT[watch.state[i], Event.ACK] != watch.state[i]:
-                    state = watch.state.copy()
-                    state[i] = NEXT[state[i], Event.ACK]
-                    alarm = structs.replace(
-                        known,
-                        edge=known.edge + 1,
-                        event=EVENT_NAMES[Event.ACK],
-                        state=STATE_NAMES[state[i]],
-                        at=ack.at,
-                        by=ack.by,
-                        text=words.sentence(words.ACKNOWLEDGED, self.language, "*", channel=known.channel, by=ack.by),
-                    )
-                    watch = structs.replace(watch, state=state, open=_kept(dict(watch.open), i, alarm))
-                    return _replace(memory, source, watch), Verdict((alarm,))
+                if known.id == ack.id:
+                    return self._move(memory, source, i, Event.ACK, ack.at, by=ack.by)
         return memory, NOTHING
+
+    def _action(self, memory: Memory, action: Action) -> tuple[Memory, Verdict]:
+        if self.refusal(memory, action):
+            return memory, NOTHING
+        source, i = self.places[action.rule, action.channel]
+        until = None
+        if action.verb == "shelve":
+            mono, wall, synced = action.at.mono, action.at.wall, action.at.synced
+            until = Instant(mono + action.seconds, wall + action.seconds, synced)
+        event = VERBS[action.verb]
+        return self._move(memory, source, i, event, action.at, by=action.by, reason=action.reason, until=until)
+
+    def refusal(self, memory: Memory, action: Action) -> str:
+        """Why this may not be done, in words; empty where it may.
+
+        ISA-18.2: shelving needs a person, a reason and an end within a shift, and is nothing for what protects lives;
+        that is only taken out of service, under a permit.
+        """
+        place = self.places.get((action.rule, action.channel))
+        if place is None:
+            return f"no rule {action.rule} watches {action.channel}"
+        source, i = place
+        rule, state = self.benches[source].points[i].rule, int(memory.watches[source].state[i])
+        if not action.by.strip():
+            return "who does it? a name is needed"
+        if action.verb in ("shelve", "take-out") and not action.reason.strip():
+            return "why? a reason is needed, or the number of the permit"
+        if action.verb == "shelve" and (rule.level == "red" or rule.fail_safe):
+            return "a red alarm or an interlock is never shelved; take it out of service, under a permit"
+        if action.verb == "shelve" and not 0 < action.seconds <= SHIFT:
+            return f"shelving ends within a shift: more than 0, at most {SHIFT / 3600:g} h"
+        if NEXT[int(rule.latch), state, VERBS[action.verb]] == state:
+            return f"it is {STATE_NAMES[state]}: there is nothing to {action.verb}"
+        return ""
+
+    def _move(
+        self, memory: Memory, source: str, i: int, event: Event, at: Instant, why: str = "", **fields: Any
+    ) -> tuple[Memory, Verdict]:
+        """One point to the state that `event` leads to; the edge that tells it. `why` chooses the sentence."""
+        bench, watch = self.benches[source], memory.watches[source]
+        old = State(int(watch.state[i]))
+        new = State(int(NEXT[bench.latch[i], old, event]))
+        if new == old:
+            return memory, NOTHING
+        point, known = bench.points[i], watch.open.get(i)
+        serial = memory.serial
+        if known is None:  # nothing was wrong when it was put away
+            serial += 1
+            known = self._blank(bench, i, f"{memory.boot}-{serial}", at)
+        facts = {"by": fields.get("by", ""), "reason": fields.get("reason", "")}
+        alarm = structs.replace(
+            known,
+            **{"reason": "", "until": None, "by": ""} | fields,
+            edge=known.edge + 1,
+            event=EVENT_NAMES[event],
+            state=STATE_NAMES[new],
+            at=at,
+            text=words.sentence(
+                words.MOVED,
+                self.language,
+                why or EVENT_NAMES[event],
+                channel=point.channel,
+                rule=point.rule.name,
+                **facts,
+            ),
+        )
+        state, until, holding = watch.state.copy(), dict(watch.until), Holding(memory.held)
+        state[i] = new
+        until.pop(i, None)
+        if alarm.until is not None:
+            until[i] = alarm.until.mono
+        orders = holding.edge(point.rule.drive, alarm, holds(new)) if holds(new) != holds(old) else []
+        watch = structs.replace(
+            watch, state=state, open=_kept(dict(watch.open), i, alarm), until=until, calm=watch.calm and not state.any()
+        )
+        memory = structs.replace(_replace(memory, source, watch), serial=serial, held=holding.freeze())
+        return memory, Verdict((alarm,), tuple(orders))
 
     # -- judgement --------------------------------------------------------------------------------
 
@@ -227,6 +346,22 @@ class Core:
         """
         now = at.mono
         board = {s: w.seen for s, w in memory.watches.items()} | {bench.source: seen} if bench.compares else {}
+        told: list[Alarm] = []
+        released: list[Order] = []
+        for i, conditions in bench.when.items():
+            met = all(self._met(c, board) for c in conditions)
+            if (watch.state[i] == State.SUPPRESSED) == met:
+                event = Event.RESTORE if met else Event.SUPPRESS
+                if i not in watch.open:  # nobody was told of anything: it comes and goes in silence
+                    state = watch.state.copy()
+                    state[i] = NEXT[bench.latch[i], state[i], event]
+                    watch = structs.replace(watch, state=state, calm=watch.calm and not state.any())
+                    memory = _replace(memory, bench.source, watch)
+                    continue
+                memory, verdict = self._move(memory, bench.source, i, event, at)
+                watch = memory.watches[bench.source]
+                told += verdict.alarms
+                released += verdict.orders
         kept: list[Any] = []
         metrics: list[Array] = []
         qualities: list[Array] = []
@@ -243,6 +378,8 @@ class Core:
         over = (signed >= bench.high) & (quality <= Quality.OVER_RANGE)
         if bench.fails_safe:
             over |= bench.fail_safe & (quality >= BLIND)
+        if bench.when:
+            over &= watch.state != State.SUPPRESSED  # an on-delay begins when the rule is in force
         if watch.calm and not over.any():
             watch = structs.replace(watch, seen=seen, measures=tuple(kept))
             return _replace(memory, bench.source, watch), NOTHING
@@ -252,12 +389,11 @@ class Core:
         since = np.where(over, np.fmin(watch.over, now), np.where(unknown, watch.over, np.nan))
         back = np.where(clear, np.fmin(watch.back, now), np.where(unknown, watch.back, np.nan))
         active = (watch.state == State.ACTIVE) | (watch.state == State.ACKED)
-        raised = over & ~active & (now - since >= bench.delay)
+        raised = over & ~active & (watch.state <= State.HELD) & (now - since >= bench.delay)
         cleared = clear & active & (now - back >= bench.clear_delay) & news
 
         state, known = watch.state, watch.open
-        alarms: list[Alarm] = []
-        orders: list[Order] = []
+        alarms, orders = told, released
         serial, held = memory.serial, memory.held
         moved = np.flatnonzero(raised | cleared).tolist()
         if moved:
@@ -266,7 +402,8 @@ class Core:
             for i in moved:
                 event = Event.RAISE if raised[i] else Event.CLEAR
                 begun = float(since[i] if raised[i] else back[i])
-                state[i] = NEXT[state[i], event]
+                before, state[i] = known.get(i), NEXT[bench.latch[i], state[i], event]
+                held_before = holds(int(watch.state[i]))
                 if event is Event.RAISE:
                     serial += 1
                     alarm = self._raise(bench, i, f"{memory.boot}-{serial}", float(metric[i]), seen, begun, at)
@@ -274,12 +411,24 @@ class Core:
                     alarm = self._clear(bench, i, known[i], float(metric[i]), int(state[i]), begun, at)
                 alarms.append(alarm)
                 _kept(known, i, alarm)
-                orders += holding.edge(bench.points[i].rule.drive, alarm, event is Event.RAISE)
+                drive = bench.points[i].rule.drive
+                if holds(int(state[i])):
+                    orders += holding.edge(drive, alarm, True)
+                if before is not None and held_before and (before.id != alarm.id or not holds(int(state[i]))):
+                    orders += holding.edge(drive, structs.replace(before, at=at), False)
             held = holding.freeze()
         calm = not state.any() and bool(np.isnan(since).all())
-        watch = Watch(seen, state, since, back, tuple(kept), known, calm)
+        watch = Watch(seen, state, since, back, tuple(kept), known, watch.until, calm)
         memory = structs.replace(_replace(memory, bench.source, watch), serial=serial, held=held)
         return memory, Verdict(tuple(alarms), tuple(orders)) if alarms else NOTHING
+
+    def _met(self, condition: Condition, board: Board) -> bool:
+        """Whether a condition holds. One that nobody can see holds: what is not known suppresses nothing."""
+        source, column = self.columns[condition.channel]
+        seen = board[source]
+        if seen.quality[column] >= BLIND or np.isnan(seen.value[column]):
+            return True
+        return bool(COMPARISONS[condition.compare](float(seen.value[column]), condition.value))
 
     def _raise(self, bench: Bench, i: int, id: str, metric: float, seen: Seen, begun: float, at: Instant) -> Alarm:
         point = bench.points[i]
@@ -301,21 +450,35 @@ class Core:
             quality=words.QUALITY[self.language][quality],
             per=words.number(rule.per) if isinstance(rule, Rate) else "",
         )
-        return Alarm(
-            id=id,
+        return structs.replace(
+            self._blank(bench, i, id, at),
             edge=1,
             event=EVENT_NAMES[Event.RAISE],
             state=STATE_NAMES[State.ACTIVE],
-            rule=rule.name,
-            channel=point.channel,
-            level=rule.level,
             value=None if np.isnan(metric) or blind else metric,
-            limit=limit,
-            unit=unit,
             since=_back_to(at, begun),
-            at=at,
             text=text,
-            basis=rule.basis,
+        )
+
+    @staticmethod
+    def _blank(bench: Bench, i: int, id: str, at: Instant) -> Alarm:
+        """What is known of a point before its first edge."""
+        point = bench.points[i]
+        return Alarm(
+            id=id,
+            edge=0,
+            event="",
+            state=STATE_NAMES[State.NORMAL],
+            rule=point.rule.name,
+            channel=point.channel,
+            level=point.rule.level,
+            value=None,
+            limit=float(bench.limit[i]),
+            unit=_unit(bench, point),
+            since=at,
+            at=at,
+            text="",
+            basis=point.rule.basis,
         )
 
     def _clear(self, bench: Bench, i: int, last: Alarm, metric: float, state: int, begun: float, at: Instant) -> Alarm:
@@ -349,18 +512,14 @@ class Core:
         An alarm whose rule or channel is gone, or has another level now, or was raised anew meanwhile, is cleared by
         the verdict: a platform must not show it for ever. Outputs that are held are ordered again.
         """
-        where = {
-            (p.rule.name, p.channel): (source, i)
-            for source, bench in self.benches.items()
-            for i, p in enumerate(bench.points)
-        }
         states = {source: watch.state.copy() for source, watch in memory.watches.items()}
         known = {source: dict(watch.open) for source, watch in memory.watches.items()}
+        until = {source: dict(watch.until) for source, watch in memory.watches.items()}
         holding = Holding(memory.held)
         orphans: list[Alarm] = []
         orders: list[Order] = []
         for alarm in open:
-            place = where.get((alarm.rule, alarm.channel))
+            place = self.places.get((alarm.rule, alarm.channel))
             rule = self.benches[place[0]].points[place[1]].rule if place else None
             if place is None or rule is None or rule.level != alarm.level:
                 orphans.append(self._orphan(alarm, at))
@@ -372,10 +531,14 @@ class Core:
                 continue
             states[source][i] = STATE_NAMES.index(alarm.state)
             known[source][i] = alarm
-            if is_active(states[source][i]):
+            if alarm.until is not None:
+                until[source][i] = at.mono + _rest(alarm.at, alarm.until, at)
+            if holds(states[source][i]):
                 orders += holding.edge(rule.drive, structs.replace(alarm, at=at), True)
         watches = {
-            source: structs.replace(watch, state=states[source], open=known[source], calm=not known[source])
+            source: structs.replace(
+                watch, state=states[source], open=known[source], until=until[source], calm=not known[source]
+            )
             for source, watch in memory.watches.items()
         }
         memory = structs.replace(memory, watches=watches, held=holding.freeze())
@@ -434,6 +597,12 @@ def _grow_old(bench: Bench, seen: Seen, at: Instant) -> tuple[Seen, Frame | None
     value = np.where(age > stale, np.nan, seen.value)
     seen = structs.replace(seen, quality=quality, value=value)
     return seen, Frame(bench.source, at, bench.layout, seen.raw, value, quality, age)
+
+
+def _rest(begun: Instant, until: Instant, at: Instant) -> float:
+    """Seconds that shelving of an earlier boot still lasts: by the wall clock where it can be trusted, else all."""
+    whole = until.mono - begun.mono
+    return min(whole, until.wall - at.wall) if at.synced and until.synced else whole
 
 
 def _kind(rule: AnyRule) -> str:

@@ -18,6 +18,7 @@ One rule on a thousand channels and a thousand rules on one channel each cost th
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
@@ -30,6 +31,32 @@ from .frame import BLIND, Array, Quality
 Seconds = Annotated[float, Meta(ge=0)]
 
 
+class Condition(NamedTuple):
+    """What must hold on another channel."""
+
+    channel: str
+    compare: str  # a key of COMPARISONS
+    value: float
+
+
+COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
+
+
+def condition(text: str) -> Condition:
+    """`source/key >= 1` taken apart. Raises `ValueError` in words.
+
+    >>> condition("fan/running >= 1")
+    Condition(channel='fan/running', compare='>=', value=1.0)
+    """
+    words = text.split()
+    if len(words) == 3 and words[1] in COMPARISONS and "/" in words[0]:
+        try:
+            return Condition(words[0], words[1], float(words[2]))
+        except ValueError:
+            pass
+    raise ValueError(f"`{text}` is no condition; it should read like `fan/running >= 1`")
+
+
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
     """What every kind of rule says."""
 
@@ -39,6 +66,8 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
     delay: Seconds = 0.0  # s that the condition must hold before the alarm; 0 for limits of the law on gas
     clear_delay: Seconds = 0.0  # s that the return must hold before the alarm clears
     drive: list[str] = []  # outputs held on while the alarm is active
+    latch: bool = False  # what is over still holds its outputs, until a person who has seen it resets it
+    when: list[str] = []  # conditions on other channels, like `fan/running >= 1`; while one fails: suppressed
     fail_safe: bool = False  # a blind channel counts as exceeded (interlocks)
     text: str = ""  # what the operator reads instead of the standard sentence
     basis: Basis = Basis()
@@ -51,6 +80,8 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{field.name} must be a finite number, is {value}")
+        for text in self.when:
+            condition(text)
         limit, restore = self.bounds
         if self.sign * restore > self.sign * limit:
             raise ValueError(f"restore {restore:g} lies beyond limit {limit:g}: the alarm would clear while it is true")

@@ -48,9 +48,25 @@ CLEARED: dict[str, dict[str, str]] = {
     },
 }
 
-ACKNOWLEDGED: dict[str, dict[str, str]] = {
-    "en": {"*": "{channel} acknowledged by {by}"},
-    "zh": {"*": "{channel} 已由 {by} 确认"},
+MOVED: dict[str, dict[str, str]] = {
+    "en": {
+        "acknowledged": "{channel} acknowledged by {by}",
+        "reset": "{channel}: {rule} reset by {by}",
+        "shelved": "{channel}: {rule} shelved by {by}: {reason}",
+        "suppressed": "{channel}: {rule} does not apply now",
+        "taken-out": "{channel}: {rule} taken out of service by {by}: {reason}",
+        "restored": "{channel}: {rule} in force again, {by}",
+        "expired": "{channel}: {rule} in force again, the time of shelving is over",
+    },
+    "zh": {
+        "acknowledged": "{channel} 已由 {by} 确认",
+        "reset": "{channel}:{rule} 已由 {by} 复位",
+        "shelved": "{channel}:{rule} 由 {by} 搁置:{reason}",
+        "suppressed": "{channel}:{rule} 当前不适用",
+        "taken-out": "{channel}:{rule} 由 {by} 停用:{reason}",
+        "restored": "{channel}:{rule} 恢复生效 {by}",
+        "expired": "{channel}:{rule} 搁置期满,恢复生效",
+    },
 }
 
 QUALITY: dict[str, tuple[str, ...]] = {

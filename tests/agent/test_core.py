@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.alarm import NEXT, Event, State
-from agent.core.core import Ack, Core, Tick, open_alarms
+from agent.core.core import Ack, Action, Core, Tick, open_alarms
 from agent.core.frame import Instant, Quality, frame, layout
 from agent.core.rules import Bad, Deviation, Frozen, High, Low, Rate, Silence
 
@@ -289,22 +289,159 @@ def test_a_saturated_sensor_is_unfit():
 # -- life ---------------------------------------------------------------------------------------------
 
 
+TABLE = """
+    from        raise   clear     ack     reset   shelve   suppress    take_out  restore
+    NORMAL      ACTIVE  .         .       .       SHELVED  SUPPRESSED  OUT       .
+    ACTIVE      .       RETURNED  ACKED   .       SHELVED  SUPPRESSED  OUT       .
+    ACKED       .       NORMAL    .       .       SHELVED  SUPPRESSED  OUT       .
+    RETURNED    ACTIVE  .         NORMAL  .       SHELVED  SUPPRESSED  OUT       .
+    LATCHED     ACTIVE  .         HELD    .       SHELVED  SUPPRESSED  OUT       .
+    HELD        ACTIVE  .         .       NORMAL  SHELVED  SUPPRESSED  OUT       .
+    SHELVED     .       .         .       .       .        .           OUT       NORMAL
+    SUPPRESSED  .       .         .       .       SHELVED  .           OUT       NORMAL
+    OUT         .       .         .       .       .        .           .         NORMAL
+"""
+LATCHING = {("ACTIVE", "CLEAR"): "LATCHED", ("ACKED", "CLEAR"): "HELD"}
+
+
 def test_the_table_of_states():
-    moves = {(s.name, e.name): State(int(NEXT[s, e])).name for s in State for e in Event}
-    assert moves == {
-        ("NORMAL", "RAISE"): "ACTIVE",
-        ("NORMAL", "CLEAR"): "NORMAL",
-        ("NORMAL", "ACK"): "NORMAL",
-        ("ACTIVE", "RAISE"): "ACTIVE",
-        ("ACTIVE", "CLEAR"): "RETURNED",
-        ("ACTIVE", "ACK"): "ACKED",
-        ("ACKED", "RAISE"): "ACKED",
-        ("ACKED", "CLEAR"): "NORMAL",
-        ("ACKED", "ACK"): "ACKED",
-        ("RETURNED", "RAISE"): "ACTIVE",
-        ("RETURNED", "CLEAR"): "RETURNED",
-        ("RETURNED", "ACK"): "NORMAL",
+    head, *rows = (line.split() for line in TABLE.strip().splitlines())
+    told = {
+        (row[0], e.upper()): row[0] if s == "." else s for row in rows for e, s in zip(head[1:], row[1:], strict=True)
     }
+    for latches, table in enumerate((told, told | LATCHING)):
+        assert {(s.name, e.name): State(int(NEXT[latches, s, e])).name for s in State for e in Event} == table
+
+
+class Site:
+    """One source of some channels under some rules, told in seconds."""
+
+    def __init__(self, *rules, keys=("x",), boot="b"):
+        self.made = layout(list(keys))
+        self.core = Core({"s": self.made}, rules)
+        self.memory = self.core.start(boot, at(0))
+
+    def step(self, event):
+        self.memory, verdict = self.core.step(self.memory, event)
+        return [(a.event, a.state) for a in verdict.alarms], [(o.output, o.on) for o in verdict.orders]
+
+    def read(self, second, *values):
+        return self.step(frame("s", at(second), self.made, values))
+
+    def do(self, verb, second, by="Li", reason="calibration", seconds=0.0, channel="s/x", rule="gas"):
+        action = Action(verb, rule, channel, by, at(second), reason, seconds)
+        return self.core.refusal(self.memory, action) or self.step(action)
+
+    def restart(self, second):
+        self.memory, verdict = self.core.recall(open_alarms(self.memory), f"after-{second}", at(second))
+        return [(a.event, a.state) for a in verdict.alarms], [(o.output, o.on) for o in verdict.orders]
+
+
+def high(**more):
+    return High(name="gas", channel=["s/x"], limit=1.0, **{"level": "orange", **more})
+
+
+def test_what_latches_holds_its_output_until_a_person_who_has_seen_it_resets_it():
+    site = Site(high(latch=True, drive=["siren"], level="red"))
+    assert site.read(1, 2.0) == ([("raised", "active-unacked")], [("siren", True)])
+    assert site.read(2, 0.1) == ([("cleared", "latched-unacked")], [])
+    assert site.do("reset", 3) == "it is latched-unacked: there is nothing to reset"
+    assert site.restart(4) == ([], [("siren", True)])
+    id = open_alarms(site.memory)[0].id
+    assert site.step(Ack(id, "Li", at(5))) == ([("acknowledged", "latched-acked")], [])
+    assert site.do("reset", 6) == ([("reset", "normal")], [("siren", False)])
+    assert open_alarms(site.memory) == []
+
+
+def test_a_new_hazard_under_a_latch_is_a_new_alarm_and_the_output_never_falls():
+    site = Site(high(latch=True, drive=["siren"]))
+    site.read(1, 2.0)
+    site.read(2, 0.1)
+    assert site.read(3, 2.0) == ([("raised", "active-unacked")], [])
+    site.step(Ack(open_alarms(site.memory)[0].id, "Li", at(4)))
+    assert site.read(5, 0.1) == ([("cleared", "latched-acked")], [])
+    assert site.do("reset", 6) == ([("reset", "normal")], [("siren", False)])
+
+
+def test_shelving_silences_for_its_time_and_what_stands_then_is_raised_anew():
+    site = Site(high(drive=["siren"]))
+    site.read(1, 2.0)
+    assert site.do("shelve", 2, seconds=60.0) == ([("shelved", "shelved")], [("siren", False)])
+    assert site.read(60, 5.0) == ([], [])
+    assert site.step(Tick(at(61))) == ([], [])
+    told, orders = site.step(Tick(at(62)))
+    assert told == [("restored", "normal"), ("raised", "active-unacked")]
+    assert orders == [("siren", True)]
+
+
+def test_what_was_normal_can_be_shelved_and_comes_back_in_silence_of_hazard():
+    site = Site(high())
+    assert site.do("shelve", 1, seconds=60.0) == ([("shelved", "shelved")], [])
+    assert site.read(2, 5.0) == ([], [])
+    assert site.read(3, 0.0) == ([], [])
+    assert site.do("restore", 4) == ([("restored", "normal")], [])
+    assert site.read(5, 0.0) == ([], [])
+
+
+def test_shelving_survives_a_restart_and_ends_when_it_should():
+    site = Site(high())
+    site.read(1, 2.0)
+    site.do("shelve", 2, seconds=60.0)
+    assert site.restart(30) == ([], [])
+    assert site.read(31, 2.0) == ([], [])
+    assert site.step(Tick(at(61))) == ([], [])
+    assert site.step(Tick(at(62)))[0][0] == ("restored", "normal")
+
+
+@pytest.mark.parametrize(
+    ("rule", "verb", "more", "says"),
+    [
+        (high(level="red"), "shelve", {"seconds": 60.0}, "never shelved"),
+        (high(fail_safe=True), "shelve", {"seconds": 60.0}, "never shelved"),
+        (high(), "shelve", {"seconds": 60.0, "by": " "}, "a name is needed"),
+        (high(), "shelve", {"seconds": 60.0, "reason": ""}, "a reason is needed"),
+        (high(), "shelve", {"seconds": 0.0}, "within a shift"),
+        (high(), "shelve", {"seconds": 9 * 3600.0}, "at most 8 h"),
+        (high(), "take-out", {"reason": ""}, "permit"),
+        (high(), "restore", {}, "nothing to restore"),
+        (high(), "restore", {"rule": "gsa"}, "no rule gsa watches s/x"),
+    ],
+)
+def test_what_may_not_be_done_is_refused_in_words_and_changes_nothing(rule, verb, more, says):
+    site = Site(rule)
+    assert says in site.do(verb, 1, **more)
+    action = Action(verb, more.get("rule", "gas"), "s/x", more.get("by", "Li"), at(1), more.get("reason", "r"), 0.0)
+    if site.core.refusal(site.memory, action):
+        assert site.step(action) == ([], [])
+
+
+def test_a_red_alarm_is_taken_out_of_service_and_stays_out_until_it_is_restored():
+    site = Site(high(level="red", drive=["siren"]))
+    site.read(1, 2.0)
+    assert site.do("take-out", 2, reason="permit 17") == ([("taken-out", "out-of-service")], [("siren", False)])
+    assert open_alarms(site.memory)[0].reason == "permit 17"
+    assert site.restart(3) == ([], [])
+    assert site.step(Tick(at(100_000))) == ([], [])
+    assert site.do("shelve", 100_001, seconds=60.0) != ([("shelved", "shelved")], [])
+    assert site.do("restore", 100_002) == ([("restored", "normal")], [])
+    assert site.read(100_003, 2.0)[0] == [("raised", "active-unacked")]
+
+
+def test_a_condition_on_another_channel_suppresses_by_design():
+    site = Site(high(when=["s/run >= 1"], delay=2.0, drive=["siren"]), keys=("x", "run"))
+    assert site.read(1, 2.0, 0.0) == ([], [])
+    assert site.read(2, 2.0, 1.0) == ([], [])  # in force now: the delay begins here
+    assert site.read(3, 2.0, 1.0) == ([], [])
+    assert site.read(4, 2.0, 1.0) == ([("raised", "active-unacked")], [("siren", True)])
+    assert site.read(5, 2.0, 0.0) == ([("suppressed", "suppressed")], [("siren", False)])
+    assert site.read(6, 2.0, 0.0) == ([], [])
+    assert site.read(7, 0.1, 1.0) == ([("restored", "normal")], [])
+
+
+def test_a_condition_that_nobody_can_see_suppresses_nothing():
+    site = Site(high(when=["s/run >= 1"]), keys=("x", "run"))
+    site.step(frame("s", at(1), site.made, [0.0, float("nan")], [Quality.GOOD, Quality.FAULT]))
+    assert site.step(frame("s", at(2), site.made, [2.0, float("nan")], [Quality.GOOD, Quality.FAULT]))[0]
 
 
 def test_acknowledged_before_and_after_the_return():

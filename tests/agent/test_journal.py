@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.core import Ack, Core, Tick
+from agent.core.core import Ack, Action, Core, Tick
 from agent.core.errors import ConfigFault
 from agent.core.frame import Instant, Quality, frame, layout
 from agent.core.rules import High
@@ -32,7 +32,13 @@ def test_a_frame_comes_back_as_it_went(value, quality, age, at):
 
 
 @pytest.mark.parametrize(
-    "event", [Tick(Instant(1, 2, True)), Ack("b-1", "李", Instant(1, 2)), Start("b", Instant(0, 0))]
+    "event",
+    [
+        Tick(Instant(1, 2, True)),
+        Ack("b-1", "李", Instant(1, 2)),
+        Start("b", Instant(0, 0)),
+        Action("shelve", "gas", "s/x", "李", Instant(1, 2), "标校", 60.0),
+    ],
 )
 def test_other_events_come_back_as_they_went(event):
     assert decode(encode(event), LAYOUTS) == event
