@@ -63,6 +63,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     unit: str
     limit: list[Limit]
     title: dict[str, str] = {}
+    advice: str = ""  # what to do: a row of `core.words.ADVICE`
     gas: str = ""  # a name in gases.toml: then shares, concentrations and %LEL are told in each other
 
 
@@ -75,6 +76,7 @@ def rule(profile: Profile, limit: Limit, value: float, given: bool, unit: str) -
         "kind": "rate" if limit.compare in DIRECTION else "high" if limit.compare == ">=" else "low",
         "level": limit.level,
         "limit": _in(profile, limit, value, unit),
+        "advice": profile.advice,
         "delay": limit.delay,
         "clear_delay": limit.clear_delay,
         "basis": {

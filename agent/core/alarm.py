@@ -137,6 +137,7 @@ class Alarm(Struct, frozen=True):
     by: str = ""  # the person who acknowledged, reset, shelved, took out or restored
     reason: str = ""  # why it was shelved or taken out, or the permit
     until: Instant | None = None  # when shelving ends
+    advice: str = ""  # what to do
     evidence: tuple[str, ...] = ()
 
 

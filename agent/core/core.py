@@ -458,6 +458,7 @@ class Core:
             value=None if np.isnan(metric) or blind else metric,
             since=_back_to(at, begun),
             text=text,
+            advice=words.advice(self.language, rule.advice or kind),
         )
 
     @staticmethod

@@ -70,6 +70,7 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
     when: list[str] = []  # conditions on other channels, like `fan/running >= 1`; while one fails: suppressed
     fail_safe: bool = False  # a blind channel counts as exceeded (interlocks)
     text: str = ""  # what the operator reads instead of the standard sentence
+    advice: str = ""  # what to do: a row of `words.ADVICE`, or the site's own words; default: by kind
     basis: Basis = Basis()
 
     sign: ClassVar[float] = 1.0  # -1 where small is bad

@@ -69,10 +69,79 @@ MOVED: dict[str, dict[str, str]] = {
     },
 }
 
+# What to do, by what is watched; where a rule names none, by its kind. The site's own plan goes before.
+ADVICE: dict[str, dict[str, str]] = {
+    "en": {
+        "methane": "Stop work, cut power that is not intrinsically safe, withdraw into fresh air, check ventilation.",
+        "carbon-monoxide": "Withdraw into fresh air with self-rescuers, look for fire or heating, check ventilation.",
+        "toxic": "Withdraw crosswind and upwind, nobody enters without breathing apparatus, isolate the leak.",
+        "combustible": "Stop hot work and engines, no switching nearby, withdraw people, isolate the leak, ventilate.",
+        "oxygen": "Withdraw, ventilate, nobody enters without breathing apparatus and a second person outside.",
+        "heat": "Shorten the shift or stop work, cool and ventilate, look after people at risk.",
+        "air-speed": "Check fans, doors and ducts; if the air does not come back, withdraw people and cut the power.",
+        "dust": "Wet and extract, wear respirators, stop dry work, check the water and the extraction.",
+        "water": "Start the pumps, warn people below, get ready to withdraw along the escape route for water.",
+        "aquifer": "Look for new water, measure by hand, ask the hydrogeologist, get ready to withdraw.",
+        "spontaneous": "Sample gas, compare with the index of this coal, close air leaks, prepare to inject and seal.",
+        "freeboard": "Lower the pond, open the flood outlet, stop discharge, look on the spot, warn people downstream.",
+        "dam": "Look for cracks, bulges and seepage, stop discharge, lower the pond, warn people downstream.",
+        "rain": "Check the flood outlet and the drains, man the watch, get ready to lower the pond.",
+        "slope": "Withdraw people and machines below and above, close the road, measure more often.",
+        "tank": "Stop filling or emptying, check the gauge at the tank, close the valves, keep people away.",
+        "pressure": "Compare with the gauge on the spot, reduce the pressure, look for a leak, close the line.",
+        "structure": "Close it to traffic, send somebody to look, measure again.",
+        "lift": "Talk to the people inside, call the rescue service, nobody forces the doors.",
+        "exposure": "Take people out or give them respirators, find the source, note the time of exposure.",
+        "high": "Check on the spot, follow the site's plan for this point.",
+        "low": "Check on the spot, follow the site's plan for this point.",
+        "rate": "It changes faster than it should: check on the spot, follow the site's plan for this point.",
+        "deviation": "Compare with a second instrument; one of the neighbours is wrong, or the hazard is local.",
+        "frozen": "Check the sensor with gas or by hand; until then watch by other means.",
+        "silence": "Check power, line and address; until then watch by other means.",
+        "fault": "Repair or replace the sensor; until then watch by other means.",
+        "blind": "Treat the place as dangerous until the sensor is repaired.",
+    },
+    "zh": {
+        "methane": "停止作业,切断非本质安全型电气设备电源,人员撤至新鲜风流处,检查通风。",
+        "carbon-monoxide": "佩戴自救器撤至新鲜风流处,查找火源或发热点,检查通风。",
+        "toxic": "人员向侧风、上风方向撤离,无呼吸防护不得进入,切断泄漏源。",
+        "combustible": "停止动火和发动机,附近禁止操作电器开关,人员撤离,切断泄漏源,通风。",
+        "oxygen": "人员撤离,通风;无呼吸防护且无人监护不得进入。",
+        "heat": "缩短作业时间或停止作业,降温通风,关注体弱人员。",
+        "air-speed": "检查风机、风门和风筒;风量不能恢复时撤人并断电。",
+        "dust": "洒水除尘,佩戴防尘口罩,停止干式作业,检查供水和除尘设施。",
+        "water": "启动水泵,通知下部人员,做好沿避水路线撤离的准备。",
+        "aquifer": "查看工作面和钻孔有无新出水,人工复测,报告水文地质人员,做好撤离准备。",
+        "spontaneous": "取气样,与本煤种指标对照,封堵漏风,做好注浆注氮和封闭准备。",
+        "freeboard": "降低库水位,开启排洪设施,停止排放,派人查看,通知下游人员。",
+        "dam": "派人查看裂缝、隆起和渗漏,停止排放,降低库水位,通知下游人员。",
+        "rain": "检查排洪设施和排水沟,加强值守,做好降低库水位的准备。",
+        "slope": "撤离坡上坡下人员和设备,封闭道路,加密观测。",
+        "tank": "停止进出料,现场核对液位,关闭阀门,人员远离。",
+        "pressure": "与现场压力表核对,降压,查找泄漏,切断管段。",
+        "structure": "封闭交通,派人查看,复测。",
+        "lift": "安抚被困人员,通知救援单位,严禁强行扒门。",
+        "exposure": "人员撤出该区域或佩戴呼吸防护,查找来源,记录接触时间。",
+        "high": "现场核实,按该测点的现场处置方案处理。",
+        "low": "现场核实,按该测点的现场处置方案处理。",
+        "rate": "变化过快:现场核实,按该测点的现场处置方案处理。",
+        "deviation": "用另一台仪器核对:相邻测点之一有误,或危险只在局部。",
+        "frozen": "用标准气或人工方法检查传感器;此前用其他方法监视。",
+        "silence": "检查电源、线路和地址;此前用其他方法监视。",
+        "fault": "修理或更换传感器;此前用其他方法监视。",
+        "blind": "传感器修复之前,该处按危险处理。",
+    },
+}
+
 QUALITY: dict[str, tuple[str, ...]] = {
     "en": ("good", "uncertain", "over range", "calibrating", "stale", "faulty", "offline"),
     "zh": ("正常", "存疑", "超量程", "标校", "过期", "故障", "离线"),
 }
+
+
+def advice(language: str, row: str) -> str:
+    """What to do, after the table; a text that is no row of it is the site's own."""
+    return ADVICE[language].get(row, row)
 
 
 def number(value: float | None) -> str:

@@ -266,7 +266,7 @@ def _level(name: str) -> str:
 def _alarm(alarm: Alarm) -> dict[str, Any]:
     fields = msgspec.structs.asdict(alarm)
     fields |= {"since": ms(alarm.since), "at": ms(alarm.at), "until": alarm.until and ms(alarm.until)}
-    return {name: value for name, value in fields.items() if value or name not in ("reason", "until")}
+    return {name: value for name, value in fields.items() if value or name not in ("advice", "reason", "until")}
 
 
 def _stamps(batch: Batch) -> list[int]:

@@ -10,7 +10,8 @@ from agent import config
 from agent.cli import main
 from agent.complaints import Places, _key_lines, read_points
 from agent.core.errors import ConfigFault
-from agent.core.rules import AnyRule
+from agent.core.rules import KINDS, AnyRule
+from agent.core.words import ADVICE, CLEARED, MOVED, RAISED
 from agent.profiles import gases, profiles, rule
 
 ROOT = Path(__file__).parents[2]
@@ -325,6 +326,7 @@ def test_every_profile_that_ships_is_sound():
     for name, profile in found.items():
         assert profile.title.keys() == {"en", "zh"}, name
         assert len({limit.name for limit in profile.limit}) == len(profile.limit), name
+        assert profile.advice in ADVICE["en"], name
         assert not profile.gas or profile.gas in gases(), name
         for limit in profile.limit:
             assert limit.standard, name
@@ -334,6 +336,12 @@ def test_every_profile_that_ships_is_sound():
             made = msgspec.convert(settings, AnyRule)
             if limit.restore is not None:
                 assert made.sign * limit.restore <= made.sign * value, name
+
+
+def test_both_languages_say_the_same_things():
+    for table in (RAISED, CLEARED, MOVED, ADVICE):
+        assert table["en"].keys() == table["zh"].keys()
+    assert ADVICE["en"].keys() >= KINDS.keys()
 
 
 def test_the_whole_list_is_shown_and_each_with_its_source(capsys):
