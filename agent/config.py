@@ -26,7 +26,7 @@ from .core.core import matching, points
 from .core.errors import ConfigFault
 from .core.frame import Layout, channels
 from .core.ports import Driver, Uplink
-from .core.rules import KINDS, AnyRule, Bad, Deviation, Frozen, Rate, Silence, condition
+from .core.rules import KINDS, AnyRule, Bad, Deviation, Frozen, Rate, Silence, Vote, condition
 from .core.units import same
 from .core.words import Language
 from .health import Health
@@ -321,6 +321,9 @@ class _Reader:
                         "channel",
                         f"rule `{rule.name}`: no channel is called `{pattern}`{nearest(pattern, known)}",
                     )
+            if isinstance(rule, Vote) and len(members := matching(rule.channel, by_name)) < rule.need:
+                text = f"rule `{rule.name}`: {len(members)} channels cannot give {rule.need} votes"
+                self.told.add(table, "need", text)
             if isinstance(rule, Deviation) and sum(map(len, points([rule], layouts).values())) == 1:
                 self.told.add(table, "channel", f"rule `{rule.name}`: a deviation needs at least two channels")
             for text in rule.when:

@@ -33,6 +33,7 @@ from .rules import (
     Rate,
     Seen,
     Silence,
+    Vote,
     condition,
 )
 
@@ -121,6 +122,10 @@ def points(rules: Iterable[AnyRule], layouts: Mapping[str, Layout]) -> dict[str,
     found: dict[str, list[Point]] = {source: [] for source in layouts}
     for rule in rules:
         matched = [(*where[name], name) for name in matching(rule.channel, where)]
+        if isinstance(rule, Vote):
+            for source, i, name in matched[:1]:
+                found[source].append(Point(rule, name, i, tuple((s, k) for s, k, _ in matched)))
+            continue
         for source, i, name in matched:
             others = (
                 tuple((s, k) for s, k, _ in matched if (s, k) != (source, i)) if isinstance(rule, Deviation) else ()
@@ -171,7 +176,7 @@ class Bench:
         by_kind = {kind: [p for p in row if type(p.rule) is kind] for kind in MEASURES}
         self.fails_safe = bool(self.fail_safe.any())
         self.measures: list[Measure] = [MEASURES[kind](mine) for kind, mine in by_kind.items() if mine]
-        self.compares = bool(by_kind[Deviation] or self.when)  # only then does it look at other sources
+        self.compares = bool(by_kind[Deviation] or by_kind[Vote] or self.when)
 
     def start(self, now: float) -> Watch:
         """The memory before the first frame. Age counts from here: a source that never speaks goes stale."""
@@ -449,6 +454,8 @@ class Core:
             basis=f"{rule.basis.standard} {rule.basis.clause}".strip(),
             quality=words.QUALITY[self.language][quality],
             per=words.number(rule.per) if isinstance(rule, Rate) else "",
+            of=str(len(point.siblings)),
+            each=f"{words.number(rule.limit)} {bench.layout.unit[point.column]}" if isinstance(rule, Vote) else "",
         )
         return structs.replace(
             self._blank(bench, i, id, at),
@@ -613,7 +620,7 @@ def _kind(rule: AnyRule) -> str:
 def _unit(bench: Bench, point: Point) -> str:
     if isinstance(point.rule, Silence | Frozen):
         return "s"
-    if isinstance(point.rule, Bad):
+    if isinstance(point.rule, Bad | Vote):
         return ""
     unit = bench.layout.unit[point.column]
     return f"{unit}/{point.rule.per:g} s" if isinstance(point.rule, Rate) else unit

@@ -12,6 +12,7 @@ One rule on a thousand channels and a thousand rules on one channel each cost th
     deviation  distance from the median of the rule's channels              the channel's
     frozen     seconds since the value last moved by more than `band`     s
     silence    seconds since the channel (or the whole source) was read   s
+    vote       how many of the rule's channels are at or beyond its limit    votes
     fault      1 while the channel is blind or saturated in a live source -
 """
 
@@ -176,7 +177,31 @@ class Bad(Rule, tag="fault", frozen=True, kw_only=True):
         return 1.0, 1.0
 
 
-AnyRule: TypeAlias = High | Low | Rate | Deviation | Frozen | Silence | Bad
+class Vote(Rule, tag="vote", frozen=True, kw_only=True):
+    """Alarm when `need` of the channels are at or beyond `limit`: two out of three, say. One alarm for all.
+
+    It bears the name of the first channel, is judged whenever that one's source is read, and each second.
+    """
+
+    limit: float  # of each channel, in its unit
+    compare: Literal[">=", "<="] = ">="
+    restore: float | None = None  # a vote is withdrawn beyond it; default: `limit`
+    need: Annotated[int, Meta(ge=1)] = 2
+    bad: Literal["votes", "abstains"] = "votes"  # a blind channel: 2 of 3 become 1 of 2, or 2 of 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sign = 1.0 if self.compare == ">=" else -1.0
+        if self.restore is not None and sign * self.restore > sign * self.limit:
+            text = f"restore {self.restore:g} lies beyond limit {self.limit:g}"
+            raise ValueError(f"{text}: a vote would be withdrawn while it is true")
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return float(self.need), float(self.need)
+
+
+AnyRule: TypeAlias = High | Low | Rate | Deviation | Frozen | Silence | Vote | Bad
 KINDS: dict[str, type[AnyRule]] = {
     "high": High,
     "low": Low,
@@ -184,6 +209,7 @@ KINDS: dict[str, type[AnyRule]] = {
     "deviation": Deviation,
     "frozen": Frozen,
     "silence": Silence,
+    "vote": Vote,
     "fault": Bad,
 }
 
@@ -204,7 +230,7 @@ class Point(Struct, frozen=True):
     rule: AnyRule
     channel: str
     column: int
-    siblings: tuple[tuple[str, int], ...] = ()  # deviation: (source, column) of the others
+    siblings: tuple[tuple[str, int], ...] = ()  # (source, column); deviation: of the others, vote: of all
 
 
 Board: TypeAlias = Mapping[str, Seen]
@@ -351,6 +377,39 @@ class Unread(Measure):
         return None, now - measured, np.where(fresh, Quality.GOOD, Quality.UNCERTAIN)
 
 
+class Votes(Measure):
+    """vote: how many members are at or beyond the limit.
+
+    Memory: per point, each member's vote: 1 cast, 0 not, -1 not known since the start. What is not known may raise
+    nothing and clear nothing.
+    """
+
+    def start(self) -> tuple[Array, ...]:
+        return tuple(np.full(len(p.siblings), -1, np.int8) for p in self.points)
+
+    def step(self, memory: tuple[Array, ...], now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
+        counted = [self._count(p, votes, board) for p, votes in zip(self.points, memory, strict=True)]
+        metric, quality = np.array([c[1] for c in counted], float), np.array([c[2] for c in counted], np.uint8)
+        return tuple(c[0] for c in counted), metric, quality
+
+    @staticmethod
+    def _count(point: Point, votes: Array, board: Board) -> tuple[Array, float, int]:
+        rule = point.rule
+        assert isinstance(rule, Vote)
+        sign = 1.0 if rule.compare == ">=" else -1.0
+        limit, restore = sign * rule.limit, sign * (rule.limit if rule.restore is None else rule.restore)
+        value = np.array([sign * board[source].value[i] for source, i in point.siblings])
+        quality = np.array([board[source].quality[i] for source, i in point.siblings])
+        visible = np.isfinite(value)
+        votes = np.where(visible & (value >= limit) & (quality <= Quality.OVER_RANGE), 1, votes)
+        votes = np.where(visible & (value < restore) & (quality == Quality.GOOD), 0, votes)
+        blind = quality >= BLIND
+        cast = np.where(blind, rule.bad == "votes", votes == 1)
+        count = float(cast.sum())
+        open_ = float((~cast & (votes != 0)).sum())  # a vote that was cast before its sensor died is not withdrawn
+        return votes, count, Quality.GOOD if count >= rule.need or count + open_ < rule.need else Quality.UNCERTAIN
+
+
 class Unfit(Measure):
     """fault: 1 while blind or saturated, 0 while fit. No answer for what went blind with its whole source."""
 
@@ -370,5 +429,6 @@ MEASURES: dict[type[AnyRule], type[Measure]] = {
     Deviation: Distance,
     Frozen: Unmoved,
     Silence: Unread,
+    Vote: Votes,
     Bad: Unfit,
 }

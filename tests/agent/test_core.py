@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agent.core.alarm import NEXT, Event, State
 from agent.core.core import Ack, Action, Core, Tick, open_alarms
 from agent.core.frame import Instant, Quality, frame, layout
-from agent.core.rules import Bad, Deviation, Frozen, High, Low, Rate, Silence
+from agent.core.rules import Bad, Deviation, Frozen, High, Low, Rate, Silence, Vote
 
 NAN = float("nan")
 
@@ -473,6 +473,54 @@ def test_an_output_is_on_while_any_of_its_alarms_is_active():
         memory, verdict = core.step(memory, frame("s", at(second), made, row))
         orders += [(o.output, o.on, second) for o in verdict.orders]
     assert orders == [("siren", True, 0), ("siren", False, 3)]
+
+
+# -- votes --------------------------------------------------------------------------------------------
+
+LOST = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("bad", "rows", "told"),
+    [
+        ("votes", [(2, 0, 0), (2, 2, 0), (2, 0, 0)], [(1, "raised"), (2, "cleared")]),
+        ("votes", [(2, 0, 0), (2, 0, LOST), (2, 0, 0)], [(1, "raised"), (2, "cleared")]),  # 1 of 2
+        ("abstains", [(2, 0, 0), (2, 0, LOST), (2, 2, LOST)], [(2, "raised")]),  # 2 of 2
+        ("votes", [(2, 2, 0), (0.9, 0.9, 0), (0.7, 0.9, 0)], [(0, "raised"), (2, "cleared")]),  # restore 0.8
+        ("abstains", [(2, 2, 0), (LOST, LOST, 0), (0, LOST, 0)], [(0, "raised"), (2, "cleared")]),
+        ("votes", [(0, LOST, LOST)], [(0, "raised")]),
+    ],
+)
+def test_two_out_of_three(bad, rows, told):
+    site = Site(Vote(name="gas", channel=["s/*"], limit=1.0, restore=0.8, bad=bad), keys=("x", "y", "z"))
+    heard = []
+    for second, row in enumerate(rows):
+        quality = [Quality.FAULT if value != value else Quality.GOOD for value in row]
+        edges, _ = site.step(frame("s", at(second), site.made, row, quality))
+        heard += [(second, event) for event, _ in edges]
+    assert heard == told
+
+
+def test_a_vote_between_its_limits_after_a_restart_neither_raises_nor_clears():
+    site = Site(Vote(name="gas", channel=["s/*"], limit=1.0, restore=0.8), keys=("x", "y", "z"))
+    site.read(1, 2.0, 2.0, 0.0)
+    site.restart(2)
+    assert site.read(3, 0.9, 0.9, 0.0) == ([], [])
+    assert site.read(4, 0.9, 0.1, 0.0)[0] == [("cleared", "returned-unacked")]
+
+
+def test_members_of_a_vote_may_stand_in_other_sources():
+    made = layout(["x"])
+    rule = Vote(name="gas", channel=["a/x", "b/x"], limit=1.0, need=2)
+    core = Core({"a": made, "b": made}, [rule])
+    memory = core.start("b", at(0))
+    for event, raises in (
+        (frame("a", at(1), made, [2.0]), False),
+        (frame("b", at(1.1), made, [2.0]), False),
+        (Tick(at(1.2)), True),  # not later than a second
+    ):
+        memory, verdict = core.step(memory, event)
+        assert bool(verdict.alarms) == raises
 
 
 # -- restart ------------------------------------------------------------------------------------------
