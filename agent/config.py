@@ -26,7 +26,7 @@ from .core.core import matching, points
 from .core.errors import ConfigFault
 from .core.frame import Layout, channels
 from .core.ports import Driver, Uplink
-from .core.rules import KINDS, AnyRule, Bad, Deviation, Frozen, Rate, Silence, Vote, condition
+from .core.rules import KINDS, AnyRule, Bad, Deviation, Feedback, Frozen, Rate, Silence, Vote, condition
 from .core.units import same
 from .core.words import Language
 from .health import Health
@@ -330,7 +330,7 @@ class _Reader:
                 if (channel := condition(text).channel) not in by_name:
                     says = f"rule `{rule.name}`: no channel is called `{channel}`{nearest(channel, by_name)}"
                     self.told.add(table, "when", says)
-            for output in rule.drive:
+            for output in [*rule.drive, *([rule.output] if isinstance(rule, Feedback) else [])]:
                 if output not in outputs:
                     self.told.add(
                         table, "drive", f"rule `{rule.name}`: no output is called `{output}`{nearest(output, outputs)}"

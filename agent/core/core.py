@@ -22,11 +22,13 @@ from .frame import BLIND, OFFLINE_AFTER, Array, Frame, Instant, Layout, Quality,
 from .rules import (
     COMPARISONS,
     MEASURES,
+    OUTPUTS,
     AnyRule,
     Bad,
     Board,
     Condition,
     Deviation,
+    Feedback,
     Frozen,
     Measure,
     Point,
@@ -113,6 +115,12 @@ class Memory(Struct, frozen=True, eq=False):
     held: dict[str, frozenset[str]] = {}  # output -> ids of the alarms that hold it on
 
 
+def outputs(rules: Iterable[AnyRule]) -> list[str]:
+    """Every output that a rule drives or looks at: the columns of the board's own source."""
+    names = (name for rule in rules for name in (*rule.drive, *([rule.output] if isinstance(rule, Feedback) else [])))
+    return list(dict.fromkeys(names))
+
+
 def points(rules: Iterable[AnyRule], layouts: Mapping[str, Layout]) -> dict[str, tuple[Point, ...]]:
     """Every (rule, channel) pair, by source, grouped by kind in the order of the rules.
 
@@ -120,6 +128,8 @@ def points(rules: Iterable[AnyRule], layouts: Mapping[str, Layout]) -> dict[str,
     """
     where = {name: (source, i) for source, layout in layouts.items() for i, name in enumerate(channels(source, layout))}
     found: dict[str, list[Point]] = {source: [] for source in layouts}
+    rules = list(rules)
+    known = outputs(rules)
     for rule in rules:
         matched = [(*where[name], name) for name in matching(rule.channel, where)]
         if isinstance(rule, Vote):
@@ -127,9 +137,11 @@ def points(rules: Iterable[AnyRule], layouts: Mapping[str, Layout]) -> dict[str,
                 found[source].append(Point(rule, name, i, tuple((s, k) for s, k, _ in matched)))
             continue
         for source, i, name in matched:
-            others = (
-                tuple((s, k) for s, k, _ in matched if (s, k) != (source, i)) if isinstance(rule, Deviation) else ()
-            )
+            others: tuple[tuple[str, int], ...] = ()
+            if isinstance(rule, Deviation):
+                others = tuple((s, k) for s, k, _ in matched if (s, k) != (source, i))
+            elif isinstance(rule, Feedback):
+                others = ((OUTPUTS, known.index(rule.output)),)
             found[source].append(Point(rule, name, i, others))
         if isinstance(rule, Silence):
             for source in matching(rule.channel, layouts):
@@ -176,7 +188,7 @@ class Bench:
         by_kind = {kind: [p for p in row if type(p.rule) is kind] for kind in MEASURES}
         self.fails_safe = bool(self.fail_safe.any())
         self.measures: list[Measure] = [MEASURES[kind](mine) for kind, mine in by_kind.items() if mine]
-        self.compares = bool(by_kind[Deviation] or by_kind[Vote] or self.when)
+        self.compares = bool(by_kind[Deviation] or by_kind[Vote] or by_kind[Feedback] or self.when)
 
     def start(self, now: float) -> Watch:
         """The memory before the first frame. Age counts from here: a source that never speaks goes stale."""
@@ -198,6 +210,8 @@ class Core:
         self, layouts: Mapping[str, Layout], rules: Iterable[AnyRule], language: words.Language = "en"
     ) -> None:
         self.language = language
+        rules = list(rules)
+        self.outputs = outputs(rules)
         self.benches = {source: Bench(source, layouts[source], row) for source, row in points(rules, layouts).items()}
         self.columns = {
             n: (source, i) for source, layout in layouts.items() for i, n in enumerate(channels(source, layout))
@@ -350,7 +364,7 @@ class Core:
         measurement.
         """
         now = at.mono
-        board = {s: w.seen for s, w in memory.watches.items()} | {bench.source: seen} if bench.compares else {}
+        board = self._board(memory) | {bench.source: seen} if bench.compares else {}
         told: list[Alarm] = []
         released: list[Order] = []
         for i, conditions in bench.when.items():
@@ -427,6 +441,13 @@ class Core:
         memory = structs.replace(_replace(memory, bench.source, watch), serial=serial, held=held)
         return memory, Verdict(tuple(alarms), tuple(orders)) if alarms else NOTHING
 
+    def _board(self, memory: Memory) -> dict[str, Seen]:
+        """What every source showed last, and which outputs are held on."""
+        n = len(self.outputs)
+        on = np.array([float(bool(memory.held.get(output))) for output in self.outputs])
+        held = Seen(on, np.zeros(n, np.uint8), np.zeros(n), np.ones(n, bool), on)
+        return {source: watch.seen for source, watch in memory.watches.items()} | {OUTPUTS: held}
+
     def _met(self, condition: Condition, board: Board) -> bool:
         """Whether a condition holds. One that nobody can see holds: what is not known suppresses nothing."""
         source, column = self.columns[condition.channel]
@@ -454,6 +475,7 @@ class Core:
             basis=f"{rule.basis.standard} {rule.basis.clause}".strip(),
             quality=words.QUALITY[self.language][quality],
             per=words.number(rule.per) if isinstance(rule, Rate) else "",
+            output=rule.output if isinstance(rule, Feedback) else "",
             of=str(len(point.siblings)),
             each=f"{words.number(rule.limit)} {bench.layout.unit[point.column]}" if isinstance(rule, Vote) else "",
         )
@@ -620,7 +642,7 @@ def _kind(rule: AnyRule) -> str:
 def _unit(bench: Bench, point: Point) -> str:
     if isinstance(point.rule, Silence | Frozen):
         return "s"
-    if isinstance(point.rule, Bad | Vote):
+    if isinstance(point.rule, Bad | Vote | Feedback):
         return ""
     unit = bench.layout.unit[point.column]
     return f"{unit}/{point.rule.per:g} s" if isinstance(point.rule, Rate) else unit

@@ -13,6 +13,7 @@ One rule on a thousand channels and a thousand rules on one channel each cost th
     frozen     seconds since the value last moved by more than `band`     s
     silence    seconds since the channel (or the whole source) was read   s
     vote       how many of the rule's channels are at or beyond its limit    votes
+    feedback   1 while the channel contradicts what was ordered of an output     -
     fault      1 while the channel is blind or saturated in a live source -
 """
 
@@ -201,7 +202,23 @@ class Vote(Rule, tag="vote", frozen=True, kw_only=True):
         return float(self.need), float(self.need)
 
 
-AnyRule: TypeAlias = High | Low | Rate | Deviation | Frozen | Silence | Vote | Bad
+class Feedback(Rule, tag="feedback", frozen=True, kw_only=True):
+    """Alarm when a sensor of what an output does contradicts the order: cut, and yet energised; or the reverse.
+
+    Source: AQ 6201, feed check; 2 s after the 2006 text, verify.
+    """
+
+    output: str
+    delay: Seconds = 2.0
+    threshold: float = 0.5  # the channel is high at or above
+    on: Literal["low", "high"] = "low"  # what it should be while the output is on: a power cut takes the feed away
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return 1.0, 1.0
+
+
+AnyRule: TypeAlias = High | Low | Rate | Deviation | Frozen | Silence | Vote | Feedback | Bad
 KINDS: dict[str, type[AnyRule]] = {
     "high": High,
     "low": Low,
@@ -210,6 +227,7 @@ KINDS: dict[str, type[AnyRule]] = {
     "frozen": Frozen,
     "silence": Silence,
     "vote": Vote,
+    "feedback": Feedback,
     "fault": Bad,
 }
 
@@ -230,7 +248,7 @@ class Point(Struct, frozen=True):
     rule: AnyRule
     channel: str
     column: int
-    siblings: tuple[tuple[str, int], ...] = ()  # (source, column); deviation: of the others, vote: of all
+    siblings: tuple[tuple[str, int], ...] = ()  # (source, column): deviation the others, vote all, feedback its output
 
 
 Board: TypeAlias = Mapping[str, Seen]
@@ -410,6 +428,25 @@ class Votes(Measure):
         return votes, count, Quality.GOOD if count >= rule.need or count + open_ < rule.need else Quality.UNCERTAIN
 
 
+OUTPUTS = "outputs"  # the board's own source: one column per output, 1 where an alarm holds it on
+
+
+class Contradiction(Measure):
+    """feedback: 1 where the channel is not what the output's order makes it."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        super().__init__(points)
+        rules = [p.rule for p in points if isinstance(p.rule, Feedback)]
+        self.threshold = np.array([r.threshold for r in rules])
+        self.high_when_on = np.array([r.on == "high" for r in rules])
+        self.output = np.array([p.siblings[0][1] for p in points], int)
+
+    def step(self, memory: Any, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
+        value, on = seen.value[self.column], board[OUTPUTS].value[self.output] > 0
+        wrong = (value >= self.threshold) != (on == self.high_when_on)
+        return None, np.where(np.isfinite(value), wrong.astype(float), np.nan), seen.quality[self.column]
+
+
 class Unfit(Measure):
     """fault: 1 while blind or saturated, 0 while fit. No answer for what went blind with its whole source."""
 
@@ -430,5 +467,6 @@ MEASURES: dict[type[AnyRule], type[Measure]] = {
     Frozen: Unmoved,
     Silence: Unread,
     Vote: Votes,
+    Feedback: Contradiction,
     Bad: Unfit,
 }

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agent.core.alarm import NEXT, Event, State
 from agent.core.core import Ack, Action, Core, Tick, open_alarms
 from agent.core.frame import Instant, Quality, frame, layout
-from agent.core.rules import Bad, Deviation, Frozen, High, Low, Rate, Silence, Vote
+from agent.core.rules import Bad, Deviation, Feedback, Frozen, High, Low, Rate, Silence, Vote
 
 NAN = float("nan")
 
@@ -473,6 +473,27 @@ def test_an_output_is_on_while_any_of_its_alarms_is_active():
         memory, verdict = core.step(memory, frame("s", at(second), made, row))
         orders += [(o.output, o.on, second) for o in verdict.orders]
     assert orders == [("siren", True, 0), ("siren", False, 3)]
+
+
+def test_a_feed_that_contradicts_the_order_is_an_alarm_after_two_seconds():
+    feed = Feedback(name="feed", channel=["s/feed"], output="cut", level="red")
+    site = Site(high(drive=["cut"]), feed, keys=("x", "feed"))
+    rows = [
+        (0.1, 1, []),  # energised, not cut
+        (2.0, 1, ["gas raised"]),  # the cut is ordered
+        (2.0, 1, []),  # the first reading since then
+        (2.0, 1, []),
+        (2.0, 1, ["feed raised"]),  # and after 2 s it is still energised
+        (2.0, 0, ["feed cleared"]),
+        (0.1, 0, ["gas cleared"]),  # restored
+        (0.1, 0, []),
+        (0.1, 0, []),
+        (0.1, 0, ["feed raised"]),  # and it is not energised again
+        (0.1, 1, ["feed cleared"]),
+    ]
+    for second, (gas, energised, told) in enumerate(rows):
+        site.memory, verdict = site.core.step(site.memory, frame("s", at(second), site.made, [gas, energised]))
+        assert [f"{a.rule} {a.event}" for a in verdict.alarms] == told, second
 
 
 # -- votes --------------------------------------------------------------------------------------------
