@@ -13,7 +13,7 @@ import numpy as np
 
 from .core.core import Core, Tick
 from .core.frame import Instant, Quality, frame, layout
-from .core.ports import Driver, Uplink
+from .core.ports import Detector, Driver, Uplink
 from .core.rules import AnyRule
 
 
@@ -36,6 +36,41 @@ def driver(one: Driver) -> list[str]:
     if len(set(one.outputs())) != len(one.outputs()):
         broken.append("outputs have names of their own")
     return broken
+
+
+def detector(one: Detector) -> list[str]:
+    """Laws of a detector, on three channels `a`, `b`, `c` in mg/m3 over 60 samples.
+
+    Its memory is a value; the wall clock decides nothing; what comes out is as wide as it says; NaN in, no error.
+    """
+    broken = [] if _is_frozen(one) else ["settings are frozen"]
+    key = ["a", "b", "c"]
+    given = one.columns(key, ["mg/m3"] * 3)
+    if len({name for name, _ in given}) != len(given) or {name for name, _ in given} & set(key):
+        broken.append("columns have names of their own")
+    rng = np.random.default_rng(1)
+    rows = np.abs(np.cumsum(rng.normal(0.0, 1.0, (60, 3)), axis=0))
+    rows[20:25, 1] = np.nan
+
+    def run(jump: float, twice: bool) -> list[bytes]:
+        memory, out = one.start(3), []
+        for i, row in enumerate(rows):
+            at = Instant(10.0 * i, 10.0 * i + (jump if i > 20 else 0.0))
+            quality = np.where(np.isnan(row), Quality.FAULT, Quality.GOOD).astype(np.uint8)
+            if twice:
+                one.step(memory, at, row.copy(), quality)
+            memory, value, kind = one.step(memory, at, row, quality)
+            if value.shape != (len(given),) or kind.shape != (len(given),):
+                broken.append("what comes out is as wide as columns() says")
+            out.append(value.tobytes() + kind.tobytes())
+        return out
+
+    usual = run(0.0, False)
+    if usual != run(3e8, False):
+        broken.append("a step of the wall clock changes nothing")
+    if usual != run(0.0, True):
+        broken.append("a step leaves the old memory as it was")
+    return list(dict.fromkeys(broken))
 
 
 def uplink(one: Uplink) -> list[str]:

@@ -317,7 +317,7 @@ def _replay(args: argparse.Namespace) -> int:
     differ = 0
     for folder in args.folder:
         site = config.load(folder / "site.toml")
-        core = Core(site.layouts, site.rules, site.site.language)
+        core = Core(site.layouts, site.rules, site.site.language, site.detectors)
         try:
             lines = [
                 msgspec.json.encode(alarm).decode()

@@ -1,8 +1,9 @@
 """A site file into the workers of a site: drivers, rules, store and uplinks; or every complaint at once.
 
-    [site] [store] [[bus]] [[rule]] [[uplink]]
+    [site] [store] [[bus]] [[detector]] [[rule]] [[uplink]]
 
-A `[[bus]]` is a driver, a `[[uplink]]` an uplink, found by name in literal tables. A device may take its
+A `[[bus]]` is a driver, a `[[uplink]]` an uplink, found by name in literal tables; so is a `[[detector]]`, which adds
+channels that rules see like any other. A device may take its
 channels from a device profile (`configs/devices/NAME.toml`, or `devices/` beside the site file) and from
 a point list (CSV); a rule, or a channel, may take its limits from a profile (`configs/profiles`).
 Nothing is opened and no network is used here.
@@ -19,13 +20,16 @@ import msgspec
 from msgspec import Meta, Struct
 
 import drivers
+import models
 
 from . import outbox, uplink
 from .complaints import Complaints, Places, Table, decode, nearest, read_points, read_toml
-from .core.core import matching, points
+from .core.core import points
+from .core.derive import derivations, extended
 from .core.errors import ConfigFault
 from .core.frame import Layout, channels
-from .core.ports import Driver, Uplink
+from .core.naming import matching
+from .core.ports import Detector, Driver, Uplink
 from .core.rules import KINDS, AnyRule, Bad, Deviation, Feedback, Frozen, Rate, Silence, Vote, condition
 from .core.units import same
 from .core.words import Language
@@ -53,9 +57,10 @@ class Config(Struct, frozen=True):
     site: Site
     store: outbox.Store
     drivers: tuple[Driver, ...]
+    detectors: tuple[Detector, ...]
     rules: tuple[AnyRule, ...]
     uplinks: tuple[Uplink, ...]
-    layouts: dict[str, Layout]
+    layouts: dict[str, Layout]  # as the drivers yield; the core adds what detectors give
     sources: tuple[Path, ...]  # every file that was read
     hash: str  # of everything that was resolved
     overrides: tuple[str, ...] = ()  # where the site sets its own number for a limit that a profile gives
@@ -79,6 +84,7 @@ class _Reader:
         self.files: list[Path] = []
         self.resolved: list[Any] = []
         self.overrides: list[str] = []
+        self.derived: set[str] = set()  # channels that detectors add: as fit as what they are made of
         self._claims: dict[str, list[tuple[str, Table]]] = {}  # profile -> channels that say they are one
 
     def read(self) -> Config:
@@ -88,7 +94,7 @@ class _Reader:
             raise ConfigFault([f"{self.path}: cannot be read: {error.strerror}"]) from None
         except ValueError as error:
             raise ConfigFault([str(error)]) from None
-        known = {"site", "store", "bus", "rule", "uplink"}
+        known = {"site", "store", "bus", "detector", "rule", "uplink"}
         for key in raw.keys() - known:
             self.told.add(raw, key, f"unknown table `{key}`{nearest(key, known)}")
         if "site" not in raw:
@@ -101,8 +107,12 @@ class _Reader:
         found = [(table, driver) for table in self._tables(raw, "bus") for driver in [self._driver(table)]]
         drivers = [(table, driver) for table, driver in found if driver is not None]
         layouts = self._layouts(drivers)
+        detectors = self._detectors(raw, layouts)
         complete = not self.told.lines  # else names may be missing that are only misspelt elsewhere
-        rules = self._rules(raw, layouts, [driver for _, driver in drivers], site, complete)
+        gained = derivations(detectors, layouts) if complete else {}
+        self.derived = {f"{s}/{key}" for s, row in gained.items() for d in row for key, _ in d.given}
+        whole = {source: extended(base, gained.get(source, ())) for source, base in layouts.items()}
+        rules = self._rules(raw, whole, [driver for _, driver in drivers], site, complete)
         uplinks = self._uplinks(raw)
         if not raw.get("bus"):
             self.told.add(raw, None, "no [[bus]]: there is nothing to read")
@@ -114,6 +124,7 @@ class _Reader:
             site=site,
             store=msgspec.structs.replace(store, path=str(self.path.parent / store.path)),
             drivers=tuple(driver for _, driver in drivers),
+            detectors=tuple(detectors),
             rules=tuple(rules),
             uplinks=tuple(uplinks),
             layouts=layouts,
@@ -283,6 +294,32 @@ class _Reader:
                 outputs.add(output)
         return layouts
 
+    def _detectors(self, raw: Table, layouts: dict[str, Layout]) -> list[Detector]:
+        found: list[Detector] = []
+        for table in self._tables(raw, "detector"):
+            if isinstance(table.get("channel"), str):
+                table = self.places.same({**table, "channel": [table["channel"]]}, table)
+            one: Detector | None = self._worker(table, "detector", "kind", "", models.DETECTORS, models.detector)
+            if one is None:
+                continue
+            try:
+                gained = derivations([one], layouts)
+            except ValueError as error:
+                self.told.add(table, "channel", str(error))
+                continue
+            taken = {
+                f"{source}/{key}"
+                for source, row in derivations(found, layouts).items()
+                for derived in row
+                for key, _ in derived.given
+            } | {name for source, base in layouts.items() for name in channels(source, base)}
+            for source, row in gained.items():
+                for key in [key for derived in row for key, _ in derived.given if f"{source}/{key}" in taken]:
+                    self.told.add(table, "name", f"detector `{one.name}`: a second channel is called `{source}/{key}`")
+            found.append(one)
+            self.resolved.append(table)
+        return found
+
     def _rules(
         self, raw: Table, layouts: dict[str, Layout], drivers: list[Driver], site: Site, complete: bool
     ) -> list[AnyRule]:
@@ -370,7 +407,7 @@ class _Reader:
             for source, layout in layouts.items()
             if source != Health.SOURCE
             for i, name in enumerate(channels(source, layout))
-            if (i, source) not in watched[Bad]
+            if (i, source) not in watched[Bad] and name not in self.derived
         ]
         extra: list[AnyRule] = []
         if silent:

@@ -75,7 +75,7 @@ class Agent:
     def __init__(self, config: Config, clock: SystemClock | None = None, record: Path | None = None) -> None:
         self.config = config
         self.clock = clock or SystemClock()
-        self.core = Core(config.layouts, config.rules, config.site.language)
+        self.core = Core(config.layouts, config.rules, config.site.language, config.detectors)
         self.queue: asyncio.Queue[Input | Event] = asyncio.Queue(QUEUE)
         self.leases = Leases(self.clock)
         self.recorder = Recorder(record) if record else None

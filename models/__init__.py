@@ -1,1 +1,16 @@
-"""Detectors: from columns to columns. Empty until the first one arrives."""
+"""Detectors: from columns to columns. A detector's name in TOML is looked up here."""
+
+from __future__ import annotations
+
+from agent.core.ports import Detector
+from agent.named import find
+
+DETECTORS = {
+    "exposure": "models.exposure:Exposure",
+    "mixture": "models.exposure:Mixture",
+}
+
+
+def detector(name: str) -> type[Detector]:
+    """The detector called `name` in TOML. Raises `ConfigFault` if there is none."""
+    return find("detector", name, DETECTORS, Detector)

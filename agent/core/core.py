@@ -8,9 +8,7 @@ it was, so the shell can commit alarms together with the memory that raised them
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import translate
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -18,7 +16,10 @@ from msgspec import Struct, structs
 
 from . import words
 from .alarm import EVENT_NAMES, NEXT, STATE_NAMES, Alarm, Event, Order, State, holds
+from .derive import Derived, derivations, derive, extended
 from .frame import BLIND, OFFLINE_AFTER, Array, Frame, Instant, Layout, Quality, aged, channels
+from .naming import matching
+from .ports import Detector
 from .rules import (
     COMPARISONS,
     MEASURES,
@@ -103,6 +104,7 @@ class Watch(Struct, frozen=True, eq=False):
     measures: tuple[Any, ...]
     open: dict[int, Alarm]  # the last edge of each
     until: dict[int, float]  # monotonic s at which the shelving of a point ends
+    derived: tuple[Any, ...]  # the detectors' memories
     calm: bool = True  # nothing is active, open or on its way: most frames end here
 
 
@@ -150,25 +152,11 @@ def points(rules: Iterable[AnyRule], layouts: Mapping[str, Layout]) -> dict[str,
     return {source: tuple(sorted(row, key=lambda p: kinds.index(type(p.rule)))) for source, row in found.items()}
 
 
-def matching(patterns: Iterable[str], names: Mapping[str, Any]) -> list[str]:
-    """The names that one of the patterns means, in the order of `names`.
-
-    >>> matching(["b", "a*"], {"ab": 0, "b": 1, "c": 2})
-    ['ab', 'b']
-    """
-    exact = {pattern for pattern in patterns if pattern in names}
-    wild = [pattern for pattern in patterns if pattern not in exact and any(c in pattern for c in "*?[")]
-    if not wild:
-        return [name for name in names if name in exact] if len(exact) > 1 else list(exact)
-    any_of = re.compile("|".join(translate(pattern) for pattern in wild))
-    return [name for name in names if name in exact or any_of.match(name)]
-
-
 class Bench:
     """The fixed side of one source: its points, their limits as columns, and the measures that see them."""
 
-    def __init__(self, source: str, layout: Layout, row: Sequence[Point]) -> None:
-        self.source, self.layout, self.points = source, layout, row
+    def __init__(self, source: str, layout: Layout, row: Sequence[Point], gained: Sequence[Derived] = ()) -> None:
+        self.source, self.layout, self.points, self.gained = source, layout, row, gained
         bounds = [p.rule.bounds for p in row]
         limit = np.array([b[0] for b in bounds], float)
         unstated = np.isnan(limit)  # silence without a limit: the channel's own
@@ -197,7 +185,16 @@ class Bench:
         uncertain = np.full(n, Quality.UNCERTAIN, np.uint8)
         seen = Seen(unknown, uncertain, np.full(n, now), np.zeros(n, bool), unknown)
         never = np.full(p, np.nan)
-        return Watch(seen, np.zeros(p, np.int8), never, never, tuple(m.start() for m in self.measures), {}, {})
+        return Watch(
+            seen,
+            np.zeros(p, np.int8),
+            never,
+            never,
+            tuple(m.start() for m in self.measures),
+            {},
+            {},
+            tuple(d.detector.start(len(d.seen)) for d in self.gained),
+        )
 
 
 class Core:
@@ -207,12 +204,21 @@ class Core:
     """
 
     def __init__(
-        self, layouts: Mapping[str, Layout], rules: Iterable[AnyRule], language: words.Language = "en"
+        self,
+        layouts: Mapping[str, Layout],
+        rules: Iterable[AnyRule],
+        language: words.Language = "en",
+        detectors: Iterable[Detector] = (),
     ) -> None:
         self.language = language
         rules = list(rules)
         self.outputs = outputs(rules)
-        self.benches = {source: Bench(source, layouts[source], row) for source, row in points(rules, layouts).items()}
+        gained = derivations(detectors, layouts)
+        layouts = {source: extended(layout, gained.get(source, ())) for source, layout in layouts.items()}
+        self.benches = {
+            source: Bench(source, layouts[source], row, gained.get(source, ()))
+            for source, row in points(rules, layouts).items()
+        }
         self.columns = {
             n: (source, i) for source, layout in layouts.items() for i, n in enumerate(channels(source, layout))
         }
@@ -243,9 +249,16 @@ class Core:
         watch = memory.watches[frame.source]
         past = watch.seen
         # What was missed in this poll is as old as we know it, whatever a line that was just opened believes.
+        n = len(frame.value)
         missed = np.isnan(frame.value) & (frame.quality == Quality.UNCERTAIN)
-        measured = np.where(missed, past.measured, np.maximum(frame.at.mono - frame.age, past.measured))
+        measured = np.where(missed, past.measured[:n], np.maximum(frame.at.mono - frame.age, past.measured[:n]))
         frame = aged(structs.replace(frame, age=frame.at.mono - measured))
+        if bench.gained:
+            frame, kept = derive(frame, bench.layout, bench.gained, watch.derived)
+            watch = structs.replace(watch, derived=kept)
+            more = len(frame.value) - n
+            measured = np.concatenate([measured, np.full(more, frame.at.mono)])
+            missed = np.concatenate([missed, np.zeros(more, bool)])
         seen = Seen(frame.value, frame.quality, measured, past.fresh | ~missed, frame.raw)
         memory, verdict = self._judge(memory, bench, watch, seen, frame.at, news=True)
         return memory, structs.replace(verdict, frames=(frame,))
@@ -437,7 +450,7 @@ class Core:
                     orders += holding.edge(drive, structs.replace(before, at=at), False)
             held = holding.freeze()
         calm = not state.any() and bool(np.isnan(since).all())
-        watch = Watch(seen, state, since, back, tuple(kept), known, watch.until, calm)
+        watch = Watch(seen, state, since, back, tuple(kept), known, watch.until, watch.derived, calm)
         memory = structs.replace(_replace(memory, bench.source, watch), serial=serial, held=held)
         return memory, Verdict(tuple(alarms), tuple(orders)) if alarms else NOTHING
 

@@ -6,7 +6,7 @@ A driver, a detector, an uplink is a frozen struct decoded from TOML; these are 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
 from msgspec import Struct
@@ -89,6 +89,31 @@ class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         Ends by itself and obeys no orders. Raises `WorldFault` when the line cannot be had.
         """
+        raise NotImplementedError
+
+
+class Detector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From columns to columns: what cannot be measured, but reckoned from what was.
+
+    It sees the channels of one source that its patterns name, n of them, and adds columns to every frame of that
+    source; rules, journal and platforms see them as channels like any other. Memory is an argument and a result, O(1)
+    per sample; time comes with the frame.
+    """
+
+    tag: ClassVar[str] = ""
+    name: str
+    channel: list[str]  # `source/key`, wildcards allowed; of several sources: each by itself
+
+    def columns(self, key: Sequence[str], unit: Sequence[str]) -> list[tuple[str, str]]:
+        """Key and unit of each column that n channels of one source give. Pure. Raises `ValueError` in words."""
+        raise NotImplementedError
+
+    def start(self, n: int) -> Any:
+        """The memory before the first frame."""
+        raise NotImplementedError
+
+    def step(self, memory: Any, at: Instant, value: Array, quality: Array) -> tuple[Any, Array, Array]:
+        """New memory; value (m,), NaN where it cannot say, and quality (m,) of the columns. The old memory stays."""
         raise NotImplementedError
 
 
