@@ -11,6 +11,7 @@ import signal
 import sys
 
 from agent import config, daemon
+from agent.cli import main as cli
 from tests.rigs.proxy import Proxy
 from tests.rigs.stage import heard, plant, readings, running, site, stage, told, until, verdict
 from tests.tools.mosquitto import Mosquitto, free_port, needs_mosquitto
@@ -108,6 +109,52 @@ def test_an_output_follows_the_alarms_through_loss_of_the_line_and_restarts(tmp_
                     await until(lambda: device.values["siren"] == 0.0, what="siren off")
 
     asyncio.run(main())
+
+
+def test_a_person_takes_a_point_out_of_service_and_back_and_the_journal_has_it_all(tmp_path, capsys):
+    """By the command line, through the socket; the siren and the platform follow, and a restart forgets nothing."""
+
+    async def main():
+        async with stage(tmp_path, 2, 0.1, lambda: [1.5]) as (device, _, broker, path):
+
+            async def type_(*words):
+                return await asyncio.to_thread(cli, ["alarms", "-c", str(path), *words])
+
+            def edges(messages):
+                return [a["event"] for a in told(messages, "alarm/")]
+
+            with Subscriber(broker.port, "vedette/#") as ear:
+                async with running(path):
+                    await until(lambda: device.values["siren"] == 1.0, what="siren on")
+                    assert (
+                        await type_("--shelve", "gas@plant/c0", "--by", "Li", "--reason", "test", "--hours", "1") == 69
+                    )
+                    assert "never shelved" in capsys.readouterr().err
+                    assert await type_("--take-out", "gas@plant/c0", "--by", "Li", "--reason", "permit 7") == 0
+                    await until(lambda: device.values["siren"] == 0.0, what="siren off")
+                    await heard(ear, lambda ms: edges(ms) == ["raised", "taken-out"])
+                async with running(path):
+                    await heard(ear, lambda ms: [s["state"] for s in told(ms, "state")].count("online") == 2)
+                    assert await type_() == 0
+                    assert "out-of-service" in capsys.readouterr().out
+                    assert await type_("--restore", "gas@plant/c0", "--by", "Li") == 0
+                    await until(lambda: device.values["siren"] == 1.0, what="siren on again")
+                    await heard(ear, lambda ms: edges(ms)[-2:] == ["restored", "raised"])
+            return path
+
+    path = asyncio.run(main())
+    assert cli(["audit", "-c", str(path)]) == 0
+    assert cli(["audit", "-c", str(path), "--last", "1000"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [r["alarm"]["event"] for r in records if r["kind"] == "alarm"] == [
+        "raised",
+        "taken-out",
+        "restored",
+        "raised",
+    ]
+    assert [r["order"]["on"] for r in records if r["kind"] == "order"][-3:] == [True, False, True]
+    (out,) = (r["alarm"] for r in records if r["kind"] == "alarm" and r["alarm"]["event"] == "taken-out")
+    assert (out["by"], out["reason"]) == ("Li", "permit 7")
 
 
 def test_a_recording_writes_no_output(tmp_path):

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Struct, structs
 
 from . import words
-from .alarm import EVENT_NAMES, NEXT, STATE_NAMES, Alarm, Event, Order, State, holds
+from .alarm import EVENT_NAMES, NEXT, STATE_NAMES, Alarm, Event, Order, State, holds, is_active
 from .derive import Derived, derivations, derive, extended
 from .frame import BLIND, OFFLINE_AFTER, Array, Frame, Instant, Layout, Quality, aged, channels
 from .naming import matching
@@ -23,12 +23,12 @@ from .ports import Detector
 from .rules import (
     COMPARISONS,
     MEASURES,
-    OUTPUTS,
     AnyRule,
     Bad,
     Board,
     Condition,
     Deviation,
+    Escalation,
     Feedback,
     Frozen,
     Measure,
@@ -37,6 +37,7 @@ from .rules import (
     Seen,
     Silence,
     Vote,
+    colour,
     condition,
 )
 
@@ -92,6 +93,7 @@ class Verdict(Struct, frozen=True):
 
 
 NOTHING = Verdict()
+NOBODY = Board({}, np.zeros(0, bool), {})
 
 
 class Watch(Struct, frozen=True, eq=False):
@@ -134,7 +136,7 @@ def points(rules: Iterable[AnyRule], layouts: Mapping[str, Layout]) -> dict[str,
     known = outputs(rules)
     for rule in rules:
         matched = [(*where[name], name) for name in matching(rule.channel, where)]
-        if isinstance(rule, Vote):
+        if isinstance(rule, Vote | Escalation):
             for source, i, name in matched[:1]:
                 found[source].append(Point(rule, name, i, tuple((s, k) for s, k, _ in matched)))
             continue
@@ -143,7 +145,7 @@ def points(rules: Iterable[AnyRule], layouts: Mapping[str, Layout]) -> dict[str,
             if isinstance(rule, Deviation):
                 others = tuple((s, k) for s, k, _ in matched if (s, k) != (source, i))
             elif isinstance(rule, Feedback):
-                others = ((OUTPUTS, known.index(rule.output)),)
+                others = (("", known.index(rule.output)),)
             found[source].append(Point(rule, name, i, others))
         if isinstance(rule, Silence):
             for source in matching(rule.channel, layouts):
@@ -176,7 +178,7 @@ class Bench:
         by_kind = {kind: [p for p in row if type(p.rule) is kind] for kind in MEASURES}
         self.fails_safe = bool(self.fail_safe.any())
         self.measures: list[Measure] = [MEASURES[kind](mine) for kind, mine in by_kind.items() if mine]
-        self.compares = bool(by_kind[Deviation] or by_kind[Vote] or by_kind[Feedback] or self.when)
+        self.compares = bool(self.when) or any(by_kind[kind] for kind in (Deviation, Vote, Escalation, Feedback))
 
     def start(self, now: float) -> Watch:
         """The memory before the first frame. Age counts from here: a source that never speaks goes stale."""
@@ -377,7 +379,7 @@ class Core:
         measurement.
         """
         now = at.mono
-        board = self._board(memory) | {bench.source: seen} if bench.compares else {}
+        board = self._board(memory, bench.source, seen) if bench.compares else NOBODY
         told: list[Alarm] = []
         released: list[Order] = []
         for i, conditions in bench.when.items():
@@ -454,17 +456,22 @@ class Core:
         memory = structs.replace(_replace(memory, bench.source, watch), serial=serial, held=held)
         return memory, Verdict(tuple(alarms), tuple(orders)) if alarms else NOTHING
 
-    def _board(self, memory: Memory) -> dict[str, Seen]:
-        """What every source showed last, and which outputs are held on."""
-        n = len(self.outputs)
-        on = np.array([float(bool(memory.held.get(output))) for output in self.outputs])
-        held = Seen(on, np.zeros(n, np.uint8), np.zeros(n), np.ones(n, bool), on)
-        return {source: watch.seen for source, watch in memory.watches.items()} | {OUTPUTS: held}
+    def _board(self, memory: Memory, source: str, seen: Seen) -> Board:
+        """What every source showed last, which outputs are held on, and where alarms are."""
+        sources = {name: watch.seen for name, watch in memory.watches.items()} | {source: seen}
+        held = np.array([bool(memory.held.get(output)) for output in self.outputs], bool)
+        worst = {name: np.zeros(len(bench.layout), int) for name, bench in self.benches.items()}
+        for name, watch in memory.watches.items():
+            for i, alarm in watch.open.items():
+                point = self.benches[name].points[i]
+                if is_active(int(watch.state[i])) and point.column >= 0 and not isinstance(point.rule, Escalation):
+                    worst[name][point.column] = max(worst[name][point.column], colour(alarm.level))
+        return Board(sources, held, worst)
 
     def _met(self, condition: Condition, board: Board) -> bool:
         """Whether a condition holds. One that nobody can see holds: what is not known suppresses nothing."""
         source, column = self.columns[condition.channel]
-        seen = board[source]
+        seen = board.seen[source]
         if seen.quality[column] >= BLIND or np.isnan(seen.value[column]):
             return True
         return bool(COMPARISONS[condition.compare](float(seen.value[column]), condition.value))
@@ -490,6 +497,7 @@ class Core:
             per=words.number(rule.per) if isinstance(rule, Rate) else "",
             output=rule.output if isinstance(rule, Feedback) else "",
             of=str(len(point.siblings)),
+            worse=words.LEVEL[self.language][rule.of] if isinstance(rule, Escalation) else "",
             each=f"{words.number(rule.limit)} {bench.layout.unit[point.column]}" if isinstance(rule, Vote) else "",
         )
         return structs.replace(
@@ -655,7 +663,7 @@ def _kind(rule: AnyRule) -> str:
 def _unit(bench: Bench, point: Point) -> str:
     if isinstance(point.rule, Silence | Frozen):
         return "s"
-    if isinstance(point.rule, Bad | Vote | Feedback):
+    if isinstance(point.rule, Bad | Vote | Escalation | Feedback):
         return ""
     unit = bench.layout.unit[point.column]
     return f"{unit}/{point.rule.per:g} s" if isinstance(point.rule, Rate) else unit

@@ -13,6 +13,7 @@ One rule on a thousand channels and a thousand rules on one channel each cost th
     frozen     seconds since the value last moved by more than `band`     s
     silence    seconds since the channel (or the whole source) was read   s
     vote       how many of the rule's channels are at or beyond its limit    votes
+    escalation how many of the rule's channels have an alarm of `of` or worse    points
     feedback   1 while the channel contradicts what was ordered of an output     -
     fault      1 while the channel is blind or saturated in a live source -
 """
@@ -27,7 +28,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 import numpy as np
 from msgspec import Meta, Struct, structs
 
-from .alarm import Basis, Level
+from .alarm import LEVELS, Basis, Level
 from .frame import BLIND, Array, Quality
 
 Seconds = Annotated[float, Meta(ge=0)]
@@ -218,7 +219,22 @@ class Feedback(Rule, tag="feedback", frozen=True, kw_only=True):
         return 1.0, 1.0
 
 
-AnyRule: TypeAlias = High | Low | Rate | Deviation | Frozen | Silence | Vote | Feedback | Bad
+class Escalation(Rule, tag="escalation", frozen=True, kw_only=True):
+    """Alarm when `need` of the channels have an alarm of level `of` or worse: four blue points make a yellow item.
+
+    It bears the name of the first channel, and does not count for other escalations.
+    Source: GB 39496-2020, 5.5.4.
+    """
+
+    of: Level
+    need: Annotated[int, Meta(ge=2)]
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return float(self.need), float(self.need)
+
+
+AnyRule: TypeAlias = High | Low | Rate | Deviation | Frozen | Silence | Vote | Escalation | Feedback | Bad
 KINDS: dict[str, type[AnyRule]] = {
     "high": High,
     "low": Low,
@@ -227,6 +243,7 @@ KINDS: dict[str, type[AnyRule]] = {
     "frozen": Frozen,
     "silence": Silence,
     "vote": Vote,
+    "escalation": Escalation,
     "feedback": Feedback,
     "fault": Bad,
 }
@@ -251,7 +268,17 @@ class Point(Struct, frozen=True):
     siblings: tuple[tuple[str, int], ...] = ()  # (source, column): deviation the others, vote all, feedback its output
 
 
-Board: TypeAlias = Mapping[str, Seen]
+class Board(NamedTuple):
+    """What a measure may see beyond its own source."""
+
+    seen: Mapping[str, Seen]  # by source
+    held: Array  # by output: whether an alarm holds it on
+    worst: Mapping[str, Array]  # by source, (n,): 4 where a channel has a red alarm, 3 orange ... 0 none
+
+
+def colour(level: Level) -> int:
+    """How bad a level is: 4 red, 3 orange, 2 yellow, 1 blue; 0 is left for none."""
+    return len(LEVELS) - LEVELS.index(level)
 
 
 class Measure:
@@ -334,9 +361,9 @@ class Distance(Measure):
 
         def middle(own: float, siblings: Sequence[tuple[str, int]]) -> float:
             others = [
-                board[source].value[i]
+                board.seen[source].value[i]
                 for source, i in siblings
-                if source in board and board[source].quality[i] == Quality.GOOD
+                if source in board.seen and board.seen[source].quality[i] == Quality.GOOD
             ]
             return float(np.median([own, *others] if len(others) > 1 else others)) if others else np.nan
 
@@ -416,8 +443,8 @@ class Votes(Measure):
         assert isinstance(rule, Vote)
         sign = 1.0 if rule.compare == ">=" else -1.0
         limit, restore = sign * rule.limit, sign * (rule.limit if rule.restore is None else rule.restore)
-        value = np.array([sign * board[source].value[i] for source, i in point.siblings])
-        quality = np.array([board[source].quality[i] for source, i in point.siblings])
+        value = np.array([sign * board.seen[source].value[i] for source, i in point.siblings])
+        quality = np.array([board.seen[source].quality[i] for source, i in point.siblings])
         visible = np.isfinite(value)
         votes = np.where(visible & (value >= limit) & (quality <= Quality.OVER_RANGE), 1, votes)
         votes = np.where(visible & (value < restore) & (quality == Quality.GOOD), 0, votes)
@@ -428,7 +455,16 @@ class Votes(Measure):
         return votes, count, Quality.GOOD if count >= rule.need or count + open_ < rule.need else Quality.UNCERTAIN
 
 
-OUTPUTS = "outputs"  # the board's own source: one column per output, 1 where an alarm holds it on
+class Points(Measure):
+    """escalation: how many members have an alarm as bad as that. Always known."""
+
+    def step(self, memory: Any, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
+        count = [
+            sum(int(board.worst[source][i]) >= colour(p.rule.of) for source, i in p.siblings)
+            for p in self.points
+            if isinstance(p.rule, Escalation)
+        ]
+        return None, np.array(count, float), np.zeros(len(self.points), np.uint8)
 
 
 class Contradiction(Measure):
@@ -439,10 +475,10 @@ class Contradiction(Measure):
         rules = [p.rule for p in points if isinstance(p.rule, Feedback)]
         self.threshold = np.array([r.threshold for r in rules])
         self.high_when_on = np.array([r.on == "high" for r in rules])
-        self.output = np.array([p.siblings[0][1] for p in points], int)
+        self.output = np.array([p.siblings[0][1] for p in points], int)  # its column on the board
 
     def step(self, memory: Any, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
-        value, on = seen.value[self.column], board[OUTPUTS].value[self.output] > 0
+        value, on = seen.value[self.column], board.held[self.output]
         wrong = (value >= self.threshold) != (on == self.high_when_on)
         return None, np.where(np.isfinite(value), wrong.astype(float), np.nan), seen.quality[self.column]
 
@@ -467,6 +503,7 @@ MEASURES: dict[type[AnyRule], type[Measure]] = {
     Frozen: Unmoved,
     Silence: Unread,
     Vote: Votes,
+    Escalation: Points,
     Feedback: Contradiction,
     Bad: Unfit,
 }

@@ -14,6 +14,7 @@ RAISED: dict[str, dict[str, str]] = {
         "deviation": "{channel} is {value} {unit} away from its neighbours, limit {limit} {unit} ({basis})",
         "frozen": "{channel} has not moved for {value} s: check the sensor",
         "feedback": "{channel} contradicts the order to {output}",
+        "escalation": "{channel} and others: {value} of {of} points are {worse} or worse ({basis})",
         "vote": "{channel} and others: {value} of {of} at or beyond {each} ({basis})",
         "silence": "{channel} has sent nothing for {value} s: check power, line and address",
         "fault": "{channel} is {quality}: the hazard there is not watched",
@@ -26,6 +27,7 @@ RAISED: dict[str, dict[str, str]] = {
         "deviation": "{channel} 与相邻测点相差 {value} {unit},限值 {limit} {unit}({basis})",
         "frozen": "{channel} 已 {value} 秒无变化:请检查传感器",
         "feedback": "{channel} 与 {output} 的指令不符(馈电异常)",
+        "escalation": "{channel} 等 {of} 个测点中 {value} 个达到{worse}及以上({basis})",
         "vote": "{channel} 等 {of} 个测点中 {value} 个达到限值 {each}({basis})",
         "silence": "{channel} 已 {value} 秒无数据:请检查电源、线路和地址",
         "fault": "{channel} 状态为{quality}:该处危险未被监测",
@@ -39,6 +41,7 @@ CLEARED: dict[str, dict[str, str]] = {
         "deviation": "{channel} agrees with its neighbours again",
         "frozen": "{channel} moves again",
         "feedback": "{channel} agrees with its order again",
+        "escalation": "{channel} and others: only {value} points left",
         "vote": "{channel} and others: only {value} still beyond the limit",
         "silence": "{channel} is read again",
         "fault": "{channel} is good again",
@@ -49,6 +52,7 @@ CLEARED: dict[str, dict[str, str]] = {
         "deviation": "{channel} 与相邻测点恢复一致",
         "frozen": "{channel} 恢复变化",
         "feedback": "{channel} 与指令恢复一致",
+        "escalation": "{channel} 等测点中仅剩 {value} 个",
         "vote": "{channel} 等测点中仅 {value} 个仍超限",
         "silence": "{channel} 恢复数据",
         "fault": "{channel} 质量恢复正常",
@@ -106,6 +110,7 @@ ADVICE: dict[str, dict[str, str]] = {
         "deviation": "Compare with a second instrument; one of the neighbours is wrong, or the hazard is local.",
         "frozen": "Check the sensor with gas or by hand; until then watch by other means.",
         "feedback": "Cut by hand on the spot; check breaker, relay, wiring and the feed sensor.",
+        "escalation": "Several points warn together: look at the whole of it, follow the site's plan for this level.",
         "vote": "Check on the spot, follow the site's plan for this point.",
         "silence": "Check power, line and address; until then watch by other means.",
         "fault": "Repair or replace the sensor; until then watch by other means.",
@@ -138,11 +143,17 @@ ADVICE: dict[str, dict[str, str]] = {
         "deviation": "用另一台仪器核对:相邻测点之一有误,或危险只在局部。",
         "frozen": "用标准气或人工方法检查传感器;此前用其他方法监视。",
         "feedback": "就地手动断电;检查断路器、继电器、接线和馈电传感器。",
+        "escalation": "多个测点同时预警:按整体情况研判,执行该级别的应急预案。",
         "vote": "现场核实,按该测点的现场处置方案处理。",
         "silence": "检查电源、线路和地址;此前用其他方法监视。",
         "fault": "修理或更换传感器;此前用其他方法监视。",
         "blind": "传感器修复之前,该处按危险处理。",
     },
+}
+
+LEVEL: dict[str, dict[str, str]] = {
+    "en": {"red": "red", "orange": "orange", "yellow": "yellow", "blue": "blue"},
+    "zh": {"red": "红色", "orange": "橙色", "yellow": "黄色", "blue": "蓝色"},
 }
 
 QUALITY: dict[str, tuple[str, ...]] = {
