@@ -40,7 +40,7 @@ from tests.rigs.trial import Case, Skip, Trial
 
 BATCH = 0.1  # s of readings in one batch: the product's second, shortened so that every writer writes a few
 COMMIT = 0.05  # s that a commit may take, for which the readings of the batch after it wait
-WAITS = "a batch that was gathered for a second may wait for the next commit, which comes once a second"
+WAITS = "what was read since the last commit that ended; one took seconds in 1000 cuts, beside other work on the disk"
 SHAPE = cargo.channels(20)
 PIPE, SET_PIPE = 1 << 20, 1031  # bytes that a writer may say between two looks of ours; F_SETPIPE_SZ
 

@@ -171,8 +171,11 @@ class Lane:
         patience = TOLD + 1 if fault.ever else 2.5
         took = await self.within(patience, lambda: self.complaint(since) < float("inf"))
         victim = self.faults.victim
-        if took == float("inf") and not fault.ever and not victim.endswith(("-wal", "-journal")):
-            tally.silent.append(victim)  # SQLite does it once more, or later, or can do without
+        of_log = victim.endswith(("-wal", "-journal"))
+        if took == float("inf") and not fault.ever and (not of_log or fault.kinds == ("sync",)):
+            # SQLite does it once more, or later, or can do without. The sync of the log that its own checkpoint begins
+            # with is of what a commit has synced; a commit whose sync failed is told.
+            tally.silent.append(victim)
         else:
             tally.told.append(max(0.0, self.complaint(since) - self.faults.met))
             if took == float("inf"):

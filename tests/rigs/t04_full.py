@@ -243,7 +243,9 @@ def verdict(case: Case, device: Device, heard: list[Heard], story: Story, seen: 
     case.at_least("batches dropped", len(told), 1)
     case.exactly("readings lost and not told", len(lost - dropped - excused), 0)
     missing = {key for key in live if key not in archive and not live[key] <= excused}
-    case.exactly("drop count off by", len(missing ^ told) + off, 0)
+    known = told & live.keys()  # what the kill kept from the one that was up can be told, and not be checked
+    case.exactly("drop count off by", len(missing ^ known) + off, 0)
+    case.at_most("drops told that nobody can check", len(told - known), 2)
     case.at_least("drop counter that the platform has", counted(heard), 1)
     case.exactly("dropped before older ones", sum(n > min(survivors, default=n) for n in dropped), 0)
     case.at_most("recovery", min(999.0, seen.recovery), RECOVERED, "s")
