@@ -57,12 +57,12 @@ class Config(Struct, frozen=True):
     site: Site
     store: outbox.Store
     drivers: tuple[Driver, ...]
-    detectors: tuple[Detector, ...]
     rules: tuple[AnyRule, ...]
     uplinks: tuple[Uplink, ...]
     layouts: dict[str, Layout]  # as the drivers yield; the core adds what detectors give
     sources: tuple[Path, ...]  # every file that was read
     hash: str  # of everything that was resolved
+    detectors: tuple[Detector, ...] = ()
     overrides: tuple[str, ...] = ()  # where the site sets its own number for a limit that a profile gives
 
 

@@ -2,7 +2,9 @@
 
 What is kept is the *wanted state* of each output. It is handed out until it was verified; after a failure
 again and again, and once more whenever the line or a device came back: a relay that lost its power during
-an alarm must not stay off. Only an output that is not armed is asked once and left alone.
+an alarm must not stay off. Nobody need notice that loss: what is held on is written anew every few seconds, which
+also keeps a relay on that drops out by itself when it is not refreshed. Only an output that is not armed is asked
+once and left alone.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from .core.ports import Event
 
 SLICE = 1.0  # s: how often a waiting driver shows that it is alive
 RETRY = 2.0  # s after a failed order; project
+REFRESH = 5.0  # s after which an output that is held on is written again: its module may have lost its power meanwhile
 
 
 class Wanted(Struct):
@@ -81,6 +84,7 @@ class OrderBox:
         told, wanted.told = wanted.told, event.kind
         if event.kind == "order-done":
             wanted.verified = True
+            wanted.due = self._now() + REFRESH if wanted.order.on else None
         elif event.kind == "order-failed":
             wanted.verified, wanted.due = False, self._now() + RETRY
             self._bell.set()
