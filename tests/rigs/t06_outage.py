@@ -36,6 +36,7 @@ from tests.tools.mosquitto import Mosquitto
 from tests.tools.subscriber import Subscriber
 
 DAY = 86400  # batches: one a second
+PACE = "half a millisecond of the processor for each batch, read, told in JSON and confirmed: 46 to 67 s for a day"
 CHANNELS = 1000
 NARROW = 1e6  # bytes/s: 8 Mbit/s
 LIVE = "live"  # source of what is measured while the backlog drains
@@ -249,7 +250,7 @@ async def drain(case: Case, batches: int) -> None:
         case.exactly("unmarked repetitions", ear.twice, 0)
         case.exactly("out of order", ear.disorder, 0)
         case.at_most("RSS rise", dweller.most - before, 20.0, "MB")
-        case.at_most("drain of a day", drained * DAY / max(1, batches - carried), 60.0, "s")
+        case.at_most("drain of a day", drained * DAY / max(1, batches - carried), 60.0, "s", short=PACE)
         case.figure("batches", batches)
         case.figure("alarms", len(slow) + len(fast))
         if batches < DAY:
