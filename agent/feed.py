@@ -189,7 +189,10 @@ class Feed:
             if self._queue.clock.now().mono - item.body.mono[-1] > LATE:
                 item = structs.replace(item, lane="backfill", historical=True)
             return self._hand_out(item)
-        item_or_none = self._chunk.popleft() if self._chunk else None
+        item_or_none = None
+        while self._chunk and item_or_none is None:
+            item = self._chunk.popleft()
+            item_or_none = item if item.row in self.owed else None  # else it left the store, and that was told
         if len(self._chunk) < AHEAD and self._reading is None and self.owed.after(self._cursor):
             self._reading = asyncio.create_task(self._queue.read_ahead(self, self._turn))
         return self._hand_out(item_or_none) if item_or_none else None
@@ -242,6 +245,10 @@ class Feed:
         self._flying.pop(_key(item), None)
         self._clear(item, delivered=False)
         return False
+
+    def is_flying(self, row: int) -> bool:
+        """Whether telemetry of this row is handed out: it is delivered from memory, wherever else it is gone."""
+        return (True, row) in self._flying
 
     def is_suspect(self, item: Item) -> bool:
         return _key(item) in self._suspects

@@ -667,7 +667,8 @@ class Outbox:
             for name, feed in self.feeds.items():
                 if row in feed.owed:
                     feed.owed.remove(row)
-                    self._gap(name, boot, stream, seq, "quota")
+                    if not feed.is_flying(row):
+                        self._gap(name, boot, stream, seq, "quota")
         self._untold = _joined([*self._untold, *lost])
 
     def _history_failed(self, error: StoreFault) -> None:

@@ -37,6 +37,7 @@ class Proxy:
     def __init__(self, far: tuple[str, int], up: Iterable[Stage] = (), down: Iterable[Stage] = ()) -> None:
         self.far, self.up, self.down = far, list(up), list(down)
         self.port = 0
+        self._holder = socket.socket()
         self.accepted = 0  # connections so far
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -45,11 +46,14 @@ class Proxy:
 
     async def start(self) -> None:
         """Listen, on the same port each time. Raises `OSError`."""
+        if self.port == 0:  # held while nobody listens: a client that tries for long would else connect to itself
+            self._holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            self._holder.bind(("127.0.0.1", 0))
+            self.port = self._holder.getsockname()[1]
         listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)  # a slow link holds little
         listener.bind(("127.0.0.1", self.port))
-        self.port = listener.getsockname()[1]
         self._server = await asyncio.start_server(self._accept, sock=listener, limit=8192)
 
     def freeze(self) -> None:
@@ -77,7 +81,9 @@ class Proxy:
         if self._server is None:
             await self.start()
 
-    stop = cut
+    async def stop(self) -> None:
+        await self.cut()
+        self._holder.close()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
