@@ -35,7 +35,9 @@ dev: $(VENV)/.dev
 demo: install
 	@$(BIN)/vedette demo
 
-test: lint types contracts unit scoreboard-quick
+# In the gate the scoreboard's times are figures: a busy machine fails no test, a lost alarm does.
+test: lint types contracts unit dev
+	@$(BIN)/python -m tests.rigs.scoreboard --quick --lenient
 
 lint: dev
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .

@@ -55,6 +55,16 @@ def test_only_a_time_gets_a_second_chance(unit, is_time):
     assert case.marks[0].is_time == is_time
 
 
+@pytest.mark.parametrize(("got", "good"), [(1.4, True), (999.0, False), (float("nan"), False)])
+def test_a_slow_machine_fails_nothing_where_times_are_figures_but_what_never_came_does(got, good):
+    made = trial(lambda case: case.at_most("delay", got, 1.0, "s"))
+    ran = perform(made, "quick", "")
+    assert not is_good(made, ran)
+    assert is_good(made, ran, lenient=True) == good
+    lost = trial(lambda case: case.exactly("alarms lost", 1, 0))
+    assert not is_good(lost, perform(lost, "quick", ""), lenient=True)
+
+
 def test_a_missed_goal_without_a_reason_fails():
     made = trial(lambda case: case.at_most("delay", float("nan"), 1.0))
     assert word(made, perform(made, "quick", "")) == "MISSED"

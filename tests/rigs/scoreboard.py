@@ -124,8 +124,10 @@ def word(trial: Trial, run: Run) -> str:
     return "short" if missed else "pass"
 
 
-def is_good(trial: Trial, run: Run) -> bool:
-    """Whether the scoreboard may be green with this run."""
+def is_good(trial: Trial, run: Run, lenient: bool = False) -> bool:
+    """Whether the scoreboard may be green with this run; `lenient`: a time is a figure, and fails nothing."""
+    if lenient and run.end == "ran" and not run.sabotage:
+        return all(mark.short or mark.is_slow for mark in run.missed())
     return word(trial, run) in ("pass", "short", "skipped", "red")
 
 
@@ -157,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="the small size, about five minutes")
     parser.add_argument("--only", default="", help="trials, like T1,T4")
     parser.add_argument("--unsabotaged", action="store_true", help="leave the sabotaged runs out")
+    parser.add_argument("--lenient", action="store_true", help="times are figures: a slow machine fails nothing")
     parser.add_argument("--lanes", type=int, default=3, help="runs side by side of those that measure no time")
     parser.add_argument("--one", default="", help="one run in this process, its result as JSON")
     parser.add_argument("--sabotage", default="", help="of --one")
@@ -179,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for trial in chosen:
         plain, broken = runs[trial.id, ""], runs.get((trial.id, trial.sabotage))
         print("\n".join(lines(trial, plain, broken)))
-        good &= is_good(trial, plain) and (broken is None or is_good(trial, broken))
+        good &= is_good(trial, plain, args.lenient) and (broken is None or is_good(trial, broken))
     ran = sum(run.end == "ran" for run in runs.values())
     print(f"scoreboard: {ran} of {len(runs)} runs, {'all as they should be' if good else 'FAILED'}")
     return 0 if good else 1

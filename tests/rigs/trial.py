@@ -15,7 +15,8 @@ from typing import Literal
 from msgspec import Struct
 
 Size = Literal["quick", "full"]
-TIMES = {"s", "ms", "periods", "of the period", "of that", "polls"}  # units
+NEVER = 900.0  # s
+TIMES = {"s", "ms", "1/s", "periods", "of the period", "of that", "polls"}  # units
 
 
 class Skip(Exception):
@@ -35,6 +36,11 @@ class Mark(Struct, frozen=True):
     def is_time(self) -> bool:
         """Whether it is a time or made of times: these the machine can spoil; a count it cannot."""
         return self.goal.partition(" ")[2].partition(" ")[2] in TIMES
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether nothing is wrong but that it took long. What never came stands as 999 or as no number at all."""
+        return not self.ok and self.is_time and isinstance(self.got, int | float) and self.got < NEVER
 
 
 class Case(Struct):
