@@ -40,7 +40,7 @@ WAITING = 10_000  # records kept in memory while the disk does not take them; re
 RETRY = 5.0  # s
 CLOSING = 1.0  # s for the last write
 
-Told = Callable[[str, str], None]  # kind of event, text
+Told = Callable[[str, str, str], None]  # kind of event, whose, text
 
 
 class Record(NamedTuple):
@@ -320,7 +320,7 @@ class Audit:
             self._news.set()
             if not self.trouble:
                 self.trouble = str(fault)
-                self._told("store-down", self.trouble)
+                self._told("store-down", "journal", self.trouble)
             return False
         saved = min(self.lost - lost, len(bodies))  # pushed out of memory while they were written
         self._count_lost(-saved)
@@ -332,7 +332,7 @@ class Audit:
             self._news.set()
         if self.trouble:
             self.trouble = ""
-            self._told("store-recovered", f"journal {self._chain.folder}: written again")
+            self._told("store-recovered", "journal", f"journal {self._chain.folder}: written again")
         return True
 
     def _count_lost(self, n: int) -> None:

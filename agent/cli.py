@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 USAGE, UNAVAILABLE, CONFIG = os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_CONFIG
 
 
+DEEDS = {  # what people do to one point
+    "reset": "let go what latched",
+    "shelve": "silence for a while: needs --reason and --hours; never red, never an interlock",
+    "take-out": "take out of service: --reason is the permit",
+    "restore": "back in force",
+}
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -98,12 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--seconds", type=float, default=None, help="stop by itself after this time")
     alarms = verb("alarms", _alarms, "open alarms of the running daemon; acknowledge, shelve, reset one", site=True)
     alarms.add_argument("--ack", metavar="ID")
-    for deed, what in (
-        ("reset", "let go what latched"),
-        ("shelve", "silence for a while: needs --reason and --hours; never red, never an interlock"),
-        ("take-out", "take out of service: --reason is the permit"),
-        ("restore", "back in force"),
-    ):
+    for deed, what in DEEDS.items():
         alarms.add_argument(f"--{deed}", metavar="POINT", help=f"{what}; POINT is an alarm's ID or RULE@CHANNEL")
     alarms.add_argument("--by", metavar="NAME", default="", help="who does it")
     alarms.add_argument("--reason", metavar="TEXT", default="", help="why, or the number of the permit")
@@ -354,7 +357,7 @@ def _alarms(args: argparse.Namespace) -> int:
     if args.ack:
         reply = _ask(args, verb="ack", id=args.ack, by=args.by)
         return _say(args, reply, f"acknowledged {args.ack}")
-    for verb in ("reset", "shelve", "take-out", "restore"):
+    for verb in DEEDS:
         if point := getattr(args, verb.replace("-", "_")):
             reply = _ask(args, verb=verb, point=point, by=args.by, reason=args.reason, seconds=3600 * args.hours)
             return _say(args, reply, f"{verb}: {reply['ok']}")

@@ -296,6 +296,7 @@ class _Reader:
 
     def _detectors(self, raw: Table, layouts: dict[str, Layout]) -> list[Detector]:
         found: list[Detector] = []
+        taken = {name for source, base in layouts.items() for name in channels(source, base)}
         for table in self._tables(raw, "detector"):
             if isinstance(table.get("channel"), str):
                 table = self.places.same({**table, "channel": [table["channel"]]}, table)
@@ -307,15 +308,10 @@ class _Reader:
             except ValueError as error:
                 self.told.add(table, "channel", str(error))
                 continue
-            taken = {
-                f"{source}/{key}"
-                for source, row in derivations(found, layouts).items()
-                for derived in row
-                for key, _ in derived.given
-            } | {name for source, base in layouts.items() for name in channels(source, base)}
-            for source, row in gained.items():
-                for key in [key for derived in row for key, _ in derived.given if f"{source}/{key}" in taken]:
-                    self.told.add(table, "name", f"detector `{one.name}`: a second channel is called `{source}/{key}`")
+            for name in [f"{source}/{key}" for source, row in gained.items() for d in row for key, _ in d.given]:
+                if name in taken:
+                    self.told.add(table, "name", f"detector `{one.name}`: a second channel is called `{name}`")
+                taken.add(name)
             found.append(one)
             self.resolved.append(table)
         return found

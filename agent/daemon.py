@@ -103,7 +103,7 @@ class Agent:
             self.config.store, [uplink.name for uplink in self.config.uplinks], self.clock, told=self._event
         )
         journal_mb, home = self.config.store.journal_mb, Path(self.config.store.path)
-        self.audit = Audit(home / "journal", int(journal_mb * 2**20), self._journal)
+        self.audit = Audit(home / "journal", int(journal_mb * 2**20), self._told)
         self.memory, restored = self._recall()
         self.who = Identity(
             self.config.site.name, self.config.site.node, self.outbox.boot, __version__, self.config.hash
@@ -422,9 +422,6 @@ class Agent:
         if event.kind == "recalled-late":  # the disk came after the start
             self.memory, verdict = self.core.adopt(self.memory, self.outbox.recall(), event.at)
             self._act(verdict)
-
-    def _journal(self, kind: str, text: str) -> None:
-        self._event(Event(kind, "journal", self.clock.now(), text))
 
     def _told(self, kind: str, leaf: str, text: str) -> None:
         if kind == "lost":

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import structs
 
-from .core.alarm import LEVELS, Alarm
+from .core.alarm import LEVELS, Alarm, Point
 from .core.ports import LANES, Batch, Clock, Event, Item, Lane
 from .rows import Owed, Span
 
@@ -36,8 +36,6 @@ BREAKS = 5  # connections in a row that broke over one item, after which it is i
 SUSPECTS = 64  # items that are remembered as suspects at most; project
 DEFER, DEFER_MOST = 60.0, 900.0  # s until an isolated alarm is tried again; doubles each time; project
 
-Point = tuple[str, str]  # rule, channel; of an event: "", its row, for no event waits for another
-
 
 def rank(item: Item) -> int:
     """How little an alarm matters: 0 is red. An event matters least."""
@@ -45,8 +43,8 @@ def rank(item: Item) -> int:
 
 
 def point(item: Item) -> Point:
-    """What an alarm or event is about: the edges of one point keep their order."""
-    return (item.body.rule, item.body.channel) if isinstance(item.body, Alarm) else ("", str(item.row))
+    """What keeps its order: the edges of one point; an event by its row alone, for none waits for another."""
+    return item.point or ("", str(item.row))
 
 
 def is_bulk(item: Item) -> bool:

@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from .core.alarm import Level
 from .core.frame import Frame, Instant, Layout, frame, layout
 from .core.ports import Lane
 from .core.rules import AnyRule, High, Low
@@ -49,6 +50,11 @@ class Vitals(NamedTuple):
     crashes: int
 
 
+def _counts(rule: str, channel: str, level: Level, text: str = "", delay: float = 0.0) -> High:
+    """An alarm while a channel of the agent counts one or more."""
+    return High(name=f"agent.{rule}", channel=[f"agent/{channel}"], limit=1.0, level=level, text=text, delay=delay)
+
+
 class Health:
     """Measures the process that it runs in. Nothing is kept but where the disk is."""
 
@@ -59,45 +65,40 @@ class Health:
     )
     RULES: ClassVar[tuple[AnyRule, ...]] = (
         High(name="agent.late", channel=["agent/loop_lag"], limit=1.0, level="yellow", clear_delay=60.0),
-        High(
-            name="agent.orders",
-            channel=["agent/orders_unmet"],
-            limit=1.0,
+        _counts(
+            "orders",
+            "orders_unmet",
+            "red",
+            "an output is not in the state that an alarm wants: check the relay, its power and its line",
             delay=2 * PERIOD,
-            level="red",
-            text="an output is not in the state that an alarm wants: check the relay, its power and its line",
         ),
         Low(name="agent.disk", channel=["agent/disk_free"], limit=5.0, restore=8.0, level="orange"),
-        High(name="agent.dropped", channel=["agent/dropped"], limit=1.0, level="orange"),
-        High(
-            name="agent.store",
-            channel=["agent/store_trouble"],
-            limit=1.0,
-            level="orange",
-            text="the store does not take what it should: alarms go on from memory; check disk and rights",
+        _counts("dropped", "dropped", "orange"),
+        _counts(
+            "store",
+            "store_trouble",
+            "orange",
+            "the store does not take what it should: alarms go on from memory; check disk and rights",
         ),
-        High(
-            name="agent.quarantine",
-            channel=["agent/store_quarantined"],
-            limit=1.0,
-            level="orange",
-            text="a file of the store was corrupt and was set aside: check the card and the power supply",
+        _counts(
+            "quarantine",
+            "store_quarantined",
+            "orange",
+            "a file of the store was corrupt and was set aside: check the card and the power supply",
         ),
-        High(
-            name="agent.degraded",
-            channel=["agent/degraded"],
-            limit=1.0,
-            level="orange",
-            text="a part of the program crashes or hangs again and again: `degraded` in the events says which; the "
+        _counts(
+            "degraded",
+            "degraded",
+            "orange",
+            "a part of the program crashes or hangs again and again: `degraded` in the events says which; the "
             "rest goes on; send the log to the maintainers",
         ),
-        High(
-            name="agent.uplink",
-            channel=["agent/uplinks_down"],
-            limit=1.0,
+        _counts(
+            "uplink",
+            "uplinks_down",
+            "yellow",
+            "a platform cannot be reached: alarms are kept and wait; check the link, the broker and its address",
             delay=120.0,
-            level="yellow",
-            text="a platform cannot be reached: alarms are kept and wait; check the link, the broker and its address",
         ),
     )
 

@@ -28,7 +28,7 @@ import msgspec
 from msgspec import Meta, Struct, structs
 
 from .clock import kernel
-from .core.alarm import LEVELS, STATE_NAMES, Alarm, State
+from .core.alarm import LEVELS, STATE_NAMES, Alarm, Point, State
 from .core.errors import StoreFault
 from .core.frame import Frame, Instant
 from .core.ports import LANES, Batch, Clock, Event, Item, Lane
@@ -36,7 +36,7 @@ from .eras import Eras
 from .feed import Feed, rank
 from .gather import Gather
 from .hand import Hand
-from .room import Point, Room
+from .room import Room
 from .rows import Owed, Span
 from .store import (
     Alarms,
@@ -93,12 +93,6 @@ class Entry:
 
     def __init__(self, item: Item, body: bytes, owed: set[str], saved: bool) -> None:
         self.item, self.body, self.owed, self.saved = item, body, owed, saved
-
-    @property
-    def point(self) -> Point | None:
-        """What the alarm is about; None for an event."""
-        body = self.item.body
-        return (body.rule, body.channel) if isinstance(body, Alarm) else None
 
     def kept(self) -> Kept:
         item = self.item
@@ -375,7 +369,7 @@ class Outbox:
             self._fresh[item.row] = entry
         if not entry.saved and self._must_wait(entry):
             self._held[item.row] = entry
-            self._held_points[entry.point] += 1
+            self._held_points[entry.item.point] += 1
         else:
             self._hand_over([entry])
         while len(self.entries) > self._cap:
@@ -390,7 +384,7 @@ class Outbox:
         body = entry.item.body
         if not isinstance(body, Alarm) or "alarms" in self.trouble or "alarms" in self._slow:
             return False
-        return body.event != "raised" or entry.point in self._held_points
+        return body.event != "raised" or entry.item.point in self._held_points
 
     def _hand_over(self, entries: Iterable[Entry]) -> None:
         """Let the uplinks have them."""
@@ -401,9 +395,9 @@ class Outbox:
 
     def _release(self, entry: Entry) -> None:
         if self._held.pop(entry.item.row, None) is not None:
-            self._held_points[entry.point] -= 1
-            if not self._held_points[entry.point]:
-                del self._held_points[entry.point]
+            self._held_points[entry.item.point] -= 1
+            if not self._held_points[entry.item.point]:
+                del self._held_points[entry.item.point]
 
     def _drop(self, reason: str) -> None:
         """Let the oldest of the least important go, undelivered: an event, else an alarm of the lowest level."""

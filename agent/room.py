@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from .core.alarm import LEVELS
-
-Point = tuple[str, str]  # rule, channel: what has one alarm at a time
+from .core.alarm import LEVELS, Point
 
 
 class Room:

@@ -22,12 +22,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .core.alarm import Alarm
+from .core.alarm import Alarm, Point
 from .core.errors import StoreFault
 from .core.ports import Batch, Event, Item
 from .eras import Era
 from .pages import LOG_MOST, Column, Pages, mended
-from .room import Point
 from .rows import Owed, Span, check, pack, unpack
 
 

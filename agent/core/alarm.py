@@ -104,6 +104,9 @@ def holds(state: int) -> bool:
     return state in (State.ACTIVE, State.ACKED, State.LATCHED, State.HELD)
 
 
+Point = tuple[str, str]  # rule, channel: what has one alarm at a time
+
+
 class Basis(Struct, frozen=True, omit_defaults=True):
     """Where a limit comes from. `verify` marks a number whose text was not at hand."""
 
@@ -139,6 +142,11 @@ class Alarm(Struct, frozen=True):
     until: Instant | None = None  # when shelving ends
     advice: str = ""  # what to do
     evidence: tuple[str, ...] = ()
+
+    @property
+    def point(self) -> Point:
+        """What it is about: of all its alarms at most one is open."""
+        return self.rule, self.channel
 
 
 class Order(Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from msgspec import Struct
 
-from .alarm import Alarm, Order
+from .alarm import Alarm, Order, Point
 from .frame import Array, Frame, Instant, Layout
 
 
@@ -154,6 +154,11 @@ class Item(Struct, frozen=True, eq=False):
     historical: bool = False
     resent: bool = False
     original: Alarm | Event | Batch | None = None
+
+    @property
+    def point(self) -> Point | None:
+        """What the alarm is about; None for anything else."""
+        return self.body.point if isinstance(self.body, Alarm) else None
 
 
 class Feed(Protocol):

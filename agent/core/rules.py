@@ -94,56 +94,47 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """(limit, restore) in the metric's unit."""
-        raise NotImplementedError
+        """(limit, restore) in the metric's unit; here that of a metric which is 1 while the condition holds."""
+        return 1.0, 1.0
 
 
-class High(Rule, tag="high", frozen=True, kw_only=True):
+class Limited(Rule, frozen=True, kw_only=True):
+    """A rule with a limit and a restore limit of its own."""
+
+    limit: float
+    restore: float | None = None
+    slack: ClassVar[float] = 1.0  # of the limit: the restore limit where none is given
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.limit, self.slack * self.limit if self.restore is None else self.restore
+
+
+class High(Limited, tag="high", frozen=True, kw_only=True):
     """Alarm at or above `limit`; clears below `restore` (default: `limit`)."""
 
-    limit: float
-    restore: float | None = None
 
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return self.limit, self.limit if self.restore is None else self.restore
-
-
-class Low(Rule, tag="low", frozen=True, kw_only=True):
+class Low(Limited, tag="low", frozen=True, kw_only=True):
     """Alarm at or below `limit`; clears above `restore` (default: `limit`)."""
 
-    limit: float
-    restore: float | None = None
     sign: ClassVar[float] = -1.0
 
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return self.limit, self.limit if self.restore is None else self.restore
 
-
-class Rate(Rule, tag="rate", frozen=True, kw_only=True):
+class Rate(Limited, tag="rate", frozen=True, kw_only=True):
     """Alarm when the value moves by `limit` or more per `per` seconds, measured over `window`."""
 
     limit: Annotated[float, Meta(gt=0)]
     window: Annotated[float, Meta(gt=0)]  # s
     per: Annotated[float, Meta(gt=0)] = 60.0  # s
     direction: Literal["up", "down", "both"] = "up"
-    restore: float | None = None  # same unit as `limit`; default 0.8 of it
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return self.limit, 0.8 * self.limit if self.restore is None else self.restore
+    slack: ClassVar[float] = 0.8
 
 
-class Deviation(Rule, tag="deviation", frozen=True, kw_only=True):
+class Deviation(Limited, tag="deviation", frozen=True, kw_only=True):
     """Alarm when a channel is `limit` or more away from the median of its siblings."""
 
     limit: Annotated[float, Meta(gt=0)]
-    restore: float | None = None  # default 0.8 of `limit`
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return self.limit, 0.8 * self.limit if self.restore is None else self.restore
+    slack: ClassVar[float] = 0.8
 
 
 class Frozen(Rule, tag="frozen", frozen=True, kw_only=True):
@@ -173,10 +164,6 @@ class Bad(Rule, tag="fault", frozen=True, kw_only=True):
     """Alarm when a channel is blind or saturated although its source answers."""
 
     sees_blindness: ClassVar[bool] = True
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return 1.0, 1.0
 
 
 class Vote(Rule, tag="vote", frozen=True, kw_only=True):
@@ -213,10 +200,6 @@ class Feedback(Rule, tag="feedback", frozen=True, kw_only=True):
     delay: Seconds = 2.0
     threshold: float = 0.5  # the channel is high at or above
     on: Literal["low", "high"] = "low"  # what it should be while the output is on: a power cut takes the feed away
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return 1.0, 1.0
 
 
 class Escalation(Rule, tag="escalation", frozen=True, kw_only=True):

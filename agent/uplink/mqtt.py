@@ -53,7 +53,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from ..core.alarm import LEVELS, Alarm
+from ..core.alarm import LEVELS, Alarm, Point
 from ..core.errors import LineLost, Refused
 from ..core.frame import Array, Instant
 from ..core.ports import Batch, Clock, Event, Feed, Identity, Item, Uplink
@@ -859,7 +859,7 @@ class Session:
         now = self.loop.time()
         while self.later and self.later[0][0] <= now and not self._is_guarded():
             due, row, item = heapq.heappop(self.later)
-            if (point := _point(item)) is None:
+            if (point := item.point) is None:
                 self._go(item, counted=True)
             elif self.due.get(point) == due:  # else an older edge came in between
                 del self.due[point]
@@ -876,7 +876,7 @@ class Session:
             item_or_none = self.feed.take(room)
             if item_or_none is None:
                 return False
-            if _point(item_or_none) in self.queues:
+            if item_or_none.point in self.queues:
                 self._wait(item_or_none, 0.0)
             else:
                 self._go(item_or_none)
@@ -907,7 +907,7 @@ class Session:
 
         A clear that overtook its raise would leave a hazard on the platform that is over.
         """
-        point = _point(item)
+        point = item.point
         if point is None:
             heapq.heappush(self.later, (self.loop.time() + pause, item.row, item))
             return
@@ -925,7 +925,7 @@ class Session:
 
     def _settled(self, item: Item) -> None:
         """The platform has it or never will: whatever waited behind it may go."""
-        point = _point(item)
+        point = item.point
         if point is None or self.trying.get(point) != item.row:
             return
         del self.trying[point]
@@ -1134,11 +1134,3 @@ class Session:
                 self.say(Message(topic, b"", True))
         self.wire.retained.clear()
         self.told.clear()
-
-
-Point = tuple[str, str]  # rule, channel
-
-
-def _point(item: Item) -> Point | None:
-    """What an alarm is about; None for anything else."""
-    return (item.body.rule, item.body.channel) if isinstance(item.body, Alarm) else None

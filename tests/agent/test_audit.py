@@ -192,7 +192,7 @@ def event(n: int) -> Event:
 
 @contextlib.asynccontextmanager
 async def serving(folder: Path, said: list[str]):
-    journal = Audit(folder, QUOTA, lambda kind, text: said.append(kind))
+    journal = Audit(folder, QUOTA, lambda kind, whose, text: said.append(kind))
     task = asyncio.create_task(journal.serve())
     try:
         yield journal

@@ -882,14 +882,15 @@ def test_open_alarms_that_are_read_late_are_told_and_kept(tmp_path: Path):
         async with opened(path) as outbox:
             await outbox.put_alarms([alarm(n, point=f"c{n}") for n in range(4)])
         path.rename(tmp_path / "kept")
-        path.write_text("in the way")
+        (tmp_path / "file").write_text("in the way")
+        path.symlink_to("file")
         async with opened(path) as outbox:
             assert outbox.recall() == ()
             over = msgspec.structs.replace(alarm(12, "normal", "c2"), event="cleared")
             new = [alarm(10, point="c0"), alarm(11, point="new"), over]
             assert not await outbox.put_alarms(new)
-            path.unlink()
-            (tmp_path / "kept").rename(path)
+            (tmp_path / "back").symlink_to("kept")
+            (tmp_path / "back").rename(path)  # at once: the outbox makes its folder as soon as there is room
             await until(lambda: told(outbox, "recalled-late"))
             expected = {alarm(1, point="c1").id, alarm(3, point="c3").id, "id-10", "id-11"}
             assert {a.id for a in outbox.recall()} == expected

@@ -701,25 +701,19 @@ class Scripted:
         self.writer = self_writer
         try:
             while True:
-                head, length, shift = (await reader.readexactly(1))[0], 0, 0
-                while True:
-                    byte = (await reader.readexactly(1))[0]
-                    length, shift = length | (byte & 127) << shift, shift + 7
-                    if byte < 128:
-                        break
-                body = await reader.readexactly(length)
-                if head == 0x10:
+                kind, _, body = await read_packet(reader)
+                if kind == 1:
                     self.levels.append(body[6])
-                if head & 0xF0 == 0x30:
+                if kind == 3:
                     topic = 2 + int.from_bytes(body[:2], "big")
                     body = body[topic : topic + 2]
                     self.publishes.append(body)
-                if head in (0x82, 0xA2):  # (UN)SUBSCRIBE: granted, and nothing is kept
+                if kind in (8, 10):  # (UN)SUBSCRIBE: granted, and nothing is kept
                     five = self.levels[-1] == 5
-                    ack = body[:2] + b"\0" * five + (b"\0" if head == 0x82 or five else b"")
-                    self.writer.write(bytes([0x90 if head == 0x82 else 0xB0, len(ack)]) + ack)
+                    ack = body[:2] + b"\0" * five + (b"\0" if kind == 8 or five else b"")
+                    self.writer.write(bytes([0x90 if kind == 8 else 0xB0, len(ack)]) + ack)
                     continue
-                reply = self.answer(head & 0xF0, body)
+                reply = self.answer(kind << 4, body)
                 if reply is None:
                     return
                 self.writer.write(reply)

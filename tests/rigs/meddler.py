@@ -17,7 +17,7 @@ from pathlib import Path
 
 from simulators.modbus import Device, PtyLine, Register, TcpLine
 from tests.tools.slaves import request_length, sealed
-from tests.tools.wires import Draw, adu, dial
+from tests.tools.wires import Draw, Labels, adu, dial
 
 PAIRS = 220
 
@@ -177,7 +177,7 @@ class Spoiler:
         self.loop = asyncio.get_running_loop()
         self.drawn: dict[int, tuple[str, float]] = {}  # transaction -> its fault
         self.last = 0  # transaction asked last
-        self.held: int | None = None  # transaction whose id the next reply gets
+        self.labels = Labels(meddler.chance)
 
     def say(self, data: bytes) -> None:
         if not self.writer.is_closing():
@@ -188,14 +188,8 @@ class Spoiler:
             transaction, _, length, unit = struct.unpack(">HHHB", await far.readexactly(7))
             pdu = await far.readexactly(length - 1)
             name, lasts = self.drawn.pop(transaction, ("", 0.0))
-            label = transaction
-            if self.held is not None:
-                label, self.held = self.held, None
-            elif name == "swapped":
-                label, self.held = transaction + 1 & 0xFFFF, transaction
-            elif name == "stray":
-                label = self.chance.randrange(0x10000)
-            elif name == "foreign":
+            label = self.labels.of(transaction, name)
+            if name == "foreign":
                 self.say(adu(transaction, unit + 50, pdu))
             if name == "relabelled":
                 await asyncio.sleep(lasts)  # what is behind such a gateway answers in order

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from simulators.broker import read_packet
 from tests.rigs.pulse import Pulse, patient
 from tests.rigs.stage import Streams, owing, readings, running, stage, until
 from tests.rigs.trial import Case, Trial
@@ -89,14 +90,7 @@ class Script:
 
     async def _packet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Read one packet and answer it; whether the connection goes on."""
-        head, length, shift = (await reader.readexactly(1))[0], 0, 0
-        while True:
-            byte = (await reader.readexactly(1))[0]
-            length, shift = length | (byte & 127) << shift, shift + 7
-            if byte < 128:
-                break
-        body = await reader.readexactly(length)
-        kind = head >> 4
+        kind, _, body = await read_packet(reader)
         if kind == 1:
             if self.receive_maximum:
                 self.limited.add(writer)

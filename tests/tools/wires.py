@@ -163,6 +163,23 @@ class RtuWire:
             self.say(at + extra + link.line.wire_time(len(reply)), reply)
 
 
+class Labels:
+    """The transaction id that each reply of one connection bears."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.held: int | None = None  # transaction whose id the next reply gets
+
+    def of(self, transaction: int, fault: str) -> int:
+        if self.held is not None:
+            label, self.held = self.held, None
+            return label
+        if fault == "swapped":
+            self.held = transaction
+            return transaction + 1 & 0xFFFF
+        return self.chance.randrange(0x10000) if fault == "stray" else transaction
+
+
 class TcpWire(asyncio.Transport):
     """A Modbus/TCP device, or a gateway with some, at the other end of one connection. It answers in order.
 
@@ -180,7 +197,7 @@ class TcpWire(asyncio.Transport):
         self.loop = asyncio.get_running_loop()
         self.busy = 0.0
         self.last = 0  # transaction asked last
-        self.held: int | None = None  # transaction whose id the next reply gets
+        self.labels = Labels(self.chance)
         self.gone = False
         link.connection_made(self)
 
@@ -222,14 +239,8 @@ class TcpWire(asyncio.Transport):
             self.faults.append((at + (extra if name == "twin" else 0.0), unit, name))
         if name == "deaf":
             return
-        label = transaction
-        if self.held is not None:
-            label, self.held = self.held, None
-        elif name == "swapped":
-            label, self.held = transaction + 1 & 0xFFFF, transaction
-        elif name == "stray":
-            label = self.chance.randrange(0x10000)
-        elif name == "foreign":
+        label = self.labels.of(transaction, name)
+        if name == "foreign":
             self.say(at - self.latency / 8, lambda: adu(transaction, unit + 50, reply))
         if name == "relabelled":
             self.say(at, lambda: adu(self.last, unit, reply))
