@@ -15,6 +15,7 @@ A device's life on the line:
 Orders overtake: they are taken before every request and while waiting. Only a probe that runs beside the
 others on TCP is not asked for them, for it holds nobody up. An order that failed is handed out again by the
 shell; here it may take a quarter of the line's time, of a lost device a tenth, and fails at once until then.
+A heartbeat is one short write among them, not read back; a touch reads first, and writes only what stands there.
 
 A block that is not read while its device answers is told once, and once when it is back.
 """
@@ -31,7 +32,7 @@ import numpy as np
 
 from agent.core.errors import BadReply, LineLost, NoReply, Refused, WorldFault
 from agent.core.frame import Array, Frame, Instant, Quality
-from agent.core.ports import Clock, Event, Orders
+from agent.core.ports import Clock, Event, Orders, Touch
 
 from . import modbus_wire as wire
 from . import registers
@@ -540,21 +541,33 @@ class Bus:
         output = self.outputs.get(order.output)
         word = "on" if order.on else "off"
         facts: dict[str, Any] = {"output": order.output, "on": order.on, "reason": order.reason}
-        if output is None or not output.armed:
+        drilled = isinstance(order, Touch)
+        if output is None or not output.armed or (drilled and not output.verify):
             why = "no such output here" if output is None else "not armed; set armed = true to allow it"
+            if output is not None and output.armed:
+                why = "verify = false: what stands there cannot be read"
             return Event("order-refused", self.driver.name, begun, f"{order.output} {word}: {why}", facts)
         unit = self.unit_of[output.device]
-        again = unit.failed.get(output.name) == order
+        failed = unit.failed.get(output.name)
+        again = failed is not None and (output.heartbeat is not None or failed == order)  # each beat is another order
         if again and begun.mono < unit.rest:
             return Event("order-failed", output.device, begun, f"{order.output} {word}: failed before, waits", facts)
-        fault: WorldFault | None = None
+        fault = await self._stands(output, order.on) if drilled else None
+        written = read_back = math.nan
         for _ in range(1 if again else 2):  # writing twice does no harm, and a relay is worth a second try
-            fault = await self._switch(output, order.on)
+            if drilled and fault is not None:
+                break  # what does not stand as it should is not touched
+            written, fault = await self._write(output, order.on)
+            if fault is None and output.verify and output.heartbeat is None:
+                fault = await self._stands(output, order.on)
+                read_back = self.clock.now().mono
             if fault is None or isinstance(fault, Refused):
                 break
         done = self.clock.now()
         facts["ms"] = round(1000 * (done.mono - begun.mono), 3)
         facts["ms_since_decided"] = round(1000 * (done.mono - order.at.mono), 3)
+        if fault is not None and drilled:
+            return Event("order-failed", output.device, done, f"{order.output} {word}: {fault}", facts)
         if fault is not None:
             unit.failed[output.name] = order
             unit.rest = done.mono + (done.mono - begun.mono) / (PROBE_SHARE if unit.lost else ORDER_SHARE)
@@ -562,37 +575,40 @@ class Bus:
         unit.failed.pop(output.name, None)
         if unit.lost:
             unit.due = done.mono  # it answers: probe it now
-        facts["verified"] = output.verify
+        facts |= {"verified": output.verify, "written": written}
+        if not math.isnan(read_back):
+            facts["read_back"] = read_back
         return Event("order-done", output.device, done, f"{order.output} is {word}", facts)
 
-    async def _switch(self, output: Output, on: bool) -> WorldFault | None:
-        """Write and read back; why it did not work, or None."""
+    async def _write(self, output: Output, on: bool) -> tuple[float, WorldFault | None]:
+        """Write one state. When the device said yes, monotonic s; why it did not, or None."""
         asked = self.unit_of[output.device]
         unit, where = asked.device.unit, registers.place(output.at)
         word = output.on if on else output.off
         many = output.write == "multiple"
         if where.kind == "coil":
-            write = wire.write_coils(unit, where.start, [on]) if many else wire.write_coil(unit, where.start, on)
+            ask = wire.write_coils(unit, where.start, [on]) if many else wire.write_coil(unit, where.start, on)
         else:
-            write = (
+            ask = (
                 wire.write_registers(unit, where.start, [word])
                 if many
                 else wire.write_register(unit, where.start, word)
             )
-        asks = [write, wire.read(unit, where.kind, where.start, 1)] if output.verify else [write]
-        got: Outcome | None = None
-        for ask in asks:
-            (got,), _ = await self.run(asked, [ask], never)
-            if isinstance(got, WorldFault):
-                return got
-        if output.verify:
-            assert isinstance(got, bytes)
-            stands = got[0] & 1 if where.kind == "coil" else int.from_bytes(got, "big")
-            wanted = int(on) if where.kind == "coil" else word
-            if stands != wanted:
-                return BadReply(
-                    f"wrote {wanted} to {output.at}, it reads back {stands}; is it in local or manual mode?"
-                )
+        (got,), _ = await self.run(asked, [ask], never)
+        return self.clock.now().mono, got if isinstance(got, WorldFault) else None
+
+    async def _stands(self, output: Output, on: bool) -> WorldFault | None:
+        """Read one output; why it does not stand as it should, or None."""
+        asked = self.unit_of[output.device]
+        where = registers.place(output.at)
+        (got,), _ = await self.run(asked, [wire.read(asked.device.unit, where.kind, where.start, 1)], never)
+        if isinstance(got, WorldFault):
+            return got
+        assert isinstance(got, bytes)
+        stands = got[0] & 1 if where.kind == "coil" else int.from_bytes(got, "big")
+        wanted = int(on) if where.kind == "coil" else output.on if on else output.off
+        if stands != wanted:
+            return BadReply(f"{output.at} should be {wanted} and reads back {stands}; is it in local or manual mode?")
         return None
 
     def _event(self, kind: str, unit: Unit, text: str, facts: dict[str, Any]) -> Event:

@@ -32,6 +32,7 @@ RTU_TURNAROUND = 0.010  # s a unit thinks before it answers; typical data sheets
 TCP_TURNAROUND = 0.003  # s on a local network, project
 FRAMES = 8 + 5  # characters of an RTU read and its reply, without the data
 VALUE = 8  # bytes of data of the largest single value
+WRITE = 8 + 8  # characters of an RTU write and its reply
 
 
 # -- settings -------------------------------------------------------------------------------------
@@ -82,6 +83,10 @@ class Output(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     armed: bool = False  # not armed: every order is refused with an event. A person arms it
     verify: bool = True  # read back after writing
     write: Literal["single", "multiple"] = "single"  # function 5/6, or 15/16 for devices that want those
+    heartbeat: Annotated[float, Meta(ge=1, le=60)] | None = (
+        None  # s: it is no output for rules then, but a sign of life
+    )
+    # for a relay with a timer of its own, switched over each time while the agent judges and can write, never read back
 
     def __post_init__(self) -> None:
         where = registers.place(self.at)
@@ -159,7 +164,11 @@ class Modbus(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return {d.name: registers.shared_layout(d.channel, d.period) for d in self.device}
 
     def outputs(self) -> tuple[str, ...]:
-        return tuple(o.name for o in self.output)
+        return tuple(o.name for o in self.output if o.heartbeat is None)
+
+    def heartbeats(self) -> Mapping[str, float]:
+        hearts = [(o, o.heartbeat) for o in self.output if o.heartbeat is not None]
+        return {o.name: period if o.armed else math.inf for o, period in hearts}
 
     def faults(self) -> list[str]:
         """Why the periods or the limits of silence cannot be kept, see `worst_scan`."""
@@ -184,10 +193,13 @@ class Modbus(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 f"{device.name}: unit {device.unit}, every {device.period:g} s, "
                 f"{len(device.channel)} channels in {spans}{more}"
             )
-        lines += [
-            f"output {o.name}: {o.device} {o.at}, {'armed' if o.armed else 'not armed: orders are refused'}"
-            for o in self.output
-        ]
+        for o in self.output:
+            if o.heartbeat is None:
+                what, armed = "output", "armed" if o.armed else "not armed: orders are refused"
+            else:
+                what = "heartbeat"
+                armed = f"switched over every {o.heartbeat:g} s" if o.armed else "not armed: never written"
+            lines.append(f"{what} {o.name}: {o.device} {o.at}, {armed}")
         return lines
 
     async def frames(self, clock: Clock, orders: Orders) -> AsyncIterator[Frame | Event]:
@@ -249,6 +261,7 @@ def worst_scan(driver: Modbus) -> Scan:
     dead = [_dead_time(driver, plan.blocks) for plan in plans]
     healthy = sum(polls)
     load = sum(poll / device.period for device, poll in zip(driver.device, polls, strict=True))
+    load += sum(_write_time(driver) / period for period in driver.heartbeats().values())
     complaints = [
         f"device {device.name}: one poll takes {poll:.3g} s ({len(plan.blocks)} requests), "
         f"its period is {device.period:g} s"
@@ -288,6 +301,13 @@ def _poll_time(driver: Modbus, blocks: Sequence[Block]) -> float:
         return thinks * math.ceil(len(blocks) / driver.pipeline)
     char, silence = driver.form.char, _silence(driver)
     return sum((FRAMES + b.size) * char + 2 * silence + thinks for b in blocks)
+
+
+def _write_time(driver: Modbus) -> float:
+    """s of the line for one short write."""
+    if not driver.is_rtu:
+        return _turnaround(driver)
+    return WRITE * driver.form.char + 2 * _silence(driver) + _turnaround(driver)
 
 
 def _turnaround(driver: Modbus) -> float:

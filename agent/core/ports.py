@@ -38,6 +38,11 @@ class Event(Struct, frozen=True):
     facts: dict[str, Any] = {}
 
 
+class Touch(Order, frozen=True):
+    """A drill of one output: what stands there is read, and where that is what is wanted (`on`) written once more and
+    read back. Nothing ever changes by it."""
+
+
 class Orders(Protocol):
     """Orders on their way to the driver that owns the output. They overtake polls."""
 
@@ -63,8 +68,13 @@ class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         raise NotImplementedError
 
     def outputs(self) -> tuple[str, ...]:
-        """Names of the outputs that this driver can write. Pure."""
+        """Names of the outputs that this driver can write and rules may drive. Pure."""
         return ()
+
+    def heartbeats(self) -> Mapping[str, float]:
+        """Outputs that no rule drives: written the other way round every so many s while the agent judges. Infinite: it
+        is not armed. Pure."""
+        return {}
 
     def faults(self) -> list[str]:
         """What is wrong with the whole that no single field shows, each with what to do (a period that the
@@ -115,6 +125,13 @@ class Detector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def step(self, memory: Any, at: Instant, value: Array, quality: Array) -> tuple[Any, Array, Array]:
         """New memory; value (m,), NaN where it cannot say, and quality (m,) of the columns. The old memory stays."""
         raise NotImplementedError
+
+    def moved(self, memory: Any, seconds: float) -> Any:
+        """The same memory on a clock that stands `seconds` later; None: forget it. Pure.
+
+        A new run of the kernel begins its monotonic clock anew. A memory that holds no instants may be given back.
+        """
+        return None
 
 
 # -- between the store and the uplinks ------------------------------------------------------------
