@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,10 +21,13 @@ from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
 
 if TYPE_CHECKING:
+    from .core.rules import Item
     from .profiles import Profile
 
 USAGE, UNAVAILABLE, CONFIG = os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_CONFIG
 
+
+SHADES = (*LEVELS, "none")  # worst first
 
 DEEDS = {  # what people do to one point
     "reset": "let go what latched",
@@ -108,13 +111,21 @@ def _parser() -> argparse.ArgumentParser:
     alarms.add_argument("--ack", metavar="ID")
     for deed, what in DEEDS.items():
         alarms.add_argument(f"--{deed}", metavar="POINT", help=f"{what}; POINT is an alarm's ID or RULE@CHANNEL")
+    alarms.add_argument("--load", action="store_true", help="how many alarms there are, and which come most")
     alarms.add_argument("--by", metavar="NAME", default="", help="who does it")
     alarms.add_argument("--reason", metavar="TEXT", default="", help="why, or the number of the permit")
     alarms.add_argument("--hours", type=float, default=0.0, help="of shelving, at most 8")
+    verb("colours", _colours, "colours of site, items and points, and what is missing for a lower one", site=True)
     verb("queue", _queue, "what the running daemon still owes its platforms", site=True)
+    presence = verb("presence", _presence, "say in which zone a person is, or show who is where", site=True)
+    presence.add_argument("person", nargs="?", help="an id, never a name")
+    presence.add_argument("zone", nargs="?", help="a zone of the site file, or `out`")
+    presence.add_argument("--by", metavar="NAME", default="", help="who, or what, says so")
     audit = verb("audit", _audit, "check the journal of decisions, or show the last of it", site=True)
     audit.add_argument("--folder", type=Path, help="a journal somewhere else: a copy, say")
     audit.add_argument("--last", type=int, default=0, metavar="N", help="show the last N records")
+    hazards = verb("hazards", _hazards, "index R and level of an inventory, term by term; or the table that ships")
+    hazards.add_argument("inventory", type=Path, nargs="?", metavar="FILE", help="hazards.toml of a site")
     profiles = verb("profiles", _profiles, "limits that ship, with their sources")
     profiles.add_argument("name", nargs="*", help="one profile in full, or the first part of some names")
     verb("version", lambda args: _say(args, {"version": __version__}, f"vedette {__version__}"), "the version")
@@ -149,11 +160,13 @@ def _run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from . import config
+    from .core.colours import sources
     from .core.core import points
+    from .core.rules import Item
 
     site = config.load(args.config)
     by_rule: dict[str, list[str]] = {}
-    for row in points(site.rules, site.layouts).values():
+    for row in points(site.rules, site.layouts | sources(site.rules)).values():
         for point in row:
             by_rule.setdefault(point.rule.name, []).append(point.channel)
     facts = {
@@ -181,6 +194,8 @@ def _check(args: argparse.Namespace) -> int:
         lines += [f"bus {driver.name}", *(f"  {line}" for line in driver.wiring())]
     lines.append("rules")
     for rule in site.rules:
+        if isinstance(rule, Item):
+            continue
         watched = by_rule.get(rule.name, [])
         more = f" and {len(watched) - 2} more" if len(watched) > 2 else ""
         limit, restore = rule.bounds
@@ -191,9 +206,24 @@ def _check(args: argparse.Namespace) -> int:
             f" ({' '.join(filter(None, (rule.basis.standard, rule.basis.clause)))}{verify})"
             f" on {', '.join(watched[:2])}{more}" + (f" drives {', '.join(rule.drive)}" if rule.drive else "")
         )
+    lines += _item_lines(rule for rule in site.rules if isinstance(rule, Item))
     lines.append("uplinks: " + (", ".join(uplink.name for uplink in site.uplinks) or "none; alarms stay here"))
     lines.append("no faults")
     return _say(args, facts, "\n".join(lines))
+
+
+def _item_lines(items: Iterable[Item]) -> Iterator[str]:
+    """What makes the colour of each item."""
+    for i, item in enumerate(items):
+        if not i:
+            yield "items"
+        members = ", ".join([*(f"item {name}" for name in item.item), *item.channel[:2]])
+        more = f" and {len(item.channel) - 2} more" if len(item.channel) > 2 else ""
+        counts = ", ".join(f"{n} {shade}" for shade, n in item.counts.items())
+        verify = ", verify" if item.basis.verify else ""
+        cited = f"{item.basis.standard} {item.basis.clause}".strip()
+        counted = f"{counts} make the next colour ({cited}{verify})" if counts else "as bad as its worst"
+        yield f"  {item.name}: {members}{more}; {counted}; falls after {item.clear_delay / 60:g} min"
 
 
 def _test(args: argparse.Namespace) -> int:
@@ -320,7 +350,7 @@ def _replay(args: argparse.Namespace) -> int:
     differ = 0
     for folder in args.folder:
         site = config.load(folder / "site.toml")
-        core = Core(site.layouts, site.rules, site.site.language, site.detectors)
+        core = Core(site.layouts, site.rules, site.site.language, site.detectors, site.air)
         try:
             lines = [
                 msgspec.json.encode(alarm).decode()
@@ -353,6 +383,18 @@ def _ask(args: argparse.Namespace, **request: Any) -> dict[str, Any]:
     return reply
 
 
+def _presence(args: argparse.Namespace) -> int:
+    if args.person is None:
+        found = _ask(args, verb="presence")["presence"]
+        lines = [f"{zone:20} {person}" for person, zone in sorted(found.items(), key=lambda pair: pair[::-1])]
+        return _say(args, found, "\n".join(lines) or "nobody is in a zone")
+    if args.zone is None:
+        print(f"vedette presence: where is {args.person}? give a zone, or `out`", file=sys.stderr)
+        return USAGE
+    reply = _ask(args, verb="presence", person=args.person, zone=args.zone, by=args.by)
+    return _say(args, reply, reply["ok"])
+
+
 def _alarms(args: argparse.Namespace) -> int:
     if args.ack:
         reply = _ask(args, verb="ack", id=args.ack, by=args.by)
@@ -361,14 +403,61 @@ def _alarms(args: argparse.Namespace) -> int:
         if point := getattr(args, verb.replace("-", "_")):
             reply = _ask(args, verb=verb, point=point, by=args.by, reason=args.reason, seconds=3600 * args.hours)
             return _say(args, reply, f"{verb}: {reply['ok']}")
-    alarms = _ask(args, verb="alarms")["alarms"]
-    alarms.sort(key=lambda a: (LEVELS.index(a["level"]), -a["since"]["wall"]))
-    text = "\n".join(
-        f"{a['level']:6} {time.strftime('%m-%d %H:%M:%S', time.localtime(a['since']['wall']))}"
-        f"{' ' if a['since']['synced'] else '?'} {a['state']:17} {a['id']}  {a['text']}"
-        for a in alarms
+    reply = _ask(args, verb="alarms")
+    if args.load:
+        return _say(args, reply["load"], "\n".join(_load_lines(reply["load"])))
+    alarms = sorted(
+        reply["alarms"],
+        key=lambda a: (not a["channel"].startswith("colour/"), LEVELS.index(a["level"]), -a["since"]["wall"]),
     )
-    return _say(args, alarms, text or "no open alarms")
+    return _say(args, alarms, "\n".join(_alarm_lines(alarms)) or "no open alarms")
+
+
+def _alarm_lines(alarms: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """One line for each alarm that stands for itself, those folded under it counted and named."""
+    folds: dict[str, list[dict[str, Any]]] = {}
+    for alarm in alarms:
+        folds.setdefault(alarm.get("fold") or alarm["id"], []).append(alarm)
+    for a, *others in folds.values():
+        clock = time.strftime("%m-%d %H:%M:%S", time.localtime(a["since"]["wall"]))
+        doubt = " " if a["since"]["synced"] else "?"
+        first = a.get("first", a["id"])
+        after = f"  (after {first})" if first != a["id"] else ""
+        yield f"{a['level']:6} {clock}{doubt} {a['state']:17} {a['id']}  {a['text']}{after}"
+        if others:
+            yield f"{'':6} +{len(others)} folded: {' '.join(other['id'] for other in others)}"
+
+
+def _colours(args: argparse.Namespace) -> int:
+    tree = _ask(args, verb="colours")["colours"]
+    text = "\n".join(line for item in tree for line in _branch(item, ""))
+    return _say(args, tree, text or "no [[item]] in the site file; `vedette alarms` shows the points")
+
+
+def _branch(item: dict[str, Any], indent: str) -> Iterator[str]:
+    """An item and what it is made of, worst first; points without a colour are only counted."""
+    since = item["since"]
+    clock = time.strftime(" since %m-%d %H:%M:%S", time.localtime(since["wall"])) if since else ""
+    missing = f"; {item['missing']}" if item["missing"] else ""
+    yield f"{indent}{item['colour']:6} {item['name']}{clock}{missing}"
+    indent += "  "
+    for part in sorted(item["items"], key=lambda part: SHADES.index(part["colour"])):
+        yield from _branch(part, indent)
+    for channel, colour in sorted(item["points"].items(), key=lambda row: SHADES.index(row[1])):
+        if colour != "none" or channel in item["unseen"]:
+            yield f"{indent}{colour:6} {channel}{'  unseen' if channel in item['unseen'] else ''}"
+    plain = sum(colour == "none" and name not in item["unseen"] for name, colour in item["points"].items())
+    if plain:
+        yield f"{indent}none   {plain} points"
+
+
+def _load_lines(load: dict[str, Any]) -> Iterator[str]:
+    """What the alarms of the last minutes and of the last day ask of people."""
+    yield f"raised in 10 min  {load['in_10_min']}{'  FLOOD' if load['flood'] else ''}"
+    yield f"standing          {load['standing']}, {load['stale']} of them for more than a day"
+    yield f"chattering        {load['chattering']}"
+    yield f"most in 24 h      {len(load['top'])} points with {load['top_share']:.0f} % of all"
+    yield from (f"{n:6}  {rule}@{channel}" for (rule, channel), n in load["top"])
 
 
 def _queue(args: argparse.Namespace) -> int:
@@ -417,6 +506,40 @@ def _profiles(args: argparse.Namespace) -> int:
         f"{name:34} {p.title.get('en', '')} {p.title.get('zh', '')} [{p.unit}]" for name, p in found.items()
     )
     return _say(args, {name: profile.title for name, profile in found.items()}, text)
+
+
+def _hazards(args: argparse.Namespace) -> int:
+    from . import hazards
+    from .complaints import Complaints, Places, read_toml
+    from .core.words import number
+
+    known = hazards.standard()
+    if args.inventory is None:
+        rows = [f"{name:18} Q {row.critical:g} t, beta {row.beta:g}  {row.zh}" for name, row in known.substance.items()]
+        rows += [f"class {name:12} Q {c.critical:g} t, beta {c.beta:g}  {c.what}" for name, c in known.classes.items()]
+        return _say(args, known, "\n".join([*rows, known.source]))
+    places = Places()
+    told = Complaints(places)
+    try:
+        found = hazards.hazards(read_toml(args.inventory, places), told)
+    except OSError as error:
+        raise ConfigFault([f"{args.inventory}: cannot be read: {error.strerror}"]) from None
+    except ValueError as error:
+        raise ConfigFault([str(error)]) from None
+    if told.lines:
+        raise ConfigFault(told.lines)
+    lines = []
+    for hazard in found:
+        lines += [
+            hazards.sentence(hazard),
+            *(
+                f"  {term.name}: {term.quantity:g} t / {term.critical:g} t = {number(float(term.share))},"
+                f" x beta {term.beta:g} = {number(term.beta * float(term.share))} ({term.source})"
+                for term in hazard.terms
+            ),
+            f"  alpha {hazard.alpha:g} for {hazard.people} people ({hazard.source})",
+        ]
+    return _say(args, found, "\n".join(lines))
 
 
 def _described(name: str, profile: Profile) -> Iterator[str]:

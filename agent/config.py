@@ -1,9 +1,11 @@
 """A site file into the workers of a site: drivers, rules, store and uplinks; or every complaint at once.
 
-    [site] [store] [[bus]] [[detector]] [[rule]] [[uplink]]
+    [site] [store] [[bus]] [[detector]] [[rule]] [[item]] [shifts] [[zone]] [[uplink]]
 
 A `[[bus]]` is a driver, a `[[uplink]]` an uplink, found by name in literal tables; so is a `[[detector]]`, which adds
-channels that rules see like any other. A device may take its
+channels that rules see like any other. An `[[item]]` has one colour for many points (`core/colours.py`); where there is
+one, the item `site` holds all others and the points of none. A `[[zone]]` is a place whose air people breathe
+(`core/exposure.py`); `[shifts]` says when shifts begin. A device may take its
 channels from a device profile (`configs/devices/NAME.toml`, or `devices/` beside the site file) and from
 a point list (CSV); a rule, or a channel, may take its limits from a profile (`configs/profiles`).
 Nothing is opened and no network is used here.
@@ -24,20 +26,24 @@ import models
 
 from . import outbox, uplink
 from .complaints import Complaints, Places, Table, decode, nearest, read_points, read_toml
+from .core import colours, exposure
+from .core.alarm import Basis
 from .core.core import points
 from .core.derive import derivations, extended
 from .core.errors import ConfigFault
 from .core.frame import Layout, channels
 from .core.naming import matching
 from .core.ports import Detector, Driver, Uplink
-from .core.rules import KINDS, AnyRule, Bad, Deviation, Feedback, Frozen, Rate, Silence, Vote, condition
-from .core.units import same
+from .core.rules import KINDS, AnyRule, Bad, Deviation, Feedback, Frozen, Item, Rate, Silence, Vote, condition
+from .core.units import convert, same
 from .core.words import Language
+from .hazards import Hazard, hazards
 from .health import Health
-from .profiles import SHIPPED, Profile, profile_names, rule, slug
+from .profiles import SHIPPED, Profile, gases, profile_names, profiles_in, rule, slug
 
 RESERVED = {"silent", "unfit", *(rule.name for rule in Health.RULES)}
 
+Clock = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Name = Annotated[str, Meta(pattern=r"^[\w.-]+$", min_length=1, max_length=64)]
 
 
@@ -47,7 +53,27 @@ class Site(Struct, frozen=True, forbid_unknown_fields=True):
     name: Name
     node: Name = "gw1"
     language: Language = "en"  # of the texts that operators read
+    hazards: str = ""  # inventory of major hazards, beside the site file; see `hazards.py`
     builtin: bool = True  # alarms on silent sources and unfit channels without being asked
+
+
+class Shifts(Struct, frozen=True, forbid_unknown_fields=True):
+    """When shifts begin. China has one clock, and no summer time."""
+
+    begin: Annotated[tuple[Clock, ...], Meta(min_length=1)] = ("00:00", "08:00", "16:00")
+    clock: Annotated[str, Meta(pattern=r"^[+-](0\d|1[0-4]):[0-5]\d$")] = "+08:00"  # local time, ahead of UTC
+
+    def resolved(self) -> exposure.Shifts:
+        """In seconds."""
+        offset = _seconds(self.clock[1:]) * (-1 if self.clock[0] == "-" else 1)
+        return exposure.Shifts(tuple(sorted({_seconds(text) for text in self.begin})), offset)
+
+
+class Zone(Struct, frozen=True, forbid_unknown_fields=True):
+    """A place with one air. Where several channels measure a substance, the worst counts."""
+
+    name: Name
+    substance: Annotated[dict[str, list[str] | str], Meta(min_length=1)]  # CO = "hall/co"; limits: profiles/exposure
 
 
 class Config(Struct, frozen=True):
@@ -63,7 +89,9 @@ class Config(Struct, frozen=True):
     sources: tuple[Path, ...]  # every file that was read
     hash: str  # of everything that was resolved
     detectors: tuple[Detector, ...] = ()
+    hazards: tuple[Hazard, ...] = ()  # of each unit of the inventory
     overrides: tuple[str, ...] = ()  # where the site sets its own number for a limit that a profile gives
+    air: exposure.Air | None = None  # where there are zones
 
 
 def load(path: str | Path) -> Config:
@@ -94,7 +122,7 @@ class _Reader:
             raise ConfigFault([f"{self.path}: cannot be read: {error.strerror}"]) from None
         except ValueError as error:
             raise ConfigFault([str(error)]) from None
-        known = {"site", "store", "bus", "detector", "rule", "uplink"}
+        known = {"site", "store", "bus", "detector", "rule", "item", "shifts", "zone", "uplink"}
         for key in raw.keys() - known:
             self.told.add(raw, key, f"unknown table `{key}`{nearest(key, known)}")
         if "site" not in raw:
@@ -112,8 +140,12 @@ class _Reader:
         gained = derivations(detectors, layouts) if complete else {}
         self.derived = {f"{s}/{key}" for s, row in gained.items() for d in row for key, _ in d.given}
         whole = {source: extended(base, gained.get(source, ())) for source, base in layouts.items()}
-        rules = self._rules(raw, whole, [driver for _, driver in drivers], site, complete)
+        items = self._items(raw, whole)
+        whole |= colours.sources(item for _, item in items)
+        rules = self._rules(raw, whole, [driver for _, driver in drivers], site, complete, items)
+        air = self._air(raw, whole) if complete else None
         uplinks = self._uplinks(raw)
+        hazards = self._hazards(raw, site)
         if not raw.get("bus"):
             self.told.add(raw, None, "no [[bus]]: there is nothing to read")
         if self.told.lines:
@@ -130,7 +162,9 @@ class _Reader:
             layouts=layouts,
             sources=tuple(self.files),
             hash=digest.hexdigest()[:16],
+            hazards=tuple(hazards),
             overrides=tuple(self.overrides),
+            air=air,
         )
 
     # -- files ------------------------------------------------------------------------------------
@@ -165,6 +199,23 @@ class _Reader:
             return tables
         self.told.add(raw, key, f"`{key}` should be a list of tables: [[{key}]]")
         return []
+
+    def _hazards(self, raw: Table, site: Site) -> list[Hazard]:
+        """What the inventory makes of each unit."""
+        if not site.hazards:
+            return []
+        path = self.path.parent / site.hazards
+        try:
+            inventory = self._toml(path)
+        except OSError as error:
+            text = f"[site]: inventory {path.name} cannot be read: {error.strerror}"
+            self.told.add(self._table(raw, "site"), "hazards", text)
+            return []
+        except ValueError as error:
+            self.told.lines.append(str(error))
+            return []
+        self.resolved.append(inventory)
+        return hazards(inventory, self.told)
 
     # -- workers found by name --------------------------------------------------------------------
 
@@ -285,10 +336,12 @@ class _Reader:
                 self.told.add(table, "name", f"a second bus is called `{driver.name}`")
             buses.add(driver.name)
             for source, layout in driver.layouts().items():
+                if source == colours.SOURCE:
+                    self.told.add(table, None, f"bus `{driver.name}`: the source `{source}` is that of the items")
                 if source in layouts:
                     self.told.add(table, None, f"bus `{driver.name}`: a second source is called `{source}`")
                 layouts[source] = layout
-            for output in driver.outputs():
+            for output in (*driver.outputs(), *driver.heartbeats()):
                 if output in outputs:
                     self.told.add(table, None, f"bus `{driver.name}`: a second output is called `{output}`")
                 outputs.add(output)
@@ -317,9 +370,16 @@ class _Reader:
         return found
 
     def _rules(
-        self, raw: Table, layouts: dict[str, Layout], drivers: list[Driver], site: Site, complete: bool
+        self,
+        raw: Table,
+        layouts: dict[str, Layout],
+        drivers: list[Driver],
+        site: Site,
+        complete: bool,
+        items: list[tuple[Table, Item]],
     ) -> list[AnyRule]:
         outputs = {output for driver in drivers for output in driver.outputs()}
+        hearts = {heart for driver in drivers for heart in driver.heartbeats()}
         found: list[tuple[Table, AnyRule]] = []
         for table in self._tables(raw, "rule"):
             for row in self._expand(table, layouts):
@@ -333,6 +393,7 @@ class _Reader:
                 rule = self._rule(row)
                 if rule is not None:
                     found.append((first, rule))
+        found += items
         names: dict[str, Table] = {}
         by_name = {name: 0 for source, layout in layouts.items() for name in channels(source, layout)}
         for table, rule in found:
@@ -343,10 +404,12 @@ class _Reader:
             names[rule.name] = table
             if not complete:
                 continue
-            if not rule.channel:
+            if not rule.channel and not (isinstance(rule, Item) and rule.item):
                 self.told.add(table, "channel", f"rule `{rule.name}`: `channel` is empty: nothing is watched")
             self._against_period(table, rule, layouts)
             known = {**by_name, **layouts} if isinstance(rule, Silence) else by_name
+            if isinstance(rule, Item):
+                known = {name: 0 for name in by_name if name.partition("/")[0] not in colours.UNCOLOURED}
             for pattern in rule.channel:
                 if pattern not in known and not matching([pattern], known):
                     self.told.add(
@@ -364,12 +427,135 @@ class _Reader:
                     says = f"rule `{rule.name}`: no channel is called `{channel}`{nearest(channel, by_name)}"
                     self.told.add(table, "when", says)
             for output in [*rule.drive, *([rule.output] if isinstance(rule, Feedback) else [])]:
-                if output not in outputs:
+                if output in hearts:
+                    text = f"rule `{rule.name}`: `{output}` is a heartbeat, which no rule drives"
+                    self.told.add(table, "drive", text)
+                elif output not in outputs:
                     self.told.add(
                         table, "drive", f"rule `{rule.name}`: no output is called `{output}`{nearest(output, outputs)}"
                     )
         rules = [rule for _, rule in found]
         return rules + (self._builtin(layouts, rules) if site.builtin and complete else [])
+
+    def _items(self, raw: Table, layouts: dict[str, Layout]) -> list[tuple[Table, Item]]:
+        """The items, with what `profiles/colours.toml` says of them, and the one that holds all: `site`."""
+        tables = self._tables(raw, "item")
+        path = self._find("profiles", "colours")
+        try:
+            usual = self._toml(path) if tables and path else {}
+        except ValueError as error:
+            self.told.lines.append(str(error))
+            return []
+        found = [(table, item) for table in tables if (item := self._item(table, usual)) is not None]
+        names = {item.name for _, item in found}
+        unknown = [(table, item, name) for table, item in found for name in item.item if name not in names]
+        for table, item, name in unknown:
+            self.told.add(table, "item", f"item `{item.name}`: no item is called `{name}`{nearest(name, names)}")
+        if unknown or len(found) < len(tables):
+            return found
+        listed = [item.name for _, item in found]
+        try:
+            colours.in_order([[listed.index(name) for name in item.item] for _, item in found])
+        except ValueError as error:
+            self.told.add(tables[0], "item", f"items {', '.join(listed)}: {error}")
+        if found and "site" not in names:
+            coloured = [n for s, base in layouts.items() if s not in colours.UNCOLOURED for n in channels(s, base)]
+            taken = set(matching([pattern for _, item in found for pattern in item.channel], dict.fromkeys(coloured)))
+            parts = {name for _, item in found for name in item.item}
+            rest = {
+                "name": "site",
+                "channel": [name for name in coloured if name not in taken],
+                "item": [name for name in listed if name not in parts],
+            }
+            whole = self._item(self.places.same(rest, tables[0]), usual)
+            found += [(tables[0], whole)] if whole is not None else []
+        return found
+
+    def _item(self, table: Table, usual: Table) -> Item | None:
+        """One item over what is usual; counts of the site's own are an override, and are told."""
+        what = f"item `{table.get('name', '?')}`"
+        below = usual.get("items" if table.get("item") else "points", {})
+        basis = below.get("basis", {})
+        own: Table = {key: [table[key]] for key in ("channel", "item") if isinstance(table.get(key), str)}
+        for key in ("counts", "carries", "clear_delay"):
+            if table.get(key, below.get(key)) != below.get(key):
+                self.overrides.append(f"{what}: {key} is {table[key]}, not {below.get(key)} of `colours`")
+                if key != "clear_delay":
+                    own["basis"] = {**basis, "standard": f"site, for {basis.get('standard', 'project')}"}
+        return decode(self._merge(below, {**table, **own}, table), Item, self.told, what)
+
+    def _air(self, raw: Table, layouts: Mapping[str, Layout]) -> exposure.Air | None:
+        """The zones, what is watched there, and after which limits."""
+        tables = self._tables(raw, "zone")
+        shifts = decode(self._table(raw, "shifts"), Shifts, self.told, "[shifts]") or Shifts()
+        if not tables:
+            return None
+        for taken in {exposure.PERSON, exposure.ZONE} & layouts.keys():
+            self.told.add(tables[0], None, f"a source is called `{taken}`, like those of exposure; choose another name")
+        units = {n: base.unit[i] for s, base in layouts.items() for i, n in enumerate(channels(s, base))}
+        zones: list[str] = []
+        found: dict[str, exposure.Substance | None] = {}
+        gas_of: dict[str, str] = {}
+        inlets: list[exposure.Inlet] = []
+        for table in tables:
+            what = f"zone `{table.get('name', '?')}`"
+            zone = decode(table, Zone, self.told, what)
+            if zone is None:
+                continue
+            if zone.name in (*zones, "out"):
+                self.told.add(table, "name", f"a second zone is called `{zone.name}`" if zone.name != "out" else OUT)
+            zones.append(zone.name)
+            for name, given in zone.substance.items():
+                if name not in found:
+                    found[name], gas_of[name] = self._substance(table, name, what)
+                substance = found[name]
+                for channel in [given] if isinstance(given, str) else given:
+                    if channel not in units:
+                        text = f"{what}: no channel is called `{channel}`{nearest(channel, units)}"
+                        self.told.add(table, "substance", text)
+                    elif substance is not None:
+                        try:
+                            factor = convert(1.0, units[channel], substance.unit, gases().get(gas_of[name]))
+                        except ValueError as error:
+                            self.told.add(table, "substance", f"{what}: `{channel}`: {error}")
+                            continue
+                        place = len(zones) - 1, list(found).index(name)
+                        inlets.append(exposure.Inlet(*place, channel, factor))
+            self.resolved.append(table)
+        self.resolved += [shifts, *found.values()]
+        known = tuple(one for one in found.values() if one is not None)
+        return exposure.Air(tuple(zones), known, tuple(inlets), shifts.resolved())
+
+    def _substance(self, table: Table, name: str, what: str) -> tuple[exposure.Substance | None, str]:
+        """A substance with its limits from `profiles/exposure.toml`, and which gas it is."""
+        path = self._find("profiles", exposure.RULE)
+        try:
+            tree: Any = self._toml(path) if path else {}
+        except ValueError as error:
+            self.told.lines.append(str(error))
+            return None, ""
+        known: dict[str, list[tuple[exposure.Metric, Profile]]] = {}
+        for profile_name, profile in profiles_in(tree, self.places).items():
+            kind, _, rest = profile_name.partition("/")
+            key, metric = (rest, kind) if kind in exposure.METRICS else (profile_name, "twa")
+            known.setdefault(key, []).append((metric, profile))
+        rows = known.get(name, [])
+        if not rows:
+            text = f"{what}: profiles/{exposure.RULE} knows no `{name}`{nearest(name, known)}"
+            self.told.add(table, "substance", text)
+            return None, ""
+        limits = []
+        for metric, profile in rows:
+            for limit in profile.limit:
+                if limit.value is None or same(profile.unit) != same(rows[0][1].unit):
+                    self.told.add(table, "substance", f"{what}: `{name}`: {metric} {limit.name} has no value to use")
+                    continue
+                judged: exposure.Metric = "stel" if metric == "peak" and not limit.times else metric
+                basis = Basis(limit.standard, limit.clause, limit.edition, limit.verify)
+                peak = (limit.times, limit.apart, limit.lasts)
+                limits.append(exposure.Limit(judged, limit.name, limit.value, limit.level, basis, *peak))
+        profile = rows[0][1]
+        return exposure.Substance(name, profile.unit, tuple(limits), profile.advice), profile.gas
 
     def _against_period(self, table: Table, rule: AnyRule, layouts: dict[str, Layout]) -> None:
         """Refuse a duration that is too short for how often the channels are read (`stale` is 3 periods by default)."""
@@ -397,11 +583,11 @@ class _Reader:
             }
             for kind in (Silence, Bad)
         }
-        silent = [s for s in layouts if s != Health.SOURCE and (-1, s) not in watched[Silence]]
+        silent = [s for s in layouts if s not in colours.UNCOLOURED and (-1, s) not in watched[Silence]]
         unfit = [
             name
             for source, layout in layouts.items()
-            if source != Health.SOURCE
+            if source not in colours.UNCOLOURED
             for i, name in enumerate(channels(source, layout))
             if (i, source) not in watched[Bad] and name not in self.derived
         ]
@@ -515,6 +701,15 @@ class _Reader:
             unit = layouts[source].unit[point.column]
             found.setdefault(usual if same(unit) == same(usual) else same(unit), []).append(point.channel)
         return found or {usual: []}
+
+
+OUT = "a zone cannot be called `out`: that is where people are who are in none"
+
+
+def _seconds(clock: str) -> float:
+    """`08:30` after midnight."""
+    hours, minutes = clock.split(":")
+    return 3600.0 * int(hours) + 60.0 * int(minutes)
 
 
 def _by_place(line: str) -> tuple[str, int]:

@@ -24,8 +24,11 @@ from .clock import Steps, SystemClock, kernel
 from .config import Config
 from .core.alarm import Alarm, Order
 from .core.core import NOTHING, VERBS, Ack, Action, Core, Input, Memory, Tick, Verdict, open_alarms
+from .core.exposure import PERSON, Presence
 from .core.frame import Instant
+from .core.load import figures
 from .core.ports import Driver, Event, Identity
+from .hazards import sentence
 from .health import Health, Vitals
 from .journal import Recorder, Start
 from .log import say
@@ -75,7 +78,7 @@ class Agent:
     def __init__(self, config: Config, clock: SystemClock | None = None, record: Path | None = None) -> None:
         self.config = config
         self.clock = clock or SystemClock()
-        self.core = Core(config.layouts, config.rules, config.site.language, config.detectors)
+        self.core = Core(config.layouts, config.rules, config.site.language, config.detectors, config.air)
         self.queue: asyncio.Queue[Input | Event] = asyncio.Queue(QUEUE)
         self.leases = Leases(self.clock)
         self.recorder = Recorder(record) if record else None
@@ -128,6 +131,9 @@ class Agent:
         self._event(Event("started", "agent", at, f"version {__version__}, configuration {self.config.hash}"))
         for override in self.config.overrides:
             self._event(Event("limit-override", "agent", at, override))
+        for hazard in self.config.hazards:
+            text = sentence(hazard, self.config.site.language)
+            self._event(Event("major-hazard", "agent", at, text, msgspec.to_builtins(hazard)))
         self._act(restored)
         self._duty("control", CONTROL_LEASE)
         for uplink in self.config.uplinks:
@@ -296,6 +302,8 @@ class Agent:
                 self.recorder.alarms(verdict.alarms)
         for frame in verdict.frames:
             self.outbox.put_frame(frame)
+        for event in verdict.events:
+            self._event(event)
         for alarm in verdict.alarms:
             self.audit.put(alarm)
             say(
@@ -384,6 +392,7 @@ class Agent:
                 report = at.mono + Health.PERIOD
                 dropped = sum(self.outbox.lost().values()) + self.audit.lost
                 unmet = sum(box.unmet() for box in self.boxes.values())
+                seen = figures(self.memory.load, open_alarms(self.memory), at)
                 measured = Vitals(
                     loop_lag=worst,
                     judge_queue=self.queue.qsize(),
@@ -395,6 +404,12 @@ class Agent:
                     restarts=sum(record.failures for record in self._records.values()),
                     uplinks_down=sum(self.links.get(uplink.name) != "up" for uplink in self.config.uplinks),
                     crashes=self._crashes,
+                    alarms_in_10_min=seen.in_10_min,
+                    alarms_standing=seen.standing,
+                    alarms_stale=seen.stale,
+                    alarms_chattering=seen.chattering,
+                    alarms_flood=seen.flood,
+                    alarms_top_ten=seen.top_share,
                 )
                 await self.queue.put(health.frame(at, measured, self.outbox.depth()))
                 worst = 0.0
@@ -432,7 +447,13 @@ class Agent:
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         verb = request.get("verb")
         if verb == "alarms":
-            return {"alarms": msgspec.to_builtins(open_alarms(self.memory))}
+            seen = figures(self.memory.load, open_alarms(self.memory), self.clock.now())
+            return {
+                "alarms": msgspec.to_builtins(open_alarms(self.memory)),
+                "load": msgspec.to_builtins(seen._asdict()),
+            }
+        if verb == "colours":
+            return {"colours": msgspec.to_builtins(self.core.tree(self.memory, self.clock.now()))}
         if verb == "ack":
             id, by = str(request["id"]), str(request["by"]).strip()
             if not by:
@@ -441,6 +462,8 @@ class Agent:
                 return {"error": f"no open alarm has the id {id}"}
             await self.queue.put(Ack(id, by, self.clock.now()))
             return {"ok": id}
+        if verb == "presence":
+            return await self._presence(request)
         if verb in VERBS:
             action = self._asked(verb, request)
             if why := self.core.refusal(self.memory, action):
@@ -456,8 +479,26 @@ class Agent:
                 "waiting": dict(self.outbox.depth()),
                 "dropped": dict(self.outbox.lost()),
                 "alarms": len(open_alarms(self.memory)),
+                "hazards": msgspec.to_builtins(self.config.hazards),
             }
-        return {"error": f"unknown verb {verb!r}; known: ack, alarms, status, {', '.join(VERBS)}"}
+        return {"error": f"unknown verb {verb!r}; known: ack, alarms, colours, presence, status, {', '.join(VERBS)}"}
+
+    async def _presence(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Where a person is from now on; without a person: who is in which zone. Platforms hear nothing of it."""
+        ledger, book = self.core.ledger, self.memory.book
+        if ledger is None or book is None:
+            return {"error": "no [[zone]] in the site file: nobody can be in one"}
+        if "person" not in request:
+            return {"presence": ledger.whereabouts(book)}
+        zone = str(request["zone"])
+        at, by = self.clock.now(), str(request.get("by", "")).strip()
+        walk = Presence(str(request["person"]), None if zone == "out" else zone, at, by)
+        if why := ledger.refusal(book, walk):
+            return {"error": why}
+        await self.queue.put(walk)
+        facts = {"person": walk.person, "zone": walk.zone, "by": by}
+        self.audit.put(Event("presence", f"{PERSON}/{walk.person}", at, f"{walk.person} {zone}", facts))
+        return {"ok": f"{walk.person} {zone}"}
 
     def _asked(self, verb: Any, request: dict[str, Any]) -> Action:
         """What a person asks for. The point is named by an open alarm's id, or as RULE@CHANNEL."""

@@ -66,8 +66,8 @@ class Suspect:
 class Urgent:
     """Alarms and events that wait, by rank, then row; but the edges of one point keep their order.
 
-    The level of a point changes only with the configuration: then the older edge goes first, as soon as the
-    newer one would be due.
+    The level of a point changes with the configuration, and that of an item with its colour: then the older edge goes
+    first, as soon as the newer one would be due.
     """
 
     def __init__(self) -> None:

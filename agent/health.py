@@ -25,6 +25,12 @@ _CHANNELS: tuple[tuple[str, str, float], ...] = (  # key, unit, deadband of tele
     ("restarts", "", 0.0),  # of lines, uplinks and the like since the start
     ("uplinks_down", "", 0.0),  # platforms that cannot be reached
     ("crashes", "", 0.0),  # exceptions that nobody expected since the start: mistakes of the program
+    ("alarms_in_10_min", "", 0.0),  # raised; ISA-18.2: at most 1 is what a person can follow for long (verify)
+    ("alarms_standing", "", 0.0),  # active now
+    ("alarms_stale", "", 0.0),  # active for more than a day
+    ("alarms_chattering", "", 0.0),  # points that come three times within a minute
+    ("alarms_flood", "", 0.0),  # 1 from more than 10 in 10 min until fewer than 5
+    ("alarms_top_ten", "%", 1.0),  # share of the ten most frequent points in the last day
     ("alarms_waiting", "", 1.0),  # not yet acknowledged by every platform
     ("events_waiting", "", 5.0),
     ("telemetry_waiting", "", 5.0),  # batches
@@ -48,6 +54,12 @@ class Vitals(NamedTuple):
     restarts: int
     uplinks_down: int
     crashes: int
+    alarms_in_10_min: int
+    alarms_standing: int
+    alarms_stale: int
+    alarms_chattering: int
+    alarms_flood: bool
+    alarms_top_ten: float
 
 
 def _counts(rule: str, channel: str, level: Level, text: str = "", delay: float = 0.0) -> High:
@@ -99,6 +111,20 @@ class Health:
             "yellow",
             "a platform cannot be reached: alarms are kept and wait; check the link, the broker and its address",
             delay=120.0,
+        ),
+        _counts(
+            "flood",
+            "alarms_flood",
+            "blue",
+            "more alarms than a person can follow: look at the first of each zone and at the worst colour; "
+            "none is lost, the others are folded under these",
+        ),
+        _counts(
+            "chattering",
+            "alarms_chattering",
+            "blue",
+            "a point is raised again and again: give it a delay or a wider restore limit, or check its sensor",
+            delay=60.0,
         ),
     )
 

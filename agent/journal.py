@@ -8,6 +8,7 @@ with what the core answered. Replay runs the same core over the same inputs.
     {"tick":1,"mono":2,"wall":1.7e9}
     {"ack":"case-1","by":"Li","mono":3,"wall":1.7e9}
     {"action":"shelve","rule":"flood","channel":"sump/level","by":"Li","reason":"...","seconds":3600,"mono":4,"wall":1.7e9}
+    {"presence":"P017","zone":"hall","by":"gate","mono":5,"wall":1.7e9}      without zone: in none
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from msgspec import Meta, Struct
 from .core.alarm import Alarm
 from .core.core import Ack, Action, Core, Input, Tick, Verb
 from .core.errors import ConfigFault
+from .core.exposure import Presence
 from .core.frame import Array, Instant, Layout, Quality, frame
 
 
@@ -45,6 +47,8 @@ class _Line(Struct, forbid_unknown_fields=True):
     tick: int | None = None
     ack: str | None = None
     action: Verb | None = None
+    presence: str | None = None
+    zone: str | None = None
     rule: str = ""
     channel: str = ""
     by: str = ""
@@ -65,6 +69,9 @@ def encode(event: Input | Start) -> bytes:
         return msgspec.json.encode({"tick": 1, **at})
     if isinstance(event, Ack):
         return msgspec.json.encode({"ack": event.id, "by": event.by, **at})
+    if isinstance(event, Presence):
+        zone = {} if event.zone is None else {"zone": event.zone}
+        return msgspec.json.encode({"presence": event.person, **zone, "by": event.by, **at})
     if isinstance(event, Action):
         deed = {"action": event.verb, "rule": event.rule, "channel": event.channel, "by": event.by}
         return msgspec.json.encode({**deed, "reason": event.reason, "seconds": event.seconds, **at})
@@ -91,6 +98,8 @@ def decode(line: bytes | str, layouts: Mapping[str, Layout], where: str = "recor
         return Ack(read.ack, read.by, at)
     if read.action is not None:
         return Action(read.action, read.rule, read.channel, read.by, at, read.reason, read.seconds)
+    if read.presence is not None:
+        return Presence(read.presence, read.zone, at, read.by)
     if read.frame is None:
         return Tick(at)
     known = layouts.get(read.frame)

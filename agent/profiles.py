@@ -38,6 +38,9 @@ class Limit(Struct, frozen=True, forbid_unknown_fields=True):
     restore: float | None = None
     window: float | None = None  # s
     per: float | None = None  # s
+    times: int = 0  # of a peak: how often in one account of `core/exposure.py`
+    apart: float = 0.0  # s, of a peak: from the end of one to the begin of the next
+    lasts: float = 0.0  # s, of a peak: how long at most
     delay: float = 0.0  # s
     clear_delay: float = 0.0  # s
     standard: str = "project"
@@ -125,8 +128,17 @@ def gases() -> Mapping[str, Gas]:
 
 def profiles(beside: Path | None = None) -> dict[str, Profile]:
     """Every profile that ships, or stands in `profiles/` beside the site file, by name."""
-    found: dict[str, Profile] = {}
     places = Places()
+    found: dict[str, Profile] = {}
+    for root in (SHIPPED, *([beside] if beside else [])):
+        for path in sorted((root / "profiles").glob("*.toml")):
+            found |= {f"{path.stem}/{name}": one for name, one in profiles_in(read_toml(path, places), places).items()}
+    return found
+
+
+def profiles_in(tree: Table, places: Places) -> dict[str, Profile]:
+    """The profiles of one file, by name within it; what is broken is left out."""
+    found: dict[str, Profile] = {}
 
     def walk(tree: Any, name: str) -> None:
         if "limit" in tree:
@@ -136,11 +148,9 @@ def profiles(beside: Path | None = None) -> dict[str, Profile]:
             return
         for key, value in tree.items():
             if isinstance(value, dict):
-                walk(value, f"{name}/{key}")
+                walk(value, f"{name}/{key}" if name else key)
 
-    for root in (SHIPPED, *([beside] if beside else [])):
-        for path in sorted((root / "profiles").glob("*.toml")):
-            walk(read_toml(path, places), path.stem)
+    walk(tree, "")
     return found
 
 

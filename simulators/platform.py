@@ -169,7 +169,8 @@ def alarm_line(edge: Edge, ink: Ink, held: float = 0.0) -> str:
     >>> alarm_line(Edge("b-1", 1, "raised", "red", "s/l", "flood", 3.21, 3.2, "m", "s/l at 3.21 m", 0, 0), Ink())
     'RED     raised   s/l at 3.21 m'
     """
-    colour = edge.level if edge.event == "raised" else "green" if edge.event == "cleared" else "dim"
+    shown = {"cleared": "green"} | dict.fromkeys(("raised", "level-up", "level-down"), edge.level)
+    colour = shown.get(edge.event, "dim")
     ago = ink("dim", f"[{held:.0f} s ago] ") if held >= HELD else ""
     return f"{ink(colour, f'{edge.level.upper():7} {edge.event:8}')} {ago}{edge.text}"
 

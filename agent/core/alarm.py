@@ -2,22 +2,35 @@
 
 The life of an alarm after ISA-18.2-2016 / IEC 62682. `NEXT` is the whole of it:
 
-               raise    clear     ack      reset    shelve   suppress    take out  restore
-    NORMAL     ACTIVE   .         .        .        SHELVED  SUPPRESSED  OUT       .
-    ACTIVE     .        RETURNED  ACKED    .        SHELVED  SUPPRESSED  OUT       .
+               raise    clear     ack      reset    shelve   suppress    take out  restore  remind
+    NORMAL     ACTIVE   .         .        .        SHELVED  SUPPRESSED  OUT       .        .
+    ACTIVE     .        RETURNED  ACKED    .        SHELVED  SUPPRESSED  OUT       .        .
                         (LATCHED)
-    ACKED      .        NORMAL    .        .        SHELVED  SUPPRESSED  OUT       .
+    ACKED      .        NORMAL    .        .        SHELVED  SUPPRESSED  OUT       .        ACTIVE
                         (HELD)
-    RETURNED   ACTIVE   .         NORMAL   .        SHELVED  SUPPRESSED  OUT       .
-    LATCHED    ACTIVE   .         HELD     .        SHELVED  SUPPRESSED  OUT       .
-    HELD       ACTIVE   .         .        NORMAL   SHELVED  SUPPRESSED  OUT       .
-    SHELVED    .        .         .        .        .        .           OUT       NORMAL
-    SUPPRESSED .        .         .        .        SHELVED  .           OUT       NORMAL
-    OUT        .        .         .        .        .        .           .         NORMAL
+    RETURNED   ACTIVE   .         NORMAL   .        SHELVED  SUPPRESSED  OUT       .        .
+    LATCHED    ACTIVE   .         HELD     .        SHELVED  SUPPRESSED  OUT       .        .
+    HELD       ACTIVE   .         .        NORMAL   SHELVED  SUPPRESSED  OUT       .        .
+    SHELVED    .        .         .        .        .        .           OUT       NORMAL   .
+    SUPPRESSED .        .         .        .        SHELVED  .           OUT       NORMAL   .
+    OUT        .        .         .        .        .        .           .         NORMAL   .
 
 In brackets: where the rule latches. What latched is over and still holds its outputs, until a person who has seen it
 resets it. In the last three states nothing is annunciated and nothing held; when such a state ends, a condition that
-stands is raised anew. A raise is a new occurrence with a new id; everything else keeps the id of the raise.
+stands is raised anew. A raise is a new occurrence with a new id; everything else keeps the id of the raise. What was
+acknowledged and still stands after the rule's `realarm` is annunciated again.
+
+An item's colour (`colours.py`) has the same life without the last three states: what is never hidden cannot hide its
+points; and its level moves while it is active, which keeps the id:
+
+               raise    clear     ack      reset    remind   level up   level down
+    NORMAL     ACTIVE   .         .        .        .        .          .
+    ACTIVE     .        RETURNED  ACKED    NORMAL   .        ACTIVE     ACTIVE
+    ACKED      .        NORMAL    .        NORMAL   ACTIVE   ACTIVE     ACKED
+    RETURNED   ACTIVE   .         NORMAL   .        .        .          .
+
+Worse is news for whoever had seen what was before; better is not. A reset is the release of orange or red by a person,
+who thereby has seen it: to normal, or down to the lower level, then acknowledged.
 """
 
 from __future__ import annotations
@@ -32,6 +45,11 @@ from .frame import Array, Instant
 
 Level = Literal["red", "orange", "yellow", "blue"]
 LEVELS: tuple[Level, ...] = ("red", "orange", "yellow", "blue")  # highest first
+
+
+def colour(level: Level) -> int:
+    """How bad a level is: 4 red, 3 orange, 2 yellow, 1 blue; 0 is left for none."""
+    return len(LEVELS) - LEVELS.index(level)
 
 
 class State(IntEnum):
@@ -55,6 +73,9 @@ class Event(IntEnum):
     SUPPRESS = 5
     TAKE_OUT = 6
     RESTORE = 7
+    REMIND = 8
+    LEVEL_UP = 9
+    LEVEL_DOWN = 10
 
 
 STATE_NAMES = (
@@ -68,7 +89,19 @@ STATE_NAMES = (
     "suppressed",
     "out-of-service",
 )
-EVENT_NAMES = ("raised", "cleared", "acknowledged", "reset", "shelved", "suppressed", "taken-out", "restored")
+EVENT_NAMES = (
+    "raised",
+    "cleared",
+    "acknowledged",
+    "reset",
+    "shelved",
+    "suppressed",
+    "taken-out",
+    "restored",
+    "re-alarmed",
+    "level-up",
+    "level-down",
+)
 
 
 def _table(latches: bool) -> Array:
@@ -76,7 +109,7 @@ def _table(latches: bool) -> Array:
     after = {
         State.NORMAL: {Event.RAISE: State.ACTIVE},
         State.ACTIVE: {Event.CLEAR: State.LATCHED if latches else State.RETURNED, Event.ACK: State.ACKED},
-        State.ACKED: {Event.CLEAR: State.HELD if latches else State.NORMAL},
+        State.ACKED: {Event.CLEAR: State.HELD if latches else State.NORMAL, Event.REMIND: State.ACTIVE},
         State.RETURNED: {Event.RAISE: State.ACTIVE, Event.ACK: State.NORMAL},
         State.LATCHED: {Event.RAISE: State.ACTIVE, Event.ACK: State.HELD},
         State.HELD: {Event.RAISE: State.ACTIVE, Event.RESET: State.NORMAL},
@@ -91,7 +124,24 @@ def _table(latches: bool) -> Array:
     return np.array([[after[state].get(event, state) for event in Event] for state in State], np.int8)
 
 
-NEXT: Array = np.stack([_table(False), _table(True)])  # (latches, state, event)
+def _item_table() -> Array:
+    """The same for the colour of an item."""
+    after = {
+        State.NORMAL: {Event.RAISE: State.ACTIVE},
+        State.ACTIVE: {Event.CLEAR: State.RETURNED, Event.ACK: State.ACKED, Event.RESET: State.NORMAL},
+        State.ACKED: {
+            Event.CLEAR: State.NORMAL,
+            Event.RESET: State.NORMAL,
+            Event.REMIND: State.ACTIVE,
+            Event.LEVEL_UP: State.ACTIVE,
+        },
+        State.RETURNED: {Event.RAISE: State.ACTIVE, Event.ACK: State.NORMAL},
+    }
+    return np.array([[after.get(state, {}).get(event, state) for event in Event] for state in State], np.int8)
+
+
+PLAIN, LATCHING, ITEM = range(3)  # the three lives of an alarm
+NEXT: Array = np.stack([_table(False), _table(True), _item_table()])  # (life, state, event)
 
 
 def is_active(state: int) -> bool:
@@ -116,7 +166,7 @@ class Basis(Struct, frozen=True, omit_defaults=True):
     verify: bool = False
 
 
-class Alarm(Struct, frozen=True):
+class Alarm(Struct, frozen=True, omit_defaults=True):
     """One edge of one alarm's life, complete in itself.
 
     `id` is shared by all edges of one occurrence and unique across boots; `edge` counts them from 1.
@@ -139,9 +189,14 @@ class Alarm(Struct, frozen=True):
     basis: Basis = Basis()
     by: str = ""  # the person who acknowledged, reset, shelved, took out or restored
     reason: str = ""  # why it was shelved or taken out, or the permit
-    until: Instant | None = None  # when shelving ends
+    before: Level | None = None  # of an item whose level moved by this edge: the level that it had
+    until: Instant | None = None  # when shelving ends, or what was acknowledged is annunciated again
     advice: str = ""  # what to do
     evidence: tuple[str, ...] = ()
+    group: str = ""  # what belongs together: a zone, an interlock
+    first: str = ""  # id of the alarm of the group that came first: its own, where it did
+    fold: str = ""  # id of the alarm under which it is shown, for this one would be one too many; see `load.py`
+    drill: bool = False  # nothing is wrong: somebody proves the way; see `agent/drill.py`
 
     @property
     def point(self) -> Point:

@@ -15,11 +15,15 @@ import numpy as np
 from msgspec import Struct, structs
 
 from . import words
-from .alarm import EVENT_NAMES, NEXT, STATE_NAMES, Alarm, Event, Order, State, holds, is_active
+from .alarm import EVENT_NAMES, ITEM, NEXT, STATE_NAMES, Alarm, Event, Order, State, holds, is_active
+from .colours import SOURCE, UNCOLOURED, Branch, Colours, Items, Move, edge, shown, sources
 from .derive import Derived, derivations, derive, extended
+from .exposure import RULE, Air, Book, Ledger, Page, Presence
 from .frame import BLIND, OFFLINE_AFTER, Array, Frame, Instant, Layout, Quality, aged, channels
+from .load import Load, counted, passed
 from .naming import matching
 from .ports import Detector
+from .ports import Event as Told
 from .rules import (
     COMPARISONS,
     MEASURES,
@@ -28,16 +32,15 @@ from .rules import (
     Board,
     Condition,
     Deviation,
-    Escalation,
     Feedback,
     Frozen,
+    Item,
     Measure,
     Point,
     Rate,
     Seen,
     Silence,
     Vote,
-    colour,
     condition,
 )
 
@@ -77,23 +80,24 @@ VERBS: Mapping[str, Event] = {
 }
 SHIFT = 8 * 3600.0  # s that shelving may last; ISA-18.2: at most a shift, project: 8 h
 
-Input: TypeAlias = Frame | Tick | Ack | Action
+Input: TypeAlias = Frame | Tick | Ack | Action | Presence
 
 
 class Verdict(Struct, frozen=True):
     """What one step wants told and done.
 
     `frames` are what is to be kept: the frame that was judged, its ages set right, or on a tick the sources
-    that went blind by the passing of time.
+    that went blind by the passing of time. `events` are records: what people breathed.
     """
 
     alarms: tuple[Alarm, ...] = ()
     orders: tuple[Order, ...] = ()
     frames: tuple[Frame, ...] = ()
+    events: tuple[Told, ...] = ()
 
 
 NOTHING = Verdict()
-NOBODY = Board({}, np.zeros(0, bool), {})
+NOBODY = Board({}, np.zeros(0, bool))
 
 
 class Watch(Struct, frozen=True, eq=False):
@@ -105,7 +109,7 @@ class Watch(Struct, frozen=True, eq=False):
     back: Array  # (P,) monotonic s since when the return holds, NaN if it does not
     measures: tuple[Any, ...]
     open: dict[int, Alarm]  # the last edge of each
-    until: dict[int, float]  # monotonic s at which the shelving of a point ends
+    until: dict[int, float]  # monotonic s at which a point moves by itself: shelving ends, or it is annunciated again
     derived: tuple[Any, ...]  # the detectors' memories
     calm: bool = True  # nothing is active, open or on its way: most frames end here
 
@@ -117,6 +121,9 @@ class Memory(Struct, frozen=True, eq=False):
     serial: int = 0  # alarms raised since boot
     watches: dict[str, Watch] = {}
     held: dict[str, frozenset[str]] = {}  # output -> ids of the alarms that hold it on
+    load: Load = Load()  # how many alarms there were lately
+    colours: Colours | None = None  # where there are items
+    book: Book | None = None  # of what people breathe, where there are zones
 
 
 def outputs(rules: Iterable[AnyRule]) -> list[str]:
@@ -136,7 +143,12 @@ def points(rules: Iterable[AnyRule], layouts: Mapping[str, Layout]) -> dict[str,
     known = outputs(rules)
     for rule in rules:
         matched = [(*where[name], name) for name in matching(rule.channel, where)]
-        if isinstance(rule, Vote | Escalation):
+        if isinstance(rule, Item):
+            members = tuple((s, k) for s, k, _ in matched if s not in UNCOLOURED)
+            column = layouts[SOURCE].key.index(rule.name)
+            found[SOURCE].append(Point(rule, f"{SOURCE}/{rule.name}", column, members))
+            continue
+        if isinstance(rule, Vote):
             for source, i, name in matched[:1]:
                 found[source].append(Point(rule, name, i, tuple((s, k) for s, k, _ in matched)))
             continue
@@ -171,14 +183,14 @@ class Bench:
         self.delay = np.array([p.rule.delay for p in row])
         self.clear_delay = np.array([p.rule.clear_delay for p in row])
         self.fail_safe = np.array([p.rule.fail_safe for p in row], bool)
-        self.latch = np.array([p.rule.latch for p in row], int)
+        self.latch = np.array([ITEM if isinstance(p.rule, Item) else p.rule.latch for p in row], int)  # its life
         self.when: dict[int, list[Condition]] = {
             i: [condition(text) for text in p.rule.when] for i, p in enumerate(row) if p.rule.when
         }
         by_kind = {kind: [p for p in row if type(p.rule) is kind] for kind in MEASURES}
         self.fails_safe = bool(self.fail_safe.any())
         self.measures: list[Measure] = [MEASURES[kind](mine) for kind, mine in by_kind.items() if mine]
-        self.compares = bool(self.when) or any(by_kind[kind] for kind in (Deviation, Vote, Escalation, Feedback))
+        self.compares = bool(self.when) or any(by_kind[kind] for kind in (Deviation, Vote, Feedback))
 
     def start(self, now: float) -> Watch:
         """The memory before the first frame. Age counts from here: a source that never speaks goes stale."""
@@ -211,19 +223,23 @@ class Core:
         rules: Iterable[AnyRule],
         language: words.Language = "en",
         detectors: Iterable[Detector] = (),
+        air: Air | None = None,
     ) -> None:
         self.language = language
         rules = list(rules)
         self.outputs = outputs(rules)
         gained = derivations(detectors, layouts)
         layouts = {source: extended(layout, gained.get(source, ())) for source, layout in layouts.items()}
+        layouts |= sources(rules)
+        rows = points(rules, layouts)
         self.benches = {
-            source: Bench(source, layouts[source], row, gained.get(source, ()))
-            for source, row in points(rules, layouts).items()
+            source: Bench(source, layouts[source], row, gained.get(source, ())) for source, row in rows.items()
         }
+        self.items = Items(layouts, rows)
         self.columns = {
             n: (source, i) for source, layout in layouts.items() for i, n in enumerate(channels(source, layout))
         }
+        self.ledger = Ledger(air, self.columns, language) if air is not None else None
         self.places = {
             (point.rule.name, point.channel): (source, i)
             for source, bench in self.benches.items()
@@ -232,16 +248,36 @@ class Core:
 
     def start(self, boot: str, at: Instant) -> Memory:
         """Memory of a core that has seen nothing yet. `boot` must never have been used before."""
-        return Memory(boot, 0, {source: bench.start(at.mono) for source, bench in self.benches.items()})
+        watches = {source: bench.start(at.mono) for source, bench in self.benches.items()}
+        book = self.ledger.start(at.mono) if self.ledger is not None else None
+        return Memory(boot, 0, watches, colours=self.items.start() if self.items else None, book=book)
 
     # -- one step ---------------------------------------------------------------------------------
 
     def step(self, memory: Memory, event: Input) -> tuple[Memory, Verdict]:
         """The new memory and the verdict. Frames of sources that the core does not know change nothing."""
+        memory, verdict = self._painted(memory, event)
+        return self._breathed(memory, memory.book, event, verdict) if memory.book is not None else (memory, verdict)
+
+    def _painted(self, memory: Memory, event: Input) -> tuple[Memory, Verdict]:
+        memory, verdict = self._judged(memory, event)
+        if memory.colours is None or not (verdict.alarms or isinstance(event, Tick)):
+            return memory, verdict
+        memory, told = self._coloured(memory, memory.colours, verdict.alarms, event.at)
+        alarms, orders = (*verdict.alarms, *told.alarms), (*verdict.orders, *told.orders)
+        return memory, Verdict(alarms, orders, (*verdict.frames, *told.frames))
+
+    def supposed(self, memory: Memory, source: str, at: Instant) -> tuple[Memory, Verdict]:
+        """What would be said of one source at `at` if it had been seen as `memory` has it: what a drill asks."""
+        return self._judge(memory, self.benches[source], memory.watches[source], memory.watches[source].seen, at, True)
+
+    def _judged(self, memory: Memory, event: Input) -> tuple[Memory, Verdict]:
         if isinstance(event, Frame):
             return self._frame(memory, event)
         if isinstance(event, Tick):
             return self._tick(memory, event.at)
+        if isinstance(event, Presence):
+            return memory, NOTHING
         return self._ack(memory, event) if isinstance(event, Ack) else self._action(memory, event)
 
     def _frame(self, memory: Memory, frame: Frame) -> tuple[Memory, Verdict]:
@@ -269,9 +305,12 @@ class Core:
         alarms: list[Alarm] = []
         orders: list[Order] = []
         frames: list[Frame] = []
+        memory = structs.replace(memory, load=passed(memory.load, at.mono))
         for source, bench in self.benches.items():
             for i in [i for i, end in memory.watches[source].until.items() if end <= at.mono]:
-                memory, verdict = self._move(memory, source, i, Event.RESTORE, at, "expired")
+                shelved = memory.watches[source].state[i] == State.SHELVED
+                event, why = (Event.RESTORE, "expired") if shelved else (Event.REMIND, "")
+                memory, verdict = self._move(memory, source, i, event, at, why)
                 alarms += verdict.alarms
             watch = memory.watches[source]
             seen, frame = _grow_old(bench, watch.seen, at)
@@ -288,17 +327,22 @@ class Core:
         for source, watch in memory.watches.items():
             for i, known in watch.open.items():
                 if known.id == ack.id:
-                    return self._move(memory, source, i, Event.ACK, ack.at, by=ack.by)
+                    again = self.benches[source].points[i].rule.realarm
+                    stands = again > 0 and watch.state[i] == State.ACTIVE
+                    until = _later(ack.at, again) if stands else None
+                    return self._move(memory, source, i, Event.ACK, ack.at, by=ack.by, until=until)
         return memory, NOTHING
 
     def _action(self, memory: Memory, action: Action) -> tuple[Memory, Verdict]:
         if self.refusal(memory, action):
             return memory, NOTHING
         source, i = self.places[action.rule, action.channel]
-        until = None
-        if action.verb == "shelve":
-            mono, wall, synced = action.at.mono, action.at.wall, action.at.synced
-            until = Instant(mono + action.seconds, wall + action.seconds, synced)
+        if memory.colours is not None and isinstance(self.benches[source].points[i].rule, Item):
+            k = self.items.places.index(i)
+            move = self.items.release(memory.colours, self._told(memory), k, action.at.mono)
+            memory, alarm = self._recolour(memory, memory.colours, move, action.at, action.by, action.reason)
+            return memory, Verdict((alarm,))
+        until = _later(action.at, action.seconds) if action.verb == "shelve" else None
         event = VERBS[action.verb]
         return self._move(memory, source, i, event, action.at, by=action.by, reason=action.reason, until=until)
 
@@ -315,6 +359,9 @@ class Core:
         rule, state = self.benches[source].points[i].rule, int(memory.watches[source].state[i])
         if not action.by.strip():
             return "who does it? a name is needed"
+        if memory.colours is not None and isinstance(rule, Item):
+            k = self.items.places.index(i)
+            return self.items.refusal(memory.colours, self._told(memory), k, action.verb, action.at.mono)
         if action.verb in ("shelve", "take-out") and not action.reason.strip():
             return "why? a reason is needed, or the number of the permit"
         if action.verb == "shelve" and (rule.level == "red" or rule.fail_safe):
@@ -342,7 +389,7 @@ class Core:
         facts = {"by": fields.get("by", ""), "reason": fields.get("reason", "")}
         alarm = structs.replace(
             known,
-            **{"reason": "", "until": None, "by": ""} | fields,
+            **{"reason": "", "until": None, "by": "", "before": None} | fields,
             edge=known.edge + 1,
             event=EVENT_NAMES[event],
             state=STATE_NAMES[new],
@@ -367,6 +414,90 @@ class Core:
         )
         memory = structs.replace(_replace(memory, source, watch), serial=serial, held=holding.freeze())
         return memory, Verdict((alarm,), tuple(orders))
+
+    # -- colours ----------------------------------------------------------------------------------
+
+    def _coloured(
+        self, memory: Memory, colours: Colours, alarms: Iterable[Alarm], at: Instant
+    ) -> tuple[Memory, Verdict]:
+        """The items after these alarms, or at this tick; and what watches their channels."""
+        touched = {self.places[alarm.point][0] for alarm in alarms}
+        of = [source for source in self.items.sources if colours.fresh or source in touched]
+        states = {source: memory.watches[source].state for source in of}
+        colours, moves = self.items.settled(self.items.painted(colours, states), self._told(memory), at.mono)
+        memory = structs.replace(memory, colours=colours)
+        edges = []
+        for move in moves:
+            memory, alarm = self._recolour(memory, colours, move, at)
+            edges.append(alarm)
+        frame = self.items.frame(colours, self._told(memory), self.benches[SOURCE].layout, at)
+        now, known = np.full(len(self.items), at.mono), np.ones(len(self.items), bool)
+        seen = Seen(frame.value, frame.quality, now, known, frame.raw)
+        memory, verdict = self._judge(memory, self.benches[SOURCE], memory.watches[SOURCE], seen, at, news=True)
+        return memory, Verdict((*edges, *verdict.alarms), verdict.orders, (frame,))
+
+    def tree(self, memory: Memory, at: Instant) -> list[Branch]:
+        """The items of the site with their colours, for people."""
+        if memory.colours is None:
+            return []
+        open_ = memory.watches[SOURCE].open
+        alarms = [open_.get(i) for i in self.items.places]
+        return self.items.tree(memory.colours, self._told(memory), alarms, at.mono)
+
+    def _told(self, memory: Memory) -> list[int]:
+        """The colour of each item."""
+        watch = memory.watches[SOURCE]
+        return [shown(int(watch.state[i]), watch.open.get(i)) for i in self.items.places]
+
+    def _recolour(
+        self, memory: Memory, colours: Colours, move: Move, at: Instant, by: str = "", reason: str = ""
+    ) -> tuple[Memory, Alarm]:
+        """One item to another colour; the edge that tells it."""
+        bench, watch, i = self.benches[SOURCE], memory.watches[SOURCE], self.items.places[move.item]
+        told, serial = self._told(memory), memory.serial
+        facts = self.items.account(colours, move.item, told, self.language)
+        last = watch.open.get(i)
+        if last is None or not told[move.item]:
+            serial += 1
+            rule = bench.points[i].rule
+            last = self._blank(bench, i, f"{memory.boot}-{serial}", at)
+            last = structs.replace(last, advice=words.advice(self.language, rule.advice or _kind(rule)))
+        state, since = State(int(watch.state[i])), _back_to(at, move.since)
+        alarm = edge(last, state, move, at, since, self.language, facts, by, reason)
+        again = bench.points[i].rule.realarm
+        if by and again > 0 and is_active(STATE_NAMES.index(alarm.state)):
+            alarm = structs.replace(alarm, until=_later(at, again))
+        states, until = watch.state.copy(), dict(watch.until)
+        states[i] = STATE_NAMES.index(alarm.state)
+        until.pop(i, None)
+        if alarm.until is not None:
+            until[i] = alarm.until.mono
+        known = _kept(dict(watch.open), i, alarm)
+        watch = structs.replace(watch, state=states, open=known, until=until, calm=watch.calm and not states.any())
+        return structs.replace(_replace(memory, SOURCE, watch), serial=serial), alarm
+
+    # -- exposure ---------------------------------------------------------------------------------
+
+    def _breathed(self, memory: Memory, book: Book, event: Input, verdict: Verdict) -> tuple[Memory, Verdict]:
+        """What people breathed until now; alarms of zones and persons colour nothing and drive nothing."""
+        ledger, page = self.ledger, Page()
+        if ledger is None:
+            return memory, verdict
+        if isinstance(event, Ack):
+            book, page = ledger.acked(book, event.id, event.by, event.at)
+        elif isinstance(event, Tick | Presence) or any(frame.source in ledger.sources for frame in verdict.frames):
+            walk = event if isinstance(event, Presence) else None
+            book, page = ledger.step(book, event.at, verdict.frames, walk, memory.boot, memory.serial)
+        raised = [alarm for alarm in page.alarms if alarm.edge == 1]
+        load, serial = memory.load, memory.serial + len(raised)
+        if raised:
+            load, folds = counted(load, raised, event.at.mono)
+            book, page = ledger.folded(book, page, dict(zip((alarm.id for alarm in raised), folds, strict=True)))
+        memory = structs.replace(memory, book=book, serial=serial, load=load)
+        if not (page.alarms or page.events):
+            return memory, verdict
+        alarms, events = (*verdict.alarms, *page.alarms), (*verdict.events, *page.events)
+        return memory, structs.replace(verdict, alarms=alarms, events=events)
 
     # -- judgement --------------------------------------------------------------------------------
 
@@ -430,17 +561,19 @@ class Core:
         alarms, orders = told, released
         serial, held = memory.serial, memory.held
         moved = np.flatnonzero(raised | cleared).tolist()
+        until, load = watch.until, memory.load
         if moved:
             state, known = state.copy(), dict(known)
             holding = Holding(held)
+            until = {i: end for i, end in until.items() if i not in moved}
+            serial, load, new = self._raises(memory, bench, np.flatnonzero(raised), metric, seen, since, at)
             for i in moved:
                 event = Event.RAISE if raised[i] else Event.CLEAR
-                begun = float(since[i] if raised[i] else back[i])
+                begun = float(back[i])
                 before, state[i] = known.get(i), NEXT[bench.latch[i], state[i], event]
                 held_before = holds(int(watch.state[i]))
                 if event is Event.RAISE:
-                    serial += 1
-                    alarm = self._raise(bench, i, f"{memory.boot}-{serial}", float(metric[i]), seen, begun, at)
+                    alarm = new[i]
                 else:
                     alarm = self._clear(bench, i, known[i], float(metric[i]), int(state[i]), begun, at)
                 alarms.append(alarm)
@@ -452,21 +585,15 @@ class Core:
                     orders += holding.edge(drive, structs.replace(before, at=at), False)
             held = holding.freeze()
         calm = not state.any() and bool(np.isnan(since).all())
-        watch = Watch(seen, state, since, back, tuple(kept), known, watch.until, watch.derived, calm)
-        memory = structs.replace(_replace(memory, bench.source, watch), serial=serial, held=held)
+        watch = Watch(seen, state, since, back, tuple(kept), known, until, watch.derived, calm)
+        memory = structs.replace(_replace(memory, bench.source, watch), serial=serial, held=held, load=load)
         return memory, Verdict(tuple(alarms), tuple(orders)) if alarms else NOTHING
 
     def _board(self, memory: Memory, source: str, seen: Seen) -> Board:
-        """What every source showed last, which outputs are held on, and where alarms are."""
+        """What every source showed last, and which outputs are held on."""
         sources = {name: watch.seen for name, watch in memory.watches.items()} | {source: seen}
         held = np.array([bool(memory.held.get(output)) for output in self.outputs], bool)
-        worst = {name: np.zeros(len(bench.layout), int) for name, bench in self.benches.items()}
-        for name, watch in memory.watches.items():
-            for i, alarm in watch.open.items():
-                point = self.benches[name].points[i]
-                if is_active(int(watch.state[i])) and point.column >= 0 and not isinstance(point.rule, Escalation):
-                    worst[name][point.column] = max(worst[name][point.column], colour(alarm.level))
-        return Board(sources, held, worst)
+        return Board(sources, held)
 
     def _met(self, condition: Condition, board: Board) -> bool:
         """Whether a condition holds. One that nobody can see holds: what is not known suppresses nothing."""
@@ -475,6 +602,28 @@ class Core:
         if seen.quality[column] >= BLIND or np.isnan(seen.value[column]):
             return True
         return bool(COMPARISONS[condition.compare](float(seen.value[column]), condition.value))
+
+    def _raises(
+        self, memory: Memory, bench: Bench, raised: Array, metric: Array, seen: Seen, since: Array, at: Instant
+    ) -> tuple[int, Load, dict[int, Alarm]]:
+        """The last serial, the load and the first edges of what is raised now, by point: which of its group was
+        first, and under which alarm it is shown."""
+        serial, new = memory.serial, {}
+        first = self._first(memory) if any(bench.points[i].rule.group for i in raised) else {}
+        for i in raised.tolist():
+            serial += 1
+            alarm = self._raise(bench, i, f"{memory.boot}-{serial}", float(metric[i]), seen, float(since[i]), at)
+            if alarm.group:
+                alarm = structs.replace(alarm, first=first.setdefault(alarm.group, alarm.id))
+            new[i] = alarm
+        load, folds = counted(memory.load, list(new.values()), at.mono)
+        return serial, load, {i: structs.replace(new[i], fold=fold) for i, fold in zip(new, folds, strict=True)}
+
+    @staticmethod
+    def _first(memory: Memory) -> dict[str, str]:
+        """By group: the id of the alarm that came first, while any of the group stands."""
+        open_ = [(watch.state[i], alarm) for watch in memory.watches.values() for i, alarm in watch.open.items()]
+        return {alarm.group: alarm.first for state, alarm in open_ if alarm.group and holds(int(state))}
 
     def _raise(self, bench: Bench, i: int, id: str, metric: float, seen: Seen, begun: float, at: Instant) -> Alarm:
         point = bench.points[i]
@@ -497,7 +646,6 @@ class Core:
             per=words.number(rule.per) if isinstance(rule, Rate) else "",
             output=rule.output if isinstance(rule, Feedback) else "",
             of=str(len(point.siblings)),
-            worse=words.LEVEL[self.language][rule.of] if isinstance(rule, Escalation) else "",
             each=f"{words.number(rule.limit)} {bench.layout.unit[point.column]}" if isinstance(rule, Vote) else "",
         )
         return structs.replace(
@@ -530,6 +678,7 @@ class Core:
             at=at,
             text="",
             basis=point.rule.basis,
+            group=point.rule.group,
         )
 
     def _clear(self, bench: Bench, i: int, last: Alarm, metric: float, state: int, begun: float, at: Instant) -> Alarm:
@@ -538,6 +687,7 @@ class Core:
             edge=last.edge + 1,
             event=EVENT_NAMES[Event.CLEAR],
             state=STATE_NAMES[state],
+            until=None,
             value=metric,
             since=_back_to(at, begun),
             at=at,
@@ -570,9 +720,12 @@ class Core:
         orphans: list[Alarm] = []
         orders: list[Order] = []
         for alarm in open:
+            if self.ledger is not None and memory.book is not None and self.ledger.knows(memory.book, alarm):
+                continue
             place = self.places.get((alarm.rule, alarm.channel))
             rule = self.benches[place[0]].points[place[1]].rule if place else None
-            if place is None or rule is None or rule.level != alarm.level:
+            moved = rule is not None and rule.level != alarm.level and not isinstance(rule, Item)
+            if place is None or rule is None or moved:
                 orphans.append(self._orphan(alarm, at))
                 continue
             source, i = place
@@ -592,10 +745,12 @@ class Core:
             )
             for source, watch in memory.watches.items()
         }
-        memory = structs.replace(memory, watches=watches, held=holding.freeze())
+        colours = self.items.start() if self.items else None
+        memory = structs.replace(memory, watches=watches, held=holding.freeze(), colours=colours)
         return memory, Verdict(tuple(orphans), tuple(orders))
 
     def _orphan(self, alarm: Alarm, at: Instant) -> Alarm:
+        kind = "forgotten" if self.ledger is not None and alarm.rule.startswith(f"{RULE}.") else "orphan"
         return structs.replace(
             alarm,
             edge=alarm.edge + 1,
@@ -603,13 +758,14 @@ class Core:
             state=STATE_NAMES[State.NORMAL],
             since=at,
             at=at,
-            text=words.sentence(words.CLEARED, self.language, "orphan", channel=alarm.channel),
+            text=words.sentence(words.CLEARED, self.language, kind, channel=alarm.channel),
         )
 
 
 def open_alarms(memory: Memory) -> list[Alarm]:
     """The last edge of every alarm that is not NORMAL, in the order of sources and points."""
-    return [watch.open[i] for watch in memory.watches.values() for i in sorted(watch.open)]
+    breathed = list(memory.book.open.values()) if memory.book is not None else []
+    return [watch.open[i] for watch in memory.watches.values() for i in sorted(watch.open)] + breathed
 
 
 class Holding:
@@ -650,6 +806,10 @@ def _grow_old(bench: Bench, seen: Seen, at: Instant) -> tuple[Seen, Frame | None
     return seen, Frame(bench.source, at, bench.layout, seen.raw, value, quality, age)
 
 
+def _later(at: Instant, seconds: float) -> Instant:
+    return Instant(at.mono + seconds, at.wall + seconds, at.synced)
+
+
 def _rest(begun: Instant, until: Instant, at: Instant) -> float:
     """Seconds that shelving of an earlier boot still lasts: by the wall clock where it can be trusted, else all."""
     whole = until.mono - begun.mono
@@ -663,7 +823,7 @@ def _kind(rule: AnyRule) -> str:
 def _unit(bench: Bench, point: Point) -> str:
     if isinstance(point.rule, Silence | Frozen):
         return "s"
-    if isinstance(point.rule, Bad | Vote | Escalation | Feedback):
+    if isinstance(point.rule, Bad | Vote | Item | Feedback):
         return ""
     unit = bench.layout.unit[point.column]
     return f"{unit}/{point.rule.per:g} s" if isinstance(point.rule, Rate) else unit

@@ -13,7 +13,7 @@ One rule on a thousand channels and a thousand rules on one channel each cost th
     frozen     seconds since the value last moved by more than `band`     s
     silence    seconds since the channel (or the whole source) was read   s
     vote       how many of the rule's channels are at or beyond its limit    votes
-    escalation how many of the rule's channels have an alarm of `of` or worse    points
+    item       none: the colour of an item is judged apart, by `colours.py`
     feedback   1 while the channel contradicts what was ordered of an output     -
     fault      1 while the channel is blind or saturated in a live source -
 """
@@ -28,7 +28,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 import numpy as np
 from msgspec import Meta, Struct, structs
 
-from .alarm import LEVELS, Basis, Level
+from .alarm import Basis, Level
 from .frame import BLIND, Array, Quality
 
 Seconds = Annotated[float, Meta(ge=0)]
@@ -73,11 +73,14 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
     when: list[str] = []  # conditions on other channels, like `fan/running >= 1`; while one fails: suppressed
     fail_safe: bool = False  # a blind channel counts as exceeded (interlocks)
     text: str = ""  # what the operator reads instead of the standard sentence
+    group: str = ""  # what belongs together: its alarms say which of them was first
+    realarm: Seconds = 0.0  # s after which an acknowledged alarm that still stands is annunciated again; 0: never
     advice: str = ""  # what to do: a row of `words.ADVICE`, or the site's own words; default: by kind
     basis: Basis = Basis()
 
     sign: ClassVar[float] = 1.0  # -1 where small is bad
     sees_blindness: ClassVar[bool] = False  # the rule itself watches blind channels
+    doubts: ClassVar[bool] = False  # its alarm says that the data is bad, and colours nothing; see `colours.py`
 
     def __post_init__(self) -> None:
         for field in structs.fields(self):
@@ -142,6 +145,7 @@ class Frozen(Rule, tag="frozen", frozen=True, kw_only=True):
 
     limit: Annotated[float, Meta(gt=0)]  # s
     band: Annotated[float, Meta(ge=0)] = 0.0  # the channel's unit
+    doubts: ClassVar[bool] = True
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -153,6 +157,7 @@ class Silence(Rule, tag="silence", frozen=True, kw_only=True):
 
     limit: Annotated[float, Meta(gt=0)] | None = None  # s; default: the channel's own `stale`
     sees_blindness: ClassVar[bool] = True
+    doubts: ClassVar[bool] = True
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -164,6 +169,7 @@ class Bad(Rule, tag="fault", frozen=True, kw_only=True):
     """Alarm when a channel is blind or saturated although its source answers."""
 
     sees_blindness: ClassVar[bool] = True
+    doubts: ClassVar[bool] = True
 
 
 class Vote(Rule, tag="vote", frozen=True, kw_only=True):
@@ -202,22 +208,29 @@ class Feedback(Rule, tag="feedback", frozen=True, kw_only=True):
     on: Literal["low", "high"] = "low"  # what it should be while the output is on: a power cut takes the feed away
 
 
-class Escalation(Rule, tag="escalation", frozen=True, kw_only=True):
-    """Alarm when `need` of the channels have an alarm of level `of` or worse: four blue points make a yellow item.
+class Item(Rule, tag="item", frozen=True, kw_only=True):
+    """What belongs together has one colour, and one alarm whose level is that colour; see `colours.py`.
 
-    It bears the name of the first channel, and does not count for other escalations.
-    Source: GB 39496-2020, 5.5.4.
+    Its alarm stands on `colour/NAME`. Of what every rule says, an item takes the rest; `clear_delay` is how long the
+    lower state must have held.
     """
 
-    of: Level
-    need: Annotated[int, Meta(ge=2)]
+    channel: list[str] = []  # its points
+    item: list[str] = []  # its items, by name
+    counts: dict[Literal["blue", "yellow", "orange"], Annotated[int, Meta(ge=2)]] = {}  # so many make the next colour
+    carries: bool = False  # and count as one of it, for the colour after
 
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return float(self.need), float(self.need)
+    alien: ClassVar[tuple[str, ...]] = ("level", "delay", "drive", "latch", "when", "fail_safe")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        usual = {field.name: field.default for field in structs.fields(Rule)}
+        for name in self.alien:
+            if getattr(self, name) != usual[name] and getattr(self, name):
+                raise ValueError(f"an item has no {name}; a rule on `colour/{self.name}` can have one")
 
 
-AnyRule: TypeAlias = High | Low | Rate | Deviation | Frozen | Silence | Vote | Escalation | Feedback | Bad
+AnyRule: TypeAlias = High | Low | Rate | Deviation | Frozen | Silence | Vote | Item | Feedback | Bad
 KINDS: dict[str, type[AnyRule]] = {
     "high": High,
     "low": Low,
@@ -226,7 +239,6 @@ KINDS: dict[str, type[AnyRule]] = {
     "frozen": Frozen,
     "silence": Silence,
     "vote": Vote,
-    "escalation": Escalation,
     "feedback": Feedback,
     "fault": Bad,
 }
@@ -256,12 +268,6 @@ class Board(NamedTuple):
 
     seen: Mapping[str, Seen]  # by source
     held: Array  # by output: whether an alarm holds it on
-    worst: Mapping[str, Array]  # by source, (n,): 4 where a channel has a red alarm, 3 orange ... 0 none
-
-
-def colour(level: Level) -> int:
-    """How bad a level is: 4 red, 3 orange, 2 yellow, 1 blue; 0 is left for none."""
-    return len(LEVELS) - LEVELS.index(level)
 
 
 class Measure:
@@ -438,16 +444,12 @@ class Votes(Measure):
         return votes, count, Quality.GOOD if count >= rule.need or count + open_ < rule.need else Quality.UNCERTAIN
 
 
-class Points(Measure):
-    """escalation: how many members have an alarm as bad as that. Always known."""
+class Apart(Measure):
+    """item: says nothing here, so that nothing is raised and nothing cleared."""
 
     def step(self, memory: Any, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
-        count = [
-            sum(int(board.worst[source][i]) >= colour(p.rule.of) for source, i in p.siblings)
-            for p in self.points
-            if isinstance(p.rule, Escalation)
-        ]
-        return None, np.array(count, float), np.zeros(len(self.points), np.uint8)
+        n = len(self.points)
+        return None, np.full(n, np.nan), np.full(n, Quality.UNCERTAIN, np.uint8)
 
 
 class Contradiction(Measure):
@@ -486,7 +488,7 @@ MEASURES: dict[type[AnyRule], type[Measure]] = {
     Frozen: Unmoved,
     Silence: Unread,
     Vote: Votes,
-    Escalation: Points,
+    Item: Apart,
     Feedback: Contradiction,
     Bad: Unfit,
 }

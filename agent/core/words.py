@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 Language = Literal["en", "zh"]
@@ -14,7 +15,6 @@ RAISED: dict[str, dict[str, str]] = {
         "deviation": "{channel} is {value} {unit} away from its neighbours, limit {limit} {unit} ({basis})",
         "frozen": "{channel} has not moved for {value} s: check the sensor",
         "feedback": "{channel} contradicts the order to {output}",
-        "escalation": "{channel} and others: {value} of {of} points are {worse} or worse ({basis})",
         "vote": "{channel} and others: {value} of {of} at or beyond {each} ({basis})",
         "silence": "{channel} has sent nothing for {value} s: check power, line and address",
         "fault": "{channel} is {quality}: the hazard there is not watched",
@@ -27,7 +27,6 @@ RAISED: dict[str, dict[str, str]] = {
         "deviation": "{channel} 与相邻测点相差 {value} {unit},限值 {limit} {unit}({basis})",
         "frozen": "{channel} 已 {value} 秒无变化:请检查传感器",
         "feedback": "{channel} 与 {output} 的指令不符(馈电异常)",
-        "escalation": "{channel} 等 {of} 个测点中 {value} 个达到{worse}及以上({basis})",
         "vote": "{channel} 等 {of} 个测点中 {value} 个达到限值 {each}({basis})",
         "silence": "{channel} 已 {value} 秒无数据:请检查电源、线路和地址",
         "fault": "{channel} 状态为{quality}:该处危险未被监测",
@@ -41,22 +40,22 @@ CLEARED: dict[str, dict[str, str]] = {
         "deviation": "{channel} agrees with its neighbours again",
         "frozen": "{channel} moves again",
         "feedback": "{channel} agrees with its order again",
-        "escalation": "{channel} and others: only {value} points left",
         "vote": "{channel} and others: only {value} still beyond the limit",
         "silence": "{channel} is read again",
         "fault": "{channel} is good again",
         "orphan": "{channel}: its rule is no longer configured",
+        "forgotten": "{channel}: what was known of this exposure is lost; it is judged anew",
     },
     "zh": {
         "*": "{channel} 恢复正常,当前 {value} {unit}",
         "deviation": "{channel} 与相邻测点恢复一致",
         "frozen": "{channel} 恢复变化",
         "feedback": "{channel} 与指令恢复一致",
-        "escalation": "{channel} 等测点中仅剩 {value} 个",
         "vote": "{channel} 等测点中仅 {value} 个仍超限",
         "silence": "{channel} 恢复数据",
         "fault": "{channel} 质量恢复正常",
         "orphan": "{channel}:对应规则已从配置中移除",
+        "forgotten": "{channel}:此前的接触记录已丢失,重新判定",
     },
 }
 
@@ -69,6 +68,7 @@ MOVED: dict[str, dict[str, str]] = {
         "taken-out": "{channel}: {rule} taken out of service by {by}: {reason}",
         "restored": "{channel}: {rule} in force again, {by}",
         "expired": "{channel}: {rule} in force again, the time of shelving is over",
+        "re-alarmed": "{channel}: {rule} was acknowledged and still stands",
     },
     "zh": {
         "acknowledged": "{channel} 已由 {by} 确认",
@@ -78,6 +78,129 @@ MOVED: dict[str, dict[str, str]] = {
         "taken-out": "{channel}:{rule} 由 {by} 停用:{reason}",
         "restored": "{channel}:{rule} 恢复生效 {by}",
         "expired": "{channel}:{rule} 搁置期满,恢复生效",
+        "re-alarmed": "{channel}:{rule} 确认后仍未解除,再次报警",
+    },
+}
+
+# The colour of an item.
+COLOURED: dict[str, dict[str, str]] = {
+    "en": {
+        "raised": "{channel} is {after}: {counts}{unseen} {basis}",
+        "level-up": "{channel} from {before} up to {after}: {counts}{unseen} {basis}",
+        "level-down": "{channel} from {before} down to {after}: {counts}{unseen} {basis}",
+        "cleared": "{channel} from {before} back to normal{unseen}",
+        "released": "{channel} released by {by} from {before} to {after}: {counts}{unseen} {basis}",
+    },
+    "zh": {
+        "raised": "{channel} {after}预警:{counts}{unseen} {basis}",
+        "level-up": "{channel} 由{before}预警升为{after}预警:{counts}{unseen} {basis}",
+        "level-down": "{channel} 由{before}预警降为{after}预警:{counts}{unseen} {basis}",
+        "cleared": "{channel} {before}预警解除{unseen}",
+        "released": "{channel} 由 {by} 解除{before}预警,现为{after}:{counts}{unseen} {basis}",
+    },
+}
+NONE = {"en": "none", "zh": "无预警"}
+UNSEEN = {"en": ", {n} unseen", "zh": ",{n} 个测点无可信数据"}
+
+# What people breathe: alarms by metric, and the record of an account.
+BREATHED: dict[str, dict[str, str]] = {
+    "en": {
+        "twa": "{who}: {substance}, mean over 8 h {value} {unit}, limit {limit} {unit} ({basis})",
+        "stel": "{who}: {substance}, mean of 15 min {value} {unit}, limit {limit} {unit} ({basis})",
+        "mac": "{who}: {substance} at {value} {unit}, limit {limit} {unit} at any time ({basis})",
+        "peak": "{who}: {substance}, mean of 15 min {value} {unit}, peak {count} above {limit} {unit}: too often, "
+        "too soon or too long ({basis})",
+        "cleared": "{who}: {substance} back below {limit} {unit}, at {value} {unit}",
+        "left": "{who}: exposure to {substance} is over",
+        "record": "{who}: {substance}, mean over 8 h {value} {unit} (limit {limit}), highest mean of 15 min {stel}, "
+        "highest value {peak}; {coverage} % measured{doubt}",
+    },
+    "zh": {
+        "twa": "{who}:{substance} 8 小时时间加权平均浓度 {value} {unit},限值 {limit} {unit}({basis})",
+        "stel": "{who}:{substance} 15 分钟短时间接触浓度 {value} {unit},限值 {limit} {unit}({basis})",
+        "mac": "{who}:{substance} 当前浓度 {value} {unit},最高容许浓度 {limit} {unit}({basis})",
+        "peak": "{who}:{substance} 15 分钟平均浓度 {value} {unit},第 {count} 次超过峰值限 {limit} {unit}:"
+        "次数过多、间隔过短或持续过长({basis})",
+        "cleared": "{who}:{substance} 降至 {value} {unit},低于 {limit} {unit}",
+        "left": "{who}:对{substance}的接触已结束",
+        "record": "{who}:{substance} 8 小时时间加权平均浓度 {value} {unit}(限值 {limit}),15 分钟最高 {stel},"
+        "峰值 {peak};测量覆盖率 {coverage} %{doubt}",
+    },
+}
+WHO = {
+    "en": {"zone": "zone {zone}", "person": "person {person} in {zone}", "out": "person {person}"},
+    "zh": {"zone": "区域 {zone}", "person": "人员 {person}(位于 {zone})", "out": "人员 {person}"},
+}
+INSUFFICIENT = {"en": ": insufficient data", "zh": ":数据不足"}
+NO_SHIFT = {
+    "en": "the wall clock is not trusted: no shifts yet, so no shift means of zones; everything rolling goes on",
+    "zh": "系统时钟不可信:暂无法划分班次,区域的班次平均暂不计算;滚动计算照常进行",
+}
+SUBSTANCE: dict[str, dict[str, str]] = {
+    "en": {
+        "mixture": "mixture, share of the limit",
+        "dust/coal/total": "coal dust, total",
+        "dust/coal/respirable": "coal dust, respirable",
+        "dust/silica-10-50/total": "silica dust 10 to 50 %, total",
+        "dust/silica-10-50/respirable": "silica dust 10 to 50 %, respirable",
+        "dust/silica-50-80/total": "silica dust 50 to 80 %, total",
+        "dust/silica-50-80/respirable": "silica dust 50 to 80 %, respirable",
+        "dust/silica-80/total": "silica dust above 80 %, total",
+        "dust/silica-80/respirable": "silica dust above 80 %, respirable",
+        "dust/cement/total": "cement dust, total",
+        "dust/cement/respirable": "cement dust, respirable",
+        "dust/other": "other dust, total",
+    },
+    "zh": {
+        "mixture": "混合接触指数",
+        "dust/coal/total": "煤尘(总尘)",
+        "dust/coal/respirable": "煤尘(呼尘)",
+        "dust/silica-10-50/total": "矽尘 10-50 %(总尘)",
+        "dust/silica-10-50/respirable": "矽尘 10-50 %(呼尘)",
+        "dust/silica-50-80/total": "矽尘 50-80 %(总尘)",
+        "dust/silica-50-80/respirable": "矽尘 50-80 %(呼尘)",
+        "dust/silica-80/total": "矽尘 > 80 %(总尘)",
+        "dust/silica-80/respirable": "矽尘 > 80 %(呼尘)",
+        "dust/cement/total": "水泥粉尘(总尘)",
+        "dust/cement/respirable": "水泥粉尘(呼尘)",
+        "dust/other": "其他粉尘(总尘)",
+    },
+}
+
+# What becomes of an output that an alarm switches.
+PROVEN: dict[str, dict[str, str]] = {
+    "en": {
+        "on-verified": "{output} is on, read back after {seconds} s: {text}",
+        "on-written": "{output} is on, confirmed by its device after {seconds} s, not read back: {text}",
+        "on-failed": "{output} is NOT known to be on ({trouble}): {text}",
+        "off-verified": "{output} is off, read back after {seconds} s: {text}",
+        "off-written": "{output} is off, confirmed by its device after {seconds} s, not read back: {text}",
+        "off-failed": "{output} is not known to be off ({trouble}): {text}",
+    },
+    "zh": {
+        "on-verified": "{output} 已动作,{seconds} 秒后回读确认:{text}",
+        "on-written": "{output} 已动作,{seconds} 秒后设备应答,未回读:{text}",
+        "on-failed": "{output} 未能确认动作({trouble}):{text}",
+        "off-verified": "{output} 已释放,{seconds} 秒后回读确认:{text}",
+        "off-written": "{output} 已释放,{seconds} 秒后设备应答,未回读:{text}",
+        "off-failed": "{output} 未能确认释放({trouble}):{text}",
+    },
+}
+NO_ANSWER = {"en": "nothing was heard of it", "zh": "无应答"}
+
+# A drill says so in everything that it sends.
+DRILL: dict[str, dict[str, str]] = {
+    "en": {
+        "alarm": "DRILL by {by}: {text}",
+        "advice": "A drill: confirm that it was seen, do nothing else.",
+        "proven": "DRILL of {name} by {by}: every link is proven",
+        "unproven": "DRILL of {name} by {by}: not proven: {weak}",
+    },
+    "zh": {
+        "alarm": "演练({by}):{text}",
+        "advice": "演练:确认已收到即可,无需其他处置。",
+        "proven": "演练 {name}({by}):各环节均已验证",
+        "unproven": "演练 {name}({by}):未验证环节:{weak}",
     },
 }
 
@@ -110,7 +233,7 @@ ADVICE: dict[str, dict[str, str]] = {
         "deviation": "Compare with a second instrument; one of the neighbours is wrong, or the hazard is local.",
         "frozen": "Check the sensor with gas or by hand; until then watch by other means.",
         "feedback": "Cut by hand on the spot; check breaker, relay, wiring and the feed sensor.",
-        "escalation": "Several points warn together: look at the whole of it, follow the site's plan for this level.",
+        "item": "Look at the whole of it, follow the site's plan for this colour.",
         "vote": "Check on the spot, follow the site's plan for this point.",
         "silence": "Check power, line and address; until then watch by other means.",
         "fault": "Repair or replace the sensor; until then watch by other means.",
@@ -143,7 +266,7 @@ ADVICE: dict[str, dict[str, str]] = {
         "deviation": "用另一台仪器核对:相邻测点之一有误,或危险只在局部。",
         "frozen": "用标准气或人工方法检查传感器;此前用其他方法监视。",
         "feedback": "就地手动断电;检查断路器、继电器、接线和馈电传感器。",
-        "escalation": "多个测点同时预警:按整体情况研判,执行该级别的应急预案。",
+        "item": "按整体情况研判,执行该预警级别的应急预案。",
         "vote": "现场核实,按该测点的现场处置方案处理。",
         "silence": "检查电源、线路和地址;此前用其他方法监视。",
         "fault": "修理或更换传感器;此前用其他方法监视。",
@@ -160,6 +283,41 @@ QUALITY: dict[str, tuple[str, ...]] = {
     "en": ("good", "uncertain", "over range", "calibrating", "stale", "faulty", "offline"),
     "zh": ("正常", "存疑", "超量程", "标校", "过期", "故障", "离线"),
 }
+
+
+# A unit of the inventory of hazards; see `agent/hazards.py`.
+HAZARD: dict[str, dict[str, str]] = {
+    "en": {
+        "major": "{unit}: major hazard installation of level {level}, R = {index} (S = {total}, alpha {alpha})",
+        "none": "{unit}: no major hazard installation, S = {total}",
+    },
+    "zh": {
+        "major": "{unit}:{level}级重大危险源,R = {index}(S = {total},α = {alpha})",
+        "none": "{unit}:不构成重大危险源,S = {total}",
+    },
+}
+GRADE = {"en": ("", "1", "2", "3", "4"), "zh": ("", "一", "二", "三", "四")}
+
+
+def members(language: str, counts: Mapping[str, int]) -> str:
+    """How many members have which colour.
+
+    >>> members("en", {"yellow": 3, "blue": 1}), members("zh", {})
+    ('3 yellow, 1 blue', '无预警')
+    """
+    if language == "zh":
+        return "、".join(f"{LEVEL[language][level]} {n} 个" for level, n in counts.items()) or NONE[language]
+    return ", ".join(f"{n} {LEVEL[language][level]}" for level, n in counts.items()) or NONE[language]
+
+
+def unseen(language: str, n: int) -> str:
+    """How many points nobody sees; nothing where all are seen."""
+    return UNSEEN[language].format(n=n) if n else ""
+
+
+def substance(language: str, name: str) -> str:
+    """What people call it; a name that is in no table stands for itself, like a formula."""
+    return SUBSTANCE[language].get(name, name)
 
 
 def advice(language: str, row: str) -> str:

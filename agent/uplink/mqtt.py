@@ -3,7 +3,8 @@
 Under `vedette/<site>/<node>/`, QoS 1, JSON in UTF-8, times in ms UTC:
 
     state                              retained, and the will: `state` is "online" (with the open `alarms`) or "offline"
-    alarm/<level>/<channel>/<rule>     one edge; retained while the alarm is active, then an empty message clears it
+    alarm/<level>/<channel>/<rule>     one edge; retained while the alarm is active, then an empty message clears it;
+                                       so one does where the level moved away from (`before`)
     event                              anything else that happened
     telemetry/<source>                 columns: `t` [r], `key` [n], `unit` [n], `value` [r][n], `quality` [r][n]
     backfill/<source>                  the same with `historical`: it was measured while the link was down or slow
@@ -16,6 +17,10 @@ clock could be trusted, at the time or since: stamps that were put right later a
 first, `t_original`, `at_original`, `since_original`. A `quality` row that is the same for all keys is one number in a
 list of one. A value that is not known is null; one that float32 holds exactly is written with the digits that float32
 needs.
+
+An alarm with `"drill": true` is none: somebody proves the way to the platform, which should show it as a drill and
+acknowledge it like any other message. It is `raised` and `normal` at once, its text begins with DRILL (or its Chinese
+word), it is never retained, never among the open ones, and no other edge follows.
 
 The `alarms` of `state` are sorted by level, red first, and the newest of a level first. Where they would make the
 message larger than the broker takes, or than 64 kB, the end of the list is left out and `more` says how many.
@@ -107,6 +112,8 @@ HINTS = {
     0x9D: "the server has moved",
     0x9F: "too many connections in a short time",
 }
+# Of an alarm: left out where empty.
+OPTIONAL = {"advice", "reason", "until", "group", "first", "fold", "before", "drill"}
 FOR_EVER = {0x87, 0x90, 0x95, 0x99}  # the same message will be refused again
 # Why a connection ended: what has nothing to do with what was sent. The codes are of DISCONNECT.
 INNOCENT = {0x88, 0x89, 0x8B, 0x8D, 0x8E, 0x98, 0x9C, 0x9D, 0x9F}
@@ -266,7 +273,7 @@ def _level(name: str) -> str:
 def _alarm(alarm: Alarm) -> dict[str, Any]:
     fields = msgspec.structs.asdict(alarm)
     fields |= {"since": ms(alarm.since), "at": ms(alarm.at), "until": alarm.until and ms(alarm.until)}
-    return {name: value for name, value in fields.items() if value or name not in ("advice", "reason", "until")}
+    return {name: value for name, value in fields.items() if value or name not in OPTIONAL}
 
 
 def _stamps(batch: Batch) -> list[int]:
@@ -355,7 +362,10 @@ class Language:
         topic = self.topic(body)
         text = ENCODER.encode({"schema": "vedette.alarm/1", **head, **_alarm(body)})
         if body.state.startswith("active"):
-            return [Message(topic, text, is_open(body))]  # else it is over already: nothing stale is retained
+            told = Message(topic, text, is_open(body))  # else it is over already: nothing stale is retained
+            if body.before is None:
+                return [told]
+            return [told, Message(self.topic(msgspec.structs.replace(body, level=body.before)), b"", True)]
         return [Message(topic, text, False), Message(topic, b"", True)]
 
     def _telemetry(self, item: Item, batch: Batch, head: dict[str, Any]) -> Message:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agent.core.alarm import NEXT, Event, State
 from agent.core.core import Ack, Action, Core, Tick, open_alarms
 from agent.core.frame import Instant, Quality, frame, layout
-from agent.core.rules import Bad, Deviation, Escalation, Feedback, Frozen, High, Low, Rate, Silence, Vote
+from agent.core.rules import Bad, Deviation, Feedback, Frozen, High, Low, Rate, Silence, Vote
 
 NAN = float("nan")
 
@@ -290,16 +290,16 @@ def test_a_saturated_sensor_is_unfit():
 
 
 TABLE = """
-    from        raise   clear     ack     reset   shelve   suppress    take_out  restore
-    NORMAL      ACTIVE  .         .       .       SHELVED  SUPPRESSED  OUT       .
-    ACTIVE      .       RETURNED  ACKED   .       SHELVED  SUPPRESSED  OUT       .
-    ACKED       .       NORMAL    .       .       SHELVED  SUPPRESSED  OUT       .
-    RETURNED    ACTIVE  .         NORMAL  .       SHELVED  SUPPRESSED  OUT       .
-    LATCHED     ACTIVE  .         HELD    .       SHELVED  SUPPRESSED  OUT       .
-    HELD        ACTIVE  .         .       NORMAL  SHELVED  SUPPRESSED  OUT       .
-    SHELVED     .       .         .       .       .        .           OUT       NORMAL
-    SUPPRESSED  .       .         .       .       SHELVED  .           OUT       NORMAL
-    OUT         .       .         .       .       .        .           .         NORMAL
+    from        raise   clear     ack     reset   shelve   suppress    take_out  restore  remind
+    NORMAL      ACTIVE  .         .       .       SHELVED  SUPPRESSED  OUT       .        .
+    ACTIVE      .       RETURNED  ACKED   .       SHELVED  SUPPRESSED  OUT       .        .
+    ACKED       .       NORMAL    .       .       SHELVED  SUPPRESSED  OUT       .        ACTIVE
+    RETURNED    ACTIVE  .         NORMAL  .       SHELVED  SUPPRESSED  OUT       .        .
+    LATCHED     ACTIVE  .         HELD    .       SHELVED  SUPPRESSED  OUT       .        .
+    HELD        ACTIVE  .         .       NORMAL  SHELVED  SUPPRESSED  OUT       .        .
+    SHELVED     .       .         .       .       .        .           OUT       NORMAL   .
+    SUPPRESSED  .       .         .       .       SHELVED  .           OUT       NORMAL   .
+    OUT         .       .         .       .       .        .           .         NORMAL   .
 """
 LATCHING = {("ACTIVE", "CLEAR"): "LATCHED", ("ACKED", "CLEAR"): "HELD"}
 
@@ -310,7 +310,7 @@ def test_the_table_of_states():
         (row[0], e.upper()): row[0] if s == "." else s for row in rows for e, s in zip(head[1:], row[1:], strict=True)
     }
     for latches, table in enumerate((told, told | LATCHING)):
-        assert {(s.name, e.name): State(int(NEXT[latches, s, e])).name for s in State for e in Event} == table
+        assert {(s, e): State(int(NEXT[latches, State[s], Event[e]])).name for s, e in table} == table
 
 
 class Site:
@@ -542,53 +542,6 @@ def test_members_of_a_vote_may_stand_in_other_sources():
     ):
         memory, verdict = core.step(memory, event)
         assert bool(verdict.alarms) == raises
-
-
-# -- colours --------------------------------------------------------------------------------------------
-
-
-def dam(second, site, *levels):
-    """Six piezometers, each with a blue limit at 1, a yellow one at 2, an orange one at 3."""
-    site.memory, verdict = site.core.step(site.memory, frame("s", at(second), site.made, levels))
-    site.memory, ticked = site.core.step(site.memory, Tick(at(second + 0.5)))
-    return [(a.rule, a.event) for a in (*verdict.alarms, *ticked.alarms) if a.rule.startswith("item")]
-
-
-def piezometers():
-    steps = ((1.0, "blue"), (2.0, "yellow"), (3.0, "orange"))
-    limits = [High(name=f"p.{level}", channel=["s/*"], limit=limit, level=level) for limit, level in steps]
-    counts = [
-        Escalation(name="item.yellow", channel=["s/*"], of="blue", need=4, level="yellow"),
-        Escalation(name="item.orange", channel=["s/*"], of="yellow", need=3, level="orange", latch=True),
-        Escalation(name="item.red", channel=["s/*"], of="orange", need=2, level="red", latch=True),
-    ]
-    return Site(*limits, *counts, keys=tuple("abcdef"))
-
-
-def test_four_blue_points_make_a_yellow_item_and_three_yellow_an_orange_one():
-    site = piezometers()
-    assert dam(1, site, 1, 1, 1, 0, 0, 0) == []
-    assert dam(2, site, 1, 1, 1, 1, 0, 0) == [("item.yellow", "raised")]
-    assert dam(3, site, 2, 2, 1, 1, 0, 0) == []
-    assert dam(4, site, 2, 2, 2, 1, 0, 0) == [("item.orange", "raised")]
-    assert dam(5, site, 3, 3, 2, 1, 0, 0) == [("item.red", "raised")]
-    dam(6, site, 0, 0, 0, 0, 0, 0)
-    assert set(dam(7, site, 0, 0, 0, 0, 0, 0)) == {(f"item.{c}", "cleared") for c in ("yellow", "orange", "red")}
-    states = {a.rule: a.state for a in open_alarms(site.memory) if a.rule.startswith("item")}
-    assert states == {
-        "item.yellow": "returned-unacked",
-        "item.orange": "latched-unacked",  # orange and red fall only by a person's release
-        "item.red": "latched-unacked",
-    }
-
-
-def test_an_escalation_does_not_count_itself_and_survives_a_restart():
-    site = piezometers()
-    dam(1, site, 2, 2, 1, 1, 0, 0)  # the item is yellow, and stands on the first channel: still two yellow points
-    assert {a.rule for a in open_alarms(site.memory)} == {"p.blue", "p.yellow", "item.yellow"}
-    site.restart(2)
-    assert dam(3, site, 2, 2, 1, 1, 0, 0) == []
-    assert dam(4, site, 2, 2, 2, 1, 0, 0) == [("item.orange", "raised")]
 
 
 # -- restart ------------------------------------------------------------------------------------------
