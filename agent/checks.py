@@ -39,37 +39,44 @@ def driver(one: Driver) -> list[str]:
 
 
 def detector(one: Detector) -> list[str]:
-    """Laws of a detector, on three channels `a`, `b`, `c` in mg/m3 over 60 samples.
+    """Laws of a detector, on channels `a`, `b`, `c` in mg/m3, and one witness where it takes any, over 60 samples.
 
-    Its memory is a value; the wall clock decides nothing; what comes out is as wide as it says; NaN in, no error.
+    Its memory is a value; the wall clock decides nothing; what comes out is as wide as it says; NaN in, no error; a
+    memory that is moved to another clock goes on as if nothing had been.
     """
     broken = [] if _is_frozen(one) else ["settings are frozen"]
     key = ["a", "b", "c"]
-    given = one.columns(key, ["mg/m3"] * 3)
+    seen = layout([*key, *["w/x"] * one.looks_beside], ["mg/m3"] * (3 + one.looks_beside), stale=1e9)
+    given = one.columns(seen)
     if len({name for name, _ in given}) != len(given) or {name for name, _ in given} & set(key):
         broken.append("columns have names of their own")
     rng = np.random.default_rng(1)
-    rows = np.abs(np.cumsum(rng.normal(0.0, 1.0, (60, 3)), axis=0))
+    rows = np.abs(np.cumsum(rng.normal(0.0, 1.0, (60, len(seen))), axis=0))
     rows[20:25, 1] = np.nan
 
-    def run(jump: float, twice: bool) -> list[bytes]:
-        memory, out = one.start(3), []
+    def run(jump: float = 0.0, twice: bool = False, moved: float = 0.0) -> list[bytes]:
+        memory, out, shift = one.start(seen), [], 0.0
         for i, row in enumerate(rows):
-            at = Instant(10.0 * i, 10.0 * i + (jump if i > 20 else 0.0))
+            if moved and i == 30:
+                memory, shift = one.moved(memory, moved), moved
+            at = Instant(10.0 * i + shift, 10.0 * i + (jump if i > 20 else 0.0))
             quality = np.where(np.isnan(row), Quality.FAULT, Quality.GOOD).astype(np.uint8)
             if twice:
-                one.step(memory, at, row.copy(), quality)
-            memory, value, kind = one.step(memory, at, row, quality)
+                one.step(memory, frame("s", at, seen, row.copy(), quality))
+            memory, value, kind = one.step(memory, frame("s", at, seen, row, quality))
             if value.shape != (len(given),) or kind.shape != (len(given),):
                 broken.append("what comes out is as wide as columns() says")
             out.append(value.tobytes() + kind.tobytes())
         return out
 
-    usual = run(0.0, False)
-    if usual != run(3e8, False):
+    usual = run()
+    if usual != run(jump=3e8):
         broken.append("a step of the wall clock changes nothing")
-    if usual != run(0.0, True):
+    if usual != run(twice=True):
         broken.append("a step leaves the old memory as it was")
+    memory = one.start(seen)  # moved by a whole number of bins of any window that ships
+    if (memory is None or one.moved(memory, 0.0) is not None) and usual != run(moved=983_040.0):
+        broken.append("a memory on another clock goes on as if nothing had been")
     return list(dict.fromkeys(broken))
 
 

@@ -29,18 +29,19 @@ from .complaints import Complaints, Places, Table, decode, nearest, read_points,
 from .core import colours, exposure
 from .core.alarm import Basis
 from .core.core import points
-from .core.derive import derivations, extended
+from .core.derive import Derived, derivations, extended
 from .core.errors import ConfigFault
 from .core.frame import Layout, channels
 from .core.naming import matching
 from .core.ports import Detector, Driver, Uplink
-from .core.rules import KINDS, AnyRule, Bad, Deviation, Feedback, Frozen, Item, Rate, Silence, Vote, condition
+from .core.rules import KINDS, AnyRule, Bad, Deviation, Doubt, Feedback, Frozen, Item, Rate, Silence, Vote, condition
 from .core.units import convert, same
 from .core.words import Language
 from .hazards import Hazard, hazards
 from .health import Health
 from .profiles import SHIPPED, Profile, gases, profile_names, profiles_in, rule, slug
 
+LIE = "lie"  # built-in rules `lie.<how>`
 RESERVED = {"silent", "unfit", *(rule.name for rule in Health.RULES)}
 
 Clock = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
@@ -112,7 +113,6 @@ class _Reader:
         self.files: list[Path] = []
         self.resolved: list[Any] = []
         self.overrides: list[str] = []
-        self.derived: set[str] = set()  # channels that detectors add: as fit as what they are made of
         self._claims: dict[str, list[tuple[str, Table]]] = {}  # profile -> channels that say they are one
 
     def read(self) -> Config:
@@ -138,11 +138,12 @@ class _Reader:
         detectors = self._detectors(raw, layouts)
         complete = not self.told.lines  # else names may be missing that are only misspelt elsewhere
         gained = derivations(detectors, layouts) if complete else {}
-        self.derived = {f"{s}/{key}" for s, row in gained.items() for d in row for key, _ in d.given}
         whole = {source: extended(base, gained.get(source, ())) for source, base in layouts.items()}
         items = self._items(raw, whole)
         whole |= colours.sources(item for _, item in items)
         rules = self._rules(raw, whole, [driver for _, driver in drivers], site, complete, items)
+        if site.builtin:
+            rules += self._doubts(gained, whole, rules)
         air = self._air(raw, whole) if complete else None
         uplinks = self._uplinks(raw)
         hazards = self._hazards(raw, site)
@@ -351,15 +352,15 @@ class _Reader:
         found: list[Detector] = []
         taken = {name for source, base in layouts.items() for name in channels(source, base)}
         for table in self._tables(raw, "detector"):
-            if isinstance(table.get("channel"), str):
-                table = self.places.same({**table, "channel": [table["channel"]]}, table)
+            several = {key: [table[key]] for key in ("channel", "beside") if isinstance(table.get(key), str)}
+            table = self.places.same({**table, **several}, table)
             one: Detector | None = self._worker(table, "detector", "kind", "", models.DETECTORS, models.detector)
             if one is None:
                 continue
             try:
                 gained = derivations([one], layouts)
             except ValueError as error:
-                self.told.add(table, "channel", str(error))
+                self.told.add(table, "beside" if "beside" in str(error) else "channel", str(error))
                 continue
             for name in [f"{source}/{key}" for source, row in gained.items() for d in row for key, _ in d.given]:
                 if name in taken:
@@ -399,7 +400,7 @@ class _Reader:
         for table, rule in found:
             if rule.name in names:
                 self.told.add(table, "name", f"a second rule is called `{rule.name}`")
-            if site.builtin and rule.name in RESERVED:
+            if site.builtin and (rule.name in RESERVED or rule.name.startswith(f"{LIE}.")):
                 self.told.add(table, "name", f"`{rule.name}` is the name of a built-in rule; choose another")
             names[rule.name] = table
             if not complete:
@@ -420,6 +421,9 @@ class _Reader:
             if isinstance(rule, Vote) and len(members := matching(rule.channel, by_name)) < rule.need:
                 text = f"rule `{rule.name}`: {len(members)} channels cannot give {rule.need} votes"
                 self.told.add(table, "need", text)
+            if isinstance(rule, Doubt) and not any(points([rule], layouts).values()):
+                text = f"rule `{rule.name}`: no detector gives `{rule.lie}` of {', '.join(rule.channel)}"
+                self.told.add(table, "lie", text)
             if isinstance(rule, Deviation) and sum(map(len, points([rule], layouts).values())) == 1:
                 self.told.add(table, "channel", f"rule `{rule.name}`: a deviation needs at least two channels")
             for text in rule.when:
@@ -589,7 +593,7 @@ class _Reader:
             for source, layout in layouts.items()
             if source not in colours.UNCOLOURED
             for i, name in enumerate(channels(source, layout))
-            if (i, source) not in watched[Bad] and name not in self.derived
+            if (i, source) not in watched[Bad] and i < layout.measured  # what is derived is as fit as what it is from
         ]
         extra: list[AnyRule] = []
         if silent:
@@ -597,6 +601,21 @@ class _Reader:
         if unfit:
             extra.append(Bad(name="unfit", channel=unfit, level="yellow"))
         return [*extra, *Health.RULES]
+
+    @staticmethod
+    def _doubts(
+        gained: Mapping[str, list[Derived]], layouts: Mapping[str, Layout], rules: list[AnyRule]
+    ) -> list[AnyRule]:
+        """A sensor that a detector finds lying is an alarm, unless a rule says so."""
+        asked = [rule for rule in rules if isinstance(rule, Doubt)]
+        watched = {(p.channel, rule.lie) for rule in asked for row in points([rule], layouts).values() for p in row}
+        found: dict[str, list[str]] = {}
+        for source, row in gained.items():
+            for one in row:
+                names = [f"{source}/{layouts[source].key[i]}" for i in one.own]
+                for lie in one.detector.lies:
+                    found.setdefault(lie, []).extend(name for name in names if (name, lie) not in watched)
+        return [Doubt(name=f"{LIE}.{lie}", channel=names, lie=lie) for lie, names in found.items() if names]
 
     def _rule(self, table: Table) -> AnyRule | None:
         if isinstance(table.get("channel"), str):

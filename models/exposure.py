@@ -6,13 +6,12 @@ Source: GBZ 2.1-2019; TWA = sum(c t) / 8 h, STEL = rolling mean of 15 min, index
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from agent.core.exposure import COVERED, EIGHT_HOURS, GAP, SHORT, Window, added, later, reach, window
-from agent.core.frame import Array, Instant, Quality
+from agent.core.frame import Array, Frame, Layout, Quality
 from agent.core.ports import Detector
 
 
@@ -37,16 +36,17 @@ class Exposure(Detector, tag="exposure", frozen=True, kw_only=True):
     Source:  GBZ 2.1-2019; gaps and coverage: project.
     """
 
-    def columns(self, key: Sequence[str], unit: Sequence[str]) -> list[tuple[str, str]]:
+    def columns(self, seen: Layout) -> list[tuple[str, str]]:
         kinds = (("twa", None), ("stel", None), ("coverage", "%"))
-        return [(f"{k}.{kind}", fixed or u) for kind, fixed in kinds for k, u in zip(key, unit, strict=True)]
+        return [(f"{k}.{kind}", fixed or u) for kind, fixed in kinds for k, u in zip(seen.key, seen.unit, strict=True)]
 
-    def start(self, n: int) -> Memory:
+    def start(self, seen: Layout) -> Memory:
+        n = len(seen)
         unknown = np.full(n, np.nan)
         return Memory(unknown, unknown, window((2, n)), window((2, n)))
 
-    def step(self, memory: Memory, at: Instant, value: Array, quality: Array) -> tuple[Any, Array, Array]:
-        now = at.mono
+    def step(self, memory: Memory, seen: Frame) -> tuple[Any, Array, Array]:
+        now, value, quality = seen.at.mono, seen.value, seen.quality
         good = np.isfinite(value) & (quality <= Quality.OVER_RANGE)
         since = np.where(good, now - memory.last, np.nan)
         usable = since <= GAP  # NaN is not
@@ -90,13 +90,13 @@ class Mixture(Detector, tag="mixture", frozen=True, kw_only=True):
         if not self.limits or min(self.limits) <= 0:
             raise ValueError("limits must be numbers above 0, one for each channel")
 
-    def columns(self, key: Sequence[str], unit: Sequence[str]) -> list[tuple[str, str]]:
-        if len(key) != len(self.limits):
-            raise ValueError(f"mixture `{self.name}`: {len(key)} channels of one source, {len(self.limits)} limits")
+    def columns(self, seen: Layout) -> list[tuple[str, str]]:
+        if len(seen) != len(self.limits):
+            raise ValueError(f"mixture `{self.name}`: {len(seen)} channels of one source, {len(self.limits)} limits")
         return [(f"{self.name}.index", "")]
 
-    def start(self, n: int) -> None:
+    def start(self, seen: Layout) -> None:
         return None
 
-    def step(self, memory: None, at: Instant, value: Array, quality: Array) -> tuple[Any, Array, Array]:
-        return None, (value / self.limits).sum(keepdims=True), quality.max(keepdims=True)
+    def step(self, memory: None, seen: Frame) -> tuple[Any, Array, Array]:
+        return None, (seen.value / self.limits).sum(keepdims=True), seen.quality.max(keepdims=True)

@@ -32,6 +32,7 @@ from .rules import (
     Board,
     Condition,
     Deviation,
+    Doubt,
     Feedback,
     Frozen,
     Item,
@@ -138,11 +139,12 @@ def points(rules: Iterable[AnyRule], layouts: Mapping[str, Layout]) -> dict[str,
     A pattern matches full channel names; for `silence` it may also match a source by its bare name.
     """
     where = {name: (source, i) for source, layout in layouts.items() for i, name in enumerate(channels(source, layout))}
+    hidden = {name for name, (source, i) in where.items() if i >= layouts[source].measured}
     found: dict[str, list[Point]] = {source: [] for source in layouts}
     rules = list(rules)
     known = outputs(rules)
     for rule in rules:
-        matched = [(*where[name], name) for name in matching(rule.channel, where)]
+        matched = [(*where[name], name) for name in matching(rule.channel, where, hidden)]
         if isinstance(rule, Item):
             members = tuple((s, k) for s, k, _ in matched if s not in UNCOLOURED)
             column = layouts[SOURCE].key.index(rule.name)
@@ -158,6 +160,11 @@ def points(rules: Iterable[AnyRule], layouts: Mapping[str, Layout]) -> dict[str,
                 others = tuple((s, k) for s, k, _ in matched if (s, k) != (source, i))
             elif isinstance(rule, Feedback):
                 others = (("", known.index(rule.output)),)
+            elif isinstance(rule, Doubt):
+                told = f"{layouts[source].key[i]}.{rule.lie}"
+                if told not in layouts[source].key:
+                    continue
+                others = ((source, layouts[source].key.index(told)),)
             found[source].append(Point(rule, name, i, others))
         if isinstance(rule, Silence):
             for source in matching(rule.channel, layouts):
@@ -207,7 +214,7 @@ class Bench:
             tuple(m.start() for m in self.measures),
             {},
             {},
-            tuple(d.detector.start(len(d.seen)) for d in self.gained),
+            tuple(d.detector.start(d.seen) for d in self.gained),
         )
 
 
@@ -292,7 +299,9 @@ class Core:
         measured = np.where(missed, past.measured[:n], np.maximum(frame.at.mono - frame.age, past.measured[:n]))
         frame = aged(structs.replace(frame, age=frame.at.mono - measured))
         if bench.gained:
-            frame, kept = derive(frame, bench.layout, bench.gained, watch.derived)
+            frame, kept = derive(
+                frame, bench.layout, bench.gained, watch.derived, lambda source: memory.watches[source].seen
+            )
             watch = structs.replace(watch, derived=kept)
             more = len(frame.value) - n
             measured = np.concatenate([measured, np.full(more, frame.at.mono)])
@@ -645,6 +654,7 @@ class Core:
             quality=words.QUALITY[self.language][quality],
             per=words.number(rule.per) if isinstance(rule, Rate) else "",
             output=rule.output if isinstance(rule, Feedback) else "",
+            lie=words.lie(self.language, rule.lie) if isinstance(rule, Doubt) else "",
             of=str(len(point.siblings)),
             each=f"{words.number(rule.limit)} {bench.layout.unit[point.column]}" if isinstance(rule, Vote) else "",
         )
@@ -823,7 +833,7 @@ def _kind(rule: AnyRule) -> str:
 def _unit(bench: Bench, point: Point) -> str:
     if isinstance(point.rule, Silence | Frozen):
         return "s"
-    if isinstance(point.rule, Bad | Vote | Item | Feedback):
+    if isinstance(point.rule, Bad | Vote | Item | Feedback | Doubt):
         return ""
     unit = bench.layout.unit[point.column]
     return f"{unit}/{point.rule.per:g} s" if isinstance(point.rule, Rate) else unit

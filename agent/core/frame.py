@@ -56,6 +56,7 @@ class Layout(Struct, frozen=True, eq=False):
     high: Array  # (n,) float64
     stale: Array  # (n,) float64, s
     deadband: Array  # (n,) float64: a smaller move is not reported as telemetry
+    measured: int  # so many of them, the first, are measured; the others are what detectors make of these
 
     def __len__(self) -> int:
         return len(self.key)
@@ -85,7 +86,7 @@ def layout(
         return filled
 
     units = tuple(unit) if unit is not None else ("",) * n
-    return Layout(tuple(key), units, column(low), column(high), column(stale), column(deadband))
+    return Layout(tuple(key), units, column(low), column(high), column(stale), column(deadband), n)
 
 
 class Frame(Struct, frozen=True, eq=False):

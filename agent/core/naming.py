@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import translate
 from typing import Any
 
 
-def matching(patterns: Iterable[str], names: Mapping[str, Any]) -> list[str]:
+def matching(patterns: Iterable[str], names: Mapping[str, Any], hidden: Collection[str] = ()) -> list[str]:
     """The names that one of the patterns means, in the order of `names`.
+
+    What is `hidden` is meant only by a pattern with a dot in it: `s/*` is what a source measures, `s/*.twa` what a
+    detector makes of it.
 
     >>> matching(["b", "a*"], {"ab": 0, "b": 1, "c": 2})
     ['ab', 'b']
+    >>> matching(["*"], {"a": 0, "a.twa": 1}, {"a.twa"}), matching(["*.twa"], {"a": 0, "a.twa": 1}, {"a.twa"})
+    (['a'], ['a.twa'])
     """
     exact = {pattern for pattern in patterns if pattern in names}
     wild = [pattern for pattern in patterns if pattern not in exact and any(c in pattern for c in "*?[")]
     if not wild:
         return [name for name in names if name in exact] if len(exact) > 1 else list(exact)
-    any_of = re.compile("|".join(translate(pattern) for pattern in wild))
-    return [name for name in names if name in exact or any_of.match(name)]
+    any_of = re.compile("|".join(map(translate, wild)))
+    dotted = re.compile("|".join(translate(pattern) for pattern in wild if "." in pattern) or "(?!)")
+    return [n for n in names if n in exact or (dotted if n in hidden else any_of).match(n)]

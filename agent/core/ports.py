@@ -6,7 +6,7 @@ A driver, a detector, an uplink is a frozen struct decoded from TOML; these are 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal, Protocol
 
 from msgspec import Struct
@@ -105,24 +105,30 @@ class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Detector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From columns to columns: what cannot be measured, but reckoned from what was.
 
-    It sees the channels of one source that its patterns name, n of them, and adds columns to every frame of that
-    source; rules, journal and platforms see them as channels like any other. Memory is an argument and a result, O(1)
-    per sample; time comes with the frame.
+    It sees the channels of one source that its patterns name, n of them, and beside these its witnesses, w channels of
+    any source as they were read last; and adds columns to every frame of that source. Rules, journal and platforms see
+    them as channels like any other. What it sees comes as a frame of n + w channels: those with a `/` in their key are
+    the witnesses (`witnesses` counts them). Memory is an argument and a result, O(1) per sample; time comes with the
+    frame.
     """
 
     tag: ClassVar[str] = ""
+    looks_beside: ClassVar[bool] = False  # it has a use for witnesses
+    lies: ClassVar[tuple[str, ...]] = ()  # columns `<key>.<lie>` that are 1 where the data is not to be believed
     name: str
     channel: list[str]  # `source/key`, wildcards allowed; of several sources: each by itself
+    beside: list[str] = []  # witnesses: `source/key`, wildcards allowed, of any source; what `channel` names is none
 
-    def columns(self, key: Sequence[str], unit: Sequence[str]) -> list[tuple[str, str]]:
-        """Key and unit of each column that n channels of one source give. Pure. Raises `ValueError` in words."""
+    def columns(self, seen: Layout) -> list[tuple[str, str]]:
+        """Key and unit of each column that these channels of one source give. Pure. Raises `ValueError` in words."""
         raise NotImplementedError
 
-    def start(self, n: int) -> Any:
-        """The memory before the first frame."""
+    def start(self, seen: Layout) -> Any:
+        """The memory before the first frame. Its type stands as the annotation of what is returned: by that a saved
+        one is read again."""
         raise NotImplementedError
 
-    def step(self, memory: Any, at: Instant, value: Array, quality: Array) -> tuple[Any, Array, Array]:
+    def step(self, memory: Any, seen: Frame) -> tuple[Any, Array, Array]:
         """New memory; value (m,), NaN where it cannot say, and quality (m,) of the columns. The old memory stays."""
         raise NotImplementedError
 
@@ -132,6 +138,11 @@ class Detector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         A new run of the kernel begins its monotonic clock anew. A memory that holds no instants may be given back.
         """
         return None
+
+
+def witnesses(seen: Layout) -> int:
+    """How many of the channels that a detector sees are not its own."""
+    return sum("/" in key for key in seen.key)
 
 
 # -- between the store and the uplinks ------------------------------------------------------------

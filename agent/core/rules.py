@@ -15,6 +15,7 @@ One rule on a thousand channels and a thousand rules on one channel each cost th
     vote       how many of the rule's channels are at or beyond its limit    votes
     item       none: the colour of an item is judged apart, by `colours.py`
     feedback   1 while the channel contradicts what was ordered of an output     -
+    doubt      1 while a detector says that the channel lies                   -
     fault      1 while the channel is blind or saturated in a live source -
 """
 
@@ -208,6 +209,13 @@ class Feedback(Rule, tag="feedback", frozen=True, kw_only=True):
     on: Literal["low", "high"] = "low"  # what it should be while the output is on: a power cut takes the feed away
 
 
+class Doubt(Rule, tag="doubt", frozen=True, kw_only=True):
+    """Alarm when a detector says that a channel is not to be believed; see `models/tamper.py`."""
+
+    lie: str  # the detector's column `<key>.<lie>` beside the channel
+    doubts: ClassVar[bool] = True
+
+
 class Item(Rule, tag="item", frozen=True, kw_only=True):
     """What belongs together has one colour, and one alarm whose level is that colour; see `colours.py`.
 
@@ -230,7 +238,7 @@ class Item(Rule, tag="item", frozen=True, kw_only=True):
                 raise ValueError(f"an item has no {name}; a rule on `colour/{self.name}` can have one")
 
 
-AnyRule: TypeAlias = High | Low | Rate | Deviation | Frozen | Silence | Vote | Item | Feedback | Bad
+AnyRule: TypeAlias = High | Low | Rate | Deviation | Frozen | Silence | Vote | Item | Feedback | Doubt | Bad
 KINDS: dict[str, type[AnyRule]] = {
     "high": High,
     "low": Low,
@@ -240,6 +248,7 @@ KINDS: dict[str, type[AnyRule]] = {
     "silence": Silence,
     "vote": Vote,
     "feedback": Feedback,
+    "doubt": Doubt,
     "fault": Bad,
 }
 
@@ -260,7 +269,8 @@ class Point(Struct, frozen=True):
     rule: AnyRule
     channel: str
     column: int
-    siblings: tuple[tuple[str, int], ...] = ()  # (source, column): deviation the others, vote all, feedback its output
+    siblings: tuple[tuple[str, int], ...] = ()  # (source, column): deviation the others, vote all, feedback its output,
+    # doubt the detector's column
 
 
 class Board(NamedTuple):
@@ -468,6 +478,17 @@ class Contradiction(Measure):
         return None, np.where(np.isfinite(value), wrong.astype(float), np.nan), seen.quality[self.column]
 
 
+class Lie(Measure):
+    """doubt: what the detector says. Where it cannot say, neither raised nor cleared."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        super().__init__(points)
+        self.column = np.array([p.siblings[0][1] for p in points], int)
+
+    def step(self, memory: Any, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
+        return None, seen.value[self.column], seen.quality[self.column]
+
+
 class Unfit(Measure):
     """fault: 1 while blind or saturated, 0 while fit. No answer for what went blind with its whole source."""
 
@@ -490,5 +511,6 @@ MEASURES: dict[type[AnyRule], type[Measure]] = {
     Vote: Votes,
     Item: Apart,
     Feedback: Contradiction,
+    Doubt: Lie,
     Bad: Unfit,
 }

@@ -15,6 +15,7 @@ RAISED: dict[str, dict[str, str]] = {
         "deviation": "{channel} is {value} {unit} away from its neighbours, limit {limit} {unit} ({basis})",
         "frozen": "{channel} has not moved for {value} s: check the sensor",
         "feedback": "{channel} contradicts the order to {output}",
+        "doubt": "{channel} is not to be believed: {lie}",
         "vote": "{channel} and others: {value} of {of} at or beyond {each} ({basis})",
         "silence": "{channel} has sent nothing for {value} s: check power, line and address",
         "fault": "{channel} is {quality}: the hazard there is not watched",
@@ -27,6 +28,7 @@ RAISED: dict[str, dict[str, str]] = {
         "deviation": "{channel} 与相邻测点相差 {value} {unit},限值 {limit} {unit}({basis})",
         "frozen": "{channel} 已 {value} 秒无变化:请检查传感器",
         "feedback": "{channel} 与 {output} 的指令不符(馈电异常)",
+        "doubt": "{channel} 数据可疑:{lie}",
         "vote": "{channel} 等 {of} 个测点中 {value} 个达到限值 {each}({basis})",
         "silence": "{channel} 已 {value} 秒无数据:请检查电源、线路和地址",
         "fault": "{channel} 状态为{quality}:该处危险未被监测",
@@ -40,6 +42,7 @@ CLEARED: dict[str, dict[str, str]] = {
         "deviation": "{channel} agrees with its neighbours again",
         "frozen": "{channel} moves again",
         "feedback": "{channel} agrees with its order again",
+        "doubt": "{channel} looks sound again",
         "vote": "{channel} and others: only {value} still beyond the limit",
         "silence": "{channel} is read again",
         "fault": "{channel} is good again",
@@ -51,6 +54,7 @@ CLEARED: dict[str, dict[str, str]] = {
         "deviation": "{channel} 与相邻测点恢复一致",
         "frozen": "{channel} 恢复变化",
         "feedback": "{channel} 与指令恢复一致",
+        "doubt": "{channel} 数据恢复正常",
         "vote": "{channel} 等测点中仅 {value} 个仍超限",
         "silence": "{channel} 恢复数据",
         "fault": "{channel} 质量恢复正常",
@@ -167,6 +171,34 @@ SUBSTANCE: dict[str, dict[str, str]] = {
     },
 }
 
+# How a sensor lies; see `models/tamper.py`.
+LIES: dict[str, dict[str, str]] = {
+    "en": {
+        "flat": "it does not move while its neighbours do",
+        "repeat": "it repeats an earlier stretch exactly",
+        "drop": "it fell at once, alone, and nobody calibrated it",
+        "deaf": "it did not answer what it must answer",
+        "moved": "it no longer follows its neighbours: was it moved?",
+        "grain": "it is smoother or coarser than this instrument is",
+        "calibrating": "it is said to be calibrated too long or too often",
+        "end": "it stands at the end of its range, or has wrapped around",
+        "spike": "a spike that its neighbours do not share",
+        "detour": "its value does not follow from what the register says",
+    },
+    "zh": {
+        "flat": "相邻测点有变化而该点无变化",
+        "repeat": "完全重复此前的一段数据",
+        "drop": "单独突降,且无标校状态",
+        "deaf": "对已知扰动无响应",
+        "moved": "与相邻测点失去相关性,可能被移位",
+        "grain": "数据过于平滑或粗糙,与仪器不符",
+        "calibrating": "标校时间过长或过于频繁",
+        "end": "停留在量程端点或发生回绕",
+        "spike": "冒大数,相邻测点未见",
+        "detour": "显示值与寄存器原始值不符",
+    },
+}
+
 # What becomes of an output that an alarm switches.
 PROVEN: dict[str, dict[str, str]] = {
     "en": {
@@ -232,6 +264,7 @@ ADVICE: dict[str, dict[str, str]] = {
         "rate": "It changes faster than it should: check on the spot, follow the site's plan for this point.",
         "deviation": "Compare with a second instrument; one of the neighbours is wrong, or the hazard is local.",
         "frozen": "Check the sensor with gas or by hand; until then watch by other means.",
+        "doubt": "Keep what was read, look at the sensor, its wiring and its place; until then watch by other means.",
         "feedback": "Cut by hand on the spot; check breaker, relay, wiring and the feed sensor.",
         "item": "Look at the whole of it, follow the site's plan for this colour.",
         "vote": "Check on the spot, follow the site's plan for this point.",
@@ -265,6 +298,7 @@ ADVICE: dict[str, dict[str, str]] = {
         "rate": "变化过快:现场核实,按该测点的现场处置方案处理。",
         "deviation": "用另一台仪器核对:相邻测点之一有误,或危险只在局部。",
         "frozen": "用标准气或人工方法检查传感器;此前用其他方法监视。",
+        "doubt": "保留原始数据,检查传感器、接线和安装位置;此前用其他方法监视。",
         "feedback": "就地手动断电;检查断路器、继电器、接线和馈电传感器。",
         "item": "按整体情况研判,执行该预警级别的应急预案。",
         "vote": "现场核实,按该测点的现场处置方案处理。",
@@ -313,6 +347,11 @@ def members(language: str, counts: Mapping[str, int]) -> str:
 def unseen(language: str, n: int) -> str:
     """How many points nobody sees; nothing where all are seen."""
     return UNSEEN[language].format(n=n) if n else ""
+
+
+def lie(language: str, name: str) -> str:
+    """How it lies, in words; of somebody's own detector: the name of its column."""
+    return LIES[language].get(name, name)
 
 
 def substance(language: str, name: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from agent import checks, config
 from agent.core.core import Core
 from agent.core.errors import ConfigFault
-from agent.core.frame import Instant, Quality, frame
+from agent.core.frame import Instant, Quality, frame, layout
 from models.exposure import Exposure, Mixture
 
 HOUR = 3600.0
@@ -17,13 +17,14 @@ MEANS = Exposure(name="co", channel=["s/*"])
 
 def shift(story, seconds=60.0, means=MEANS):
     """Last answer for `story`: (hours, concentration or None) pieces, a sample every `seconds`."""
-    memory, t, out = means.start(1), 0.0, None
+    seen = layout(["co"], ["mg/m3"])
+    memory, t, out = means.start(seen), 0.0, None
     for hours, value in story:
         end = t + hours * HOUR
         while t < end - 1e-6:
             level = np.nan if value is None else value
             quality = Quality.FAULT if value is None else Quality.GOOD
-            memory, *out = means.step(memory, Instant(t, 0.0), np.array([level]), np.array([quality], np.uint8))
+            memory, *out = means.step(memory, frame("s", Instant(t, 0.0), seen, [level], quality))
             t += seconds
     value, quality = out
     return dict(zip(("twa", "stel", "coverage"), value, strict=True)), dict(
@@ -76,8 +77,8 @@ def test_the_laws_of_detectors(one):
 def test_a_detector_with_hidden_memory_is_found(monkeypatch):
     seen = []
 
-    def step(self, memory, at, value, quality):
-        seen.append(value)
+    def step(self, memory, frame):
+        seen.append(frame)
         return memory, np.array([float(len(seen))] * 9), np.zeros(9, np.uint8)
 
     monkeypatch.setattr(Exposure, "step", step)

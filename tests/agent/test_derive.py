@@ -1,0 +1,141 @@
+"""What detectors see and add: their own channels, witnesses of other sources, and what they find to be lies."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from agent import config
+from agent.core.core import Core, Tick
+from agent.core.derive import derivations
+from agent.core.errors import ConfigFault
+from agent.core.frame import Array, Frame, Instant, Layout, frame, layout
+from agent.core.ports import Detector, witnesses
+from agent.core.rules import Doubt, Frozen, High
+
+
+class Above(Detector, tag="above", frozen=True, kw_only=True):
+    """1 where a channel is above the mean of the witnesses."""
+
+    looks_beside: ClassVar[bool] = True
+    lies: ClassVar[tuple[str, ...]] = ("above",)
+
+    def columns(self, seen: Layout) -> list[tuple[str, str]]:
+        return [(f"{key}.above", "") for key in seen.key if "/" not in key]
+
+    def start(self, seen: Layout) -> None:
+        return None
+
+    def step(self, memory: None, seen: Frame) -> tuple[Any, Array, Array]:
+        n = len(seen.layout) - witnesses(seen.layout)
+        others = seen.value[n:]
+        known = others[np.isfinite(others)]
+        value = (seen.value[:n] > known.mean()).astype(float) if known.size else np.full(n, np.nan)
+        return None, value, np.zeros(n, np.uint8)
+
+
+def at(second: float) -> Instant:
+    return Instant(second, 1.7e9 + second)
+
+
+A, B = layout(["x", "y"], stale=10.0), layout(["z"], stale=10.0)
+ABOVE = Above(name="a", channel=["a/*"], beside=["b/z", "a/y"])
+DOUBT = Doubt(name="lie.above", channel=["a/x"], lie="above")
+
+
+def test_a_detector_sees_its_own_channels_and_the_witnesses_as_they_were_read_last():
+    (one,) = derivations([ABOVE], {"a": A, "b": B})["a"]
+    assert one.seen.key == ("x", "y", "b/z")  # a/y is its own already
+    assert one.given == [("x.above", ""), ("y.above", "")]
+    core = Core({"a": A, "b": B}, [DOUBT], detectors=[ABOVE])
+    memory = core.start("boot", at(0))
+    memory, verdict = core.step(memory, frame("a", at(1), A, [5.0, 1.0]))
+    assert verdict.alarms == ()  # nothing is known of b/z: it cannot say
+    assert np.isnan(verdict.frames[0].value[2])
+    memory, _ = core.step(memory, frame("b", at(2), B, [3.0]))
+    memory, verdict = core.step(memory, frame("a", at(3), A, [5.0, 1.0]))
+    (raised,) = verdict.alarms
+    assert (raised.channel, raised.rule, raised.event) == ("a/x", "lie.above", "raised")
+    assert raised.text == "a/x is not to be believed: above"  # somebody's own word stands for itself
+    assert verdict.frames[0].value.tolist() == [5.0, 1.0, 1.0, 0.0]
+    memory, verdict = core.step(memory, frame("a", at(4), A, [2.0, 1.0]))
+    assert [a.event for a in verdict.alarms] == ["cleared"]
+
+
+def test_a_witness_that_went_stale_is_none():
+    core = Core({"a": A, "b": B}, [DOUBT], detectors=[ABOVE])
+    memory, _ = core.step(core.start("boot", at(0)), frame("b", at(1), B, [3.0]))
+    memory, _ = core.step(memory, Tick(at(12)))
+    memory, verdict = core.step(memory, frame("a", at(13), A, [5.0, 1.0]))
+    assert np.isnan(verdict.frames[0].value[2:]).all()
+
+
+def test_a_pattern_without_a_dot_does_not_mean_what_detectors_add():
+    core = Core({"a": A, "b": B}, [Frozen(name="f", channel=["a/*"], limit=5.0)], detectors=[ABOVE])
+    assert [p.channel for p in core.benches["a"].points] == ["a/x", "a/y"]
+    core = Core({"a": A, "b": B}, [High(name="h", channel=["a/*.above"], limit=1.0)], detectors=[ABOVE])
+    assert [p.channel for p in core.benches["a"].points] == ["a/x.above", "a/y.above"]
+
+
+SITE = """
+[site]
+name = "shop"
+[[bus]]
+name = "net"
+url = "tcp://127.0.0.1:502"
+[[bus.device]]
+name = "a"
+unit = 1
+channel = [{ key = "x", at = "holding:0" }, { key = "y", at = "holding:1" }]
+[[bus.device]]
+name = "b"
+unit = 2
+channel = [{ key = "z", at = "holding:0" }]
+[[detector]]
+name = "a"
+kind = "test_derive:Above"
+channel = "a/*"
+beside = "b/z"
+"""
+
+
+def load(tmp_path, monkeypatch, text):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "test_derive", sys.modules[__name__])
+    path = tmp_path / "site.toml"
+    path.write_text(text)
+    return config.load(path)
+
+
+def test_what_a_detector_finds_is_an_alarm_without_being_asked(tmp_path, monkeypatch):
+    site = load(tmp_path, monkeypatch, SITE)
+    assert [r for r in site.rules if isinstance(r, Doubt)] == [
+        Doubt(name="lie.above", channel=["a/x", "a/y"], lie="above")
+    ]
+    mine = '\n[[rule]]\nname = "mine"\nkind = "doubt"\nlie = "above"\nchannel = "a/x"\nlevel = "red"\n'
+    site = load(tmp_path, monkeypatch, SITE + mine)
+    rules = {r.name: r.channel for r in site.rules if isinstance(r, Doubt)}
+    assert rules == {"mine": ["a/x"], "lie.above": ["a/y"]}
+    site = load(tmp_path, monkeypatch, SITE.replace('name = "shop"', 'name = "shop"\nbuiltin = false'))
+    assert not [r for r in site.rules if isinstance(r, Doubt)]
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ('[[rule]]\nname = "m"\nkind = "doubt"\nlie = "below"\nchannel = "a/x"', "no detector gives `below` of a/x"),
+        ('[[rule]]\nname = "m"\nkind = "doubt"\nlie = "above"\nchannel = "b/z"', "no detector gives `above` of b/z"),
+        ('[[detector]]\nname = "t"\nkind = "exposure"\nchannel = "a/x"\nbeside = "b/z"', "no use for channels beside"),
+        (
+            '[[detector]]\nname = "t"\nkind = "test_derive:Above"\nchannel = "a/x"\nbeside = "b/q"',
+            "no channel is .* b/q",
+        ),
+        ('[[rule]]\nname = "lie.x"\nkind = "high"\nlimit = 1.0\nchannel = "a/x"', "name of a built-in rule"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(tmp_path, monkeypatch, more, says):
+    with pytest.raises(ConfigFault, match=says):
+        load(tmp_path, monkeypatch, f"{SITE}\n{more}\n")
