@@ -30,6 +30,8 @@ USAGE, UNAVAILABLE, CONFIG = os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_CONFIG
 SHADES = (*LEVELS, "none")  # worst first
 
 DEEDS = {  # what people do to one point
+    "demand": "switch by hand what a manual rule drives: a remote cut; needs --reason",
+    "withdraw": "take that back; refused while anything else demands it",
     "reset": "let go what latched",
     "shelve": "silence for a while: needs --reason and --hours; never red, never an interlock",
     "take-out": "take out of service: --reason is the permit",
@@ -117,6 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     alarms.add_argument("--hours", type=float, default=0.0, help="of shelving, at most 8")
     verb("colours", _colours, "colours of site, items and points, and what is missing for a lower one", site=True)
     verb("queue", _queue, "what the running daemon still owes its platforms", site=True)
+    drills = verb("drill", _drill, "prove a chain from sensor to outputs and platforms; nothing is tripped", site=True)
+    drills.add_argument("name", help="an interlock, a rule that drives something, or RULE@CHANNEL")
+    drills.add_argument("--by", metavar="NAME", required=True, help="who drills")
     presence = verb("presence", _presence, "say in which zone a person is, or show who is where", site=True)
     presence.add_argument("person", nargs="?", help="an id, never a name")
     presence.add_argument("zone", nargs="?", help="a zone of the site file, or `out`")
@@ -160,15 +165,14 @@ def _run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from . import config
-    from .core.colours import sources
-    from .core.core import points
     from .core.rules import Item
 
     site = config.load(args.config)
     by_rule: dict[str, list[str]] = {}
-    for row in points(site.rules, site.layouts | sources(site.rules)).values():
-        for point in row:
-            by_rule.setdefault(point.rule.name, []).append(point.channel)
+    for rule_name, channel in site.core().places:
+        by_rule.setdefault(rule_name, []).append(channel)
+    armed = [output for driver in site.drivers for output in driver.armed()]
+    labels = [one.label("en", armed) for one in site.interlocks]
     facts = {
         "site": site.site.name,
         "node": site.site.node,
@@ -187,6 +191,7 @@ def _check(args: argparse.Namespace) -> int:
             }
             for rule in site.rules
         ],
+        "interlocks": labels,
         "uplinks": [uplink.name for uplink in site.uplinks],
     }
     lines = [f"site {site.site.name}/{site.site.node}, configuration {site.hash}"]
@@ -198,14 +203,13 @@ def _check(args: argparse.Namespace) -> int:
             continue
         watched = by_rule.get(rule.name, [])
         more = f" and {len(watched) - 2} more" if len(watched) > 2 else ""
-        limit, restore = rule.bounds
-        bound = "" if limit != limit else f" limit {limit:g}" + (f" restore {restore:g}" if restore != limit else "")
         verify = ", verify" if rule.basis.verify else ""
         lines.append(
-            f"  {rule.level:6} {rule.name}: {rule.__struct_config__.tag}{bound}"
-            f" ({' '.join(filter(None, (rule.basis.standard, rule.basis.clause)))}{verify})"
+            f"  {rule.level:6} {rule.name}: {rule.__struct_config__.tag} {rule.says}".rstrip()
+            + f" ({' '.join(filter(None, (rule.basis.standard, rule.basis.clause)))}{verify})"
             f" on {', '.join(watched[:2])}{more}" + (f" drives {', '.join(rule.drive)}" if rule.drive else "")
         )
+    lines += [f"  {label}" if i else f"interlocks\n  {label}" for i, label in enumerate(labels)]
     lines += _item_lines(rule for rule in site.rules if isinstance(rule, Item))
     lines.append("uplinks: " + (", ".join(uplink.name for uplink in site.uplinks) or "none; alarms stay here"))
     lines.append("no faults")
@@ -345,12 +349,11 @@ def _copy_site(site: Path, sources: Sequence[Path], folder: Path) -> None:
 
 def _replay(args: argparse.Namespace) -> int:
     from . import config, journal
-    from .core.core import Core
 
     differ = 0
     for folder in args.folder:
         site = config.load(folder / "site.toml")
-        core = Core(site.layouts, site.rules, site.site.language, site.detectors, site.air)
+        core = site.core()
         try:
             lines = [
                 msgspec.json.encode(alarm).decode()
@@ -374,13 +377,23 @@ def _replay(args: argparse.Namespace) -> int:
 # -- the running daemon -------------------------------------------------------------------------------
 
 
-def _ask(args: argparse.Namespace, **request: Any) -> dict[str, Any]:
+def _ask(args: argparse.Namespace, timeout: float = 5.0, /, **request: Any) -> dict[str, Any]:
+    """What the running daemon answers within `timeout` s. Raises `WorldFault`."""
     from . import config, control
 
-    reply = control.ask(config.load(args.config).store.path, request)
+    reply = control.ask(config.load(args.config).store.path, request, timeout)
     if "error" in reply:
         raise WorldFault(reply["error"])
     return reply
+
+
+def _drill(args: argparse.Namespace) -> int:
+    from .drill import PATIENCE, lines
+
+    reply = _ask(args, 4 * PATIENCE, verb="drill", name=args.name, by=args.by)
+    verdict = "every link is proven" if reply["proven"] else "NOT proven"
+    _say(args, reply["drill"], "\n".join([*lines(reply["drill"]), f"drill of {args.name}: {verdict}"]))
+    return 0 if reply["proven"] else UNAVAILABLE
 
 
 def _presence(args: argparse.Namespace) -> int:

@@ -1,13 +1,13 @@
 """A site file into the workers of a site: drivers, rules, store and uplinks; or every complaint at once.
 
-    [site] [store] [[bus]] [[detector]] [[rule]] [[item]] [shifts] [[zone]] [[uplink]]
+    [site] [store] [[bus]] [[detector]] [[rule]] [[interlock]] [[item]] [shifts] [[zone]] [[uplink]]
 
 A `[[bus]]` is a driver, a `[[uplink]]` an uplink, found by name in literal tables; so is a `[[detector]]`, which adds
-channels that rules see like any other. An `[[item]]` has one colour for many points (`core/colours.py`); where there is
-one, the item `site` holds all others and the points of none. A `[[zone]]` is a place whose air people breathe
-(`core/exposure.py`); `[shifts]` says when shifts begin. A device may take its
-channels from a device profile (`configs/devices/NAME.toml`, or `devices/` beside the site file) and from
-a point list (CSV); a rule, or a channel, may take its limits from a profile (`configs/profiles`).
+channels that rules see like any other. An `[[interlock]]` is a handful of rules (`interlocks.py`). An `[[item]]` has
+one colour for many points (`core/colours.py`); where there is one, the item `site` holds all others and the points of
+none. A `[[zone]]` is a place whose air people breathe (`core/exposure.py`); `[shifts]` says when shifts begin. A device
+may take its channels from a device profile (`configs/devices/NAME.toml`, or `devices/` beside the site file) and from a
+point list (CSV); a rule, or a channel, may take its limits from a profile (`configs/profiles`).
 Nothing is opened and no network is used here.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -24,11 +25,11 @@ from msgspec import Meta, Struct
 import drivers
 import models
 
-from . import outbox, uplink
+from . import interlocks, outbox, uplink
 from .complaints import Complaints, Places, Table, decode, nearest, read_points, read_toml
 from .core import colours, exposure
 from .core.alarm import Basis
-from .core.core import points
+from .core.core import Core, points
 from .core.derive import Derived, derivations, extended
 from .core.errors import ConfigFault
 from .core.frame import Layout, channels
@@ -39,10 +40,12 @@ from .core.units import convert, same
 from .core.words import Language
 from .hazards import Hazard, hazards
 from .health import Health
+from .health import rules as health_rules
+from .interlocks import Interlock
 from .profiles import SHIPPED, Profile, gases, profile_names, profiles_in, rule, slug
 
 LIE = "lie"  # built-in rules `lie.<how>`
-RESERVED = {"silent", "unfit", *(rule.name for rule in Health.RULES)}
+RESERVED = {"silent", "unfit", *(rule.name for rule in health_rules("en"))}
 
 Clock = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Name = Annotated[str, Meta(pattern=r"^[\w.-]+$", min_length=1, max_length=64)]
@@ -93,6 +96,11 @@ class Config(Struct, frozen=True):
     hazards: tuple[Hazard, ...] = ()  # of each unit of the inventory
     overrides: tuple[str, ...] = ()  # where the site sets its own number for a limit that a profile gives
     air: exposure.Air | None = None  # where there are zones
+    interlocks: tuple[Interlock, ...] = ()  # their rules are among the others
+
+    def core(self) -> Core:
+        """The judge of this site."""
+        return Core(self.layouts, self.rules, self.site.language, self.detectors, self.air)
 
 
 def load(path: str | Path) -> Config:
@@ -122,7 +130,7 @@ class _Reader:
             raise ConfigFault([f"{self.path}: cannot be read: {error.strerror}"]) from None
         except ValueError as error:
             raise ConfigFault([str(error)]) from None
-        known = {"site", "store", "bus", "detector", "rule", "item", "shifts", "zone", "uplink"}
+        known = {"site", "store", "bus", "detector", "rule", "interlock", "item", "shifts", "zone", "uplink"}
         for key in raw.keys() - known:
             self.told.add(raw, key, f"unknown table `{key}`{nearest(key, known)}")
         if "site" not in raw:
@@ -141,7 +149,9 @@ class _Reader:
         whole = {source: extended(base, gained.get(source, ())) for source, base in layouts.items()}
         items = self._items(raw, whole)
         whole |= colours.sources(item for _, item in items)
-        rules = self._rules(raw, whole, [driver for _, driver in drivers], site, complete, items)
+        locks = self._interlocks(raw, whole, [driver for _, driver in drivers])
+        written = self._tables(raw, "rule") + [row for _, row in locks]
+        rules = self._rules(written, whole, [driver for _, driver in drivers], site, complete, items)
         if site.builtin:
             rules += self._doubts(gained, whole, rules)
         air = self._air(raw, whole) if complete else None
@@ -166,6 +176,7 @@ class _Reader:
             hazards=tuple(hazards),
             overrides=tuple(self.overrides),
             air=air,
+            interlocks=tuple({one.name: one for one, _ in locks}.values()),
         )
 
     # -- files ------------------------------------------------------------------------------------
@@ -372,7 +383,7 @@ class _Reader:
 
     def _rules(
         self,
-        raw: Table,
+        written: list[Table],
         layouts: dict[str, Layout],
         drivers: list[Driver],
         site: Site,
@@ -382,7 +393,7 @@ class _Reader:
         outputs = {output for driver in drivers for output in driver.outputs()}
         hearts = {heart for driver in drivers for heart in driver.heartbeats()}
         found: list[tuple[Table, AnyRule]] = []
-        for table in self._tables(raw, "rule"):
+        for table in written:
             for row in self._expand(table, layouts):
                 rule = self._rule(row)
                 if rule is not None:
@@ -426,10 +437,11 @@ class _Reader:
                 self.told.add(table, "lie", text)
             if isinstance(rule, Deviation) and sum(map(len, points([rule], layouts).values())) == 1:
                 self.told.add(table, "channel", f"rule `{rule.name}`: a deviation needs at least two channels")
-            for text in rule.when:
-                if (channel := condition(text).channel) not in by_name:
-                    says = f"rule `{rule.name}`: no channel is called `{channel}`{nearest(channel, by_name)}"
-                    self.told.add(table, "when", says)
+            for key in ("when", "start_when", "clear_when"):
+                for text in getattr(rule, key):
+                    if (channel := condition(text).channel) not in by_name:
+                        says = f"rule `{rule.name}`: no channel is called `{channel}`{nearest(channel, by_name)}"
+                        self.told.add(table, key, says)
             for output in [*rule.drive, *([rule.output] if isinstance(rule, Feedback) else [])]:
                 if output in hearts:
                     text = f"rule `{rule.name}`: `{output}` is a heartbeat, which no rule drives"
@@ -439,7 +451,67 @@ class _Reader:
                         table, "drive", f"rule `{rule.name}`: no output is called `{output}`{nearest(output, outputs)}"
                     )
         rules = [rule for _, rule in found]
-        return rules + (self._builtin(layouts, rules) if site.builtin and complete else [])
+        if not site.builtin or not complete:
+            return rules
+        return [*rules, *self._builtin(layouts, rules), *health_rules(site.language)]
+
+    def _interlocks(
+        self, raw: Table, layouts: Mapping[str, Layout], drivers: list[Driver]
+    ) -> list[tuple[Interlock, Table]]:
+        """Each interlock with each of its rules, as a table that complains where the interlock stands."""
+        tables, found = self._tables(raw, "interlock"), []
+        path = self._find("profiles", interlocks.PROFILE)
+        try:
+            usual = self._toml(path).get("rules", {}) if tables and path else {}
+        except ValueError as error:
+            self.told.lines.append(str(error))
+            return []
+        for table in tables:
+            one = self._worker(table, "interlock", "kind", "", interlocks.KINDS, interlocks.KINDS.__getitem__)
+            if one is None:
+                continue
+            self._guard(table, one, drivers)
+            try:
+                rows = one.tables(usual, partial(self._restores, layouts, table))
+                found += [(one, self.places.same(row, table)) for row in rows]
+            except ValueError as error:
+                self.told.add(table, None, f"interlock `{one.name}`: {error}")
+        return found
+
+    def _restores(
+        self, layouts: Mapping[str, Layout], table: Table, name: str, channel: str, own: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Each limit of a profile with the restore limit that a channel gets, in its unit. Raises `ValueError`."""
+        profile = self._profile(table, name, f"interlock `{table['name']}`")
+        if profile is None:
+            return {}
+        source, _, key = channel.partition("/")
+        base = layouts.get(source)
+        unit = base.unit[base.key.index(key)] if base is not None and key in base.key else profile.unit
+        found: dict[str, float] = {}
+        for limit in profile.limit:
+            value = own.get(limit.name, limit.value)
+            if value is not None:
+                row = rule(profile, limit, value, limit.name in own, unit)
+                found[limit.name] = row["restore" if "restore" in row else "limit"]
+        return found
+
+    def _guard(self, table: Table, one: Interlock, drivers: list[Driver]) -> None:
+        """What happens to an interlock when this program dies must be settled before it starts."""
+        what = f"interlock `{one.name}`"
+        lines = [driver for driver in drivers if set(one.trip) & set(driver.outputs())]
+        if bool(one.heartbeat) == bool(one.unguarded):
+            text = f"{what}: when this program dies, it trips nothing. Name a `heartbeat`, an output of the same line"
+            self.told.add(
+                table, "heartbeat", f"{text} whose relay trips when it stands still; or say in `unguarded` why not"
+            )
+        elif one.heartbeat:
+            for driver in lines:
+                if one.heartbeat not in driver.heartbeats():
+                    known = [heart for driver in drivers for heart in driver.heartbeats()]
+                    hint = "; it is on another line" if one.heartbeat in known else nearest(one.heartbeat, known)
+                    text = f"{what}: bus `{driver.name}` of its trip has no heartbeat `{one.heartbeat}`{hint}"
+                    self.told.add(table, "heartbeat", text)
 
     def _items(self, raw: Table, layouts: dict[str, Layout]) -> list[tuple[Table, Item]]:
         """The items, with what `profiles/colours.toml` says of them, and the one that holds all: `site`."""
@@ -600,7 +672,7 @@ class _Reader:
             extra.append(Silence(name="silent", channel=silent, level="orange"))
         if unfit:
             extra.append(Bad(name="unfit", channel=unfit, level="yellow"))
-        return [*extra, *Health.RULES]
+        return extra
 
     @staticmethod
     def _doubts(
@@ -638,14 +710,14 @@ class _Reader:
         profile = self._profile(table, name, what)
         if profile is None:
             return []
-        set_here, drive = table.get("limits", {}), table.get("drive", [])
+        set_here, drive, safe = table.get("limits", {}), table.get("drive", []), table.get("fail_safe", False)
         if not isinstance(set_here, dict):
             self.told.add(
                 table, "limits", f"{what}: `limits` should be a table, like {{ {profile.limit[0].name} = 1.0 }}"
             )
             return []
         known = [limit.name for limit in profile.limit]
-        for given, key in ((set_here, "limits"), (drive, "drive")):
+        for given, key in ((set_here, "limits"), (drive, "drive"), (safe, "fail_safe")):
             for unknown in set(given) - set(known) if isinstance(given, dict) else ():
                 self.told.add(table, key, f"{what}: profile `{name}` has no limit `{unknown}`{nearest(unknown, known)}")
         values: dict[str, tuple[Any, bool]] = {}  # limit -> its number, and whether the site gave it
@@ -663,7 +735,7 @@ class _Reader:
                     self.overrides.append(f"{what}: {key} of {limit.name} is {table[key]}, not {usual} of `{name}`")
         for key in {"limit", "restore", "kind"} & table.keys():
             self.told.add(table, key, f"{what}: `{key}` comes from profile `{name}`; set `limits` to change numbers")
-        own = {k: v for k, v in table.items() if k not in ("name", "profile", "limits", "drive")}
+        own = {k: v for k, v in table.items() if k not in ("name", "profile", "limits", "drive", "fail_safe")}
         rows = []
         units = self._by_unit(table, profile.unit, layouts)
         for unit, watched in units.items():
@@ -686,6 +758,7 @@ class _Reader:
                     **own,
                     **({"channel": watched} if suffix or len(units) > 1 else {}),
                     "drive": drive.get(limit.name, []) if isinstance(drive, dict) else drive,
+                    "fail_safe": safe.get(limit.name, False) if isinstance(safe, dict) else safe,
                 }
                 rows.append(self.places.same(row, table))
         return rows

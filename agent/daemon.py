@@ -18,12 +18,12 @@ from typing import Any
 
 import msgspec
 
-from . import __version__, control
+from . import __version__, control, drill
 from .audit import Audit
 from .clock import Steps, SystemClock, kernel
 from .config import Config
 from .core.alarm import Alarm, Order
-from .core.core import NOTHING, VERBS, Ack, Action, Core, Input, Memory, Tick, Verdict, open_alarms
+from .core.core import NOTHING, VERBS, Ack, Action, Input, Memory, Tick, Verdict, open_alarms
 from .core.exposure import PERSON, Presence
 from .core.frame import Instant
 from .core.load import figures
@@ -34,6 +34,7 @@ from .journal import Recorder, Start
 from .log import say
 from .orders import OrderBox
 from .outbox import Outbox
+from .proof import Proofs, trips
 from .supervise import (
     HEALTHY,
     LONGEST,
@@ -65,6 +66,7 @@ CONNECT_LEASE = 40.0  # of an uplink: a dead name server costs 10, TCP 10, TLS 1
 LINK_LEASE = 8.0  # of an uplink that is connected: it comes round at least every second
 CONTROL_LEASE = 10.0  # it asks itself every 3 s
 
+HOUR = 3600.0  # s that a clock that was set back is shown
 PROBE = 2.0  # s between questions whether the store still works
 LEAVE = 1.5  # s that all tasks may take to end once cancelled: an uplink says goodbye for 0.9
 STOP = 3.2  # s that a stop may take in all; what is unacknowledged is left to the next start
@@ -78,7 +80,7 @@ class Agent:
     def __init__(self, config: Config, clock: SystemClock | None = None, record: Path | None = None) -> None:
         self.config = config
         self.clock = clock or SystemClock()
-        self.core = Core(config.layouts, config.rules, config.site.language, config.detectors, config.air)
+        self.core = config.core()
         self.queue: asyncio.Queue[Input | Event] = asyncio.Queue(QUEUE)
         self.leases = Leases(self.clock)
         self.recorder = Recorder(record) if record else None
@@ -89,6 +91,10 @@ class Agent:
         self._lease: dict[str, Lease] = {}  # of leaves
         self._records: dict[str, Record] = {"callbacks": Record()}  # how leaves fared
         self._crashes = 0  # exceptions that nobody expected since the start
+        self._proofs = Proofs(config.site.language)
+        self._drills = 0  # since the start
+        self._drilling = False
+        self._set_back: list[tuple[float, float]] = []  # when and how far the wall clock was set back lately, s
         self._stopping = asyncio.Event()
         self._patience: asyncio.Timeout | None = None  # of a stop under way
 
@@ -113,12 +119,16 @@ class Agent:
         )
         self.boxes: dict[str, OrderBox] = {}
         self._owner: dict[str, OrderBox] = {}
+        self._hearts: dict[str, OrderBox] = {}
         for driver in self.config.drivers:
             limit = max(LINE_LEASE, 2 * driver.worst())
-            box = OrderBox(self._duty(f"bus {driver.name}", limit).renew)
+            hearts = {} if self.recorder else driver.heartbeats()
+            beating = {name: period for name, period in hearts.items() if name in driver.armed()}
+            box = OrderBox(self._duty(f"bus {driver.name}", limit).renew, beating)
             self.boxes[driver.name] = box
             if not self.recorder:  # a recording watches and switches nothing
                 self._owner |= dict.fromkeys(driver.outputs(), box)
+                self._hearts |= dict.fromkeys(hearts, box)
         say(
             "started",
             version=__version__,
@@ -131,6 +141,9 @@ class Agent:
         self._event(Event("started", "agent", at, f"version {__version__}, configuration {self.config.hash}"))
         for override in self.config.overrides:
             self._event(Event("limit-override", "agent", at, override))
+        armed = [output for driver in self.config.drivers for output in driver.armed()]
+        for one in self.config.interlocks:
+            self._event(Event("interlock", one.name, at, one.label(self.config.site.language, armed)))
         for hazard in self.config.hazards:
             text = sentence(hazard, self.config.site.language)
             self._event(Event("major-hazard", "agent", at, text, msgspec.to_builtins(hazard)))
@@ -267,8 +280,11 @@ class Agent:
                 if driver.name in self._lost:
                     self._lost.discard(driver.name)
                     await self.queue.put(Event("line-recovered", driver.name, self.clock.now(), "the line is back"))
-                if isinstance(item, Event) and not box.settle(item):
-                    continue
+                if isinstance(item, Event):
+                    for proof in self._proofs.settle(item):
+                        await self.queue.put(proof)
+                    if not box.settle(item):
+                        continue
                 await self.queue.put(item)
         finally:
             await frames.aclose()  # type: ignore[attr-defined]
@@ -291,11 +307,20 @@ class Agent:
             self.recorder.event(item)
         self.memory, verdict = self.core.step(self.memory, item)
         self._act(verdict)
+        if isinstance(item, Tick):
+            told = [event for box in self.boxes.values() for event in box.beat(item.at)]
+            for event in (*told, *self._proofs.overdue(item.at)):
+                self._event(event)
 
     def _act(self, verdict: Verdict) -> None:
         """Orders first, then disk and wire together, then everything that can wait."""
         for order in verdict.orders:
             self._order(order)
+        if verdict.orders and self._owner:
+            now = self.clock.now()
+            proofs = [self._proofs.begin(trip, now) for trip in trips(self.core, self.memory, verdict, now)]
+            for event in (event for told in proofs for event in told):
+                self._event(event)
         if verdict.alarms:
             self.outbox.put_alarms(verdict.alarms)
             if self.recorder:
@@ -374,6 +399,7 @@ class Agent:
             due = max(due + 1.0, at.mono)
             jump = steps.step(at)
             if jump is not None:
+                self._set_back += [(at.mono, -jump)] if jump < 0 else []
                 self._event(
                     Event("clock-step", "agent", at, f"wall clock moved by {jump:+.1f} s", {"seconds": round(jump, 3)})
                 )
@@ -404,6 +430,7 @@ class Agent:
                     restarts=sum(record.failures for record in self._records.values()),
                     uplinks_down=sum(self.links.get(uplink.name) != "up" for uplink in self.config.uplinks),
                     crashes=self._crashes,
+                    clock_back=sum(back for when, back in self._set_back if at.mono - when < HOUR),
                     alarms_in_10_min=seen.in_10_min,
                     alarms_standing=seen.standing,
                     alarms_stale=seen.stale,
@@ -462,6 +489,8 @@ class Agent:
                 return {"error": f"no open alarm has the id {id}"}
             await self.queue.put(Ack(id, by, self.clock.now()))
             return {"ok": id}
+        if verb == "drill":
+            return await self._drill(str(request["name"]), str(request["by"]))
         if verb == "presence":
             return await self._presence(request)
         if verb in VERBS:
@@ -481,7 +510,27 @@ class Agent:
                 "alarms": len(open_alarms(self.memory)),
                 "hazards": msgspec.to_builtins(self.config.hazards),
             }
-        return {"error": f"unknown verb {verb!r}; known: ack, alarms, colours, presence, status, {', '.join(VERBS)}"}
+        return {
+            "error": f"unknown verb {verb!r}; known: ack, alarms, colours, drill, presence, status, {', '.join(VERBS)}"
+        }
+
+    async def _drill(self, name: str, by: str) -> dict[str, Any]:
+        """Prove a chain from sensor to outputs and platforms; what came of it is told to all of them."""
+        site = drill.Site(
+            self.core, lambda: self.memory, self.outbox, self._owner, self._hearts, self.clock, self.audit.put
+        )
+        if self._drilling:
+            return {"error": "a drill is under way; wait for it"}
+        if why := drill.refusal(site, name, by):
+            return {"error": why}
+        self._drilling = True
+        self._drills += 1
+        try:
+            done = await drill.drill(site, name, by, f"{self.outbox.boot}-drill-{self._drills}")
+        finally:
+            self._drilling = False
+        self._event(done.event(self.clock.now(), self.config.site.language))
+        return {"drill": msgspec.to_builtins(done), "proven": done.proven}
 
     async def _presence(self, request: dict[str, Any]) -> dict[str, Any]:
         """Where a person is from now on; without a person: who is in which zone. Platforms hear nothing of it."""

@@ -13,6 +13,7 @@ from .core.alarm import Level
 from .core.frame import Frame, Instant, Layout, frame, layout
 from .core.ports import Lane
 from .core.rules import AnyRule, High, Low
+from .core.words import AGENT, Language
 
 _CHANNELS: tuple[tuple[str, str, float], ...] = (  # key, unit, deadband of telemetry
     ("loop_lag", "s", 0.05),  # how late the event loop ran in the worst second
@@ -25,6 +26,7 @@ _CHANNELS: tuple[tuple[str, str, float], ...] = (  # key, unit, deadband of tele
     ("restarts", "", 0.0),  # of lines, uplinks and the like since the start
     ("uplinks_down", "", 0.0),  # platforms that cannot be reached
     ("crashes", "", 0.0),  # exceptions that nobody expected since the start: mistakes of the program
+    ("clock_back", "s", 0.0),  # by which the wall clock was set back within the last hour
     ("alarms_in_10_min", "", 0.0),  # raised; ISA-18.2: at most 1 is what a person can follow for long (verify)
     ("alarms_standing", "", 0.0),  # active now
     ("alarms_stale", "", 0.0),  # active for more than a day
@@ -54,6 +56,7 @@ class Vitals(NamedTuple):
     restarts: int
     uplinks_down: int
     crashes: int
+    clock_back: float
     alarms_in_10_min: int
     alarms_standing: int
     alarms_stale: int
@@ -62,9 +65,39 @@ class Vitals(NamedTuple):
     alarms_top_ten: float
 
 
-def _counts(rule: str, channel: str, level: Level, text: str = "", delay: float = 0.0) -> High:
-    """An alarm while a channel of the agent counts one or more."""
-    return High(name=f"agent.{rule}", channel=[f"agent/{channel}"], limit=1.0, level=level, text=text, delay=delay)
+# What is wrong with the agent while a channel of it counts one or more: rule, channel, level, s that it must last.
+_COUNTED: tuple[tuple[str, str, Level, float], ...] = (
+    ("orders", "orders_unmet", "red", 10.0),
+    ("dropped", "dropped", "orange", 0.0),
+    ("store", "store_trouble", "orange", 0.0),
+    ("quarantine", "store_quarantined", "orange", 0.0),
+    ("degraded", "degraded", "orange", 0.0),
+    ("uplink", "uplinks_down", "yellow", 120.0),
+    ("clock-back", "clock_back", "yellow", 0.0),
+    ("flood", "alarms_flood", "blue", 0.0),
+    ("chattering", "alarms_chattering", "blue", 60.0),
+)
+
+
+def rules(language: Language) -> tuple[AnyRule, ...]:
+    """What every agent watches of itself; the sentences are those of `words.AGENT`."""
+    texts = AGENT[language]
+    return (
+        High(name="agent.late", channel=["agent/loop_lag"], limit=1.0, level="yellow", clear_delay=60.0),
+        Low(name="agent.disk", channel=["agent/disk_free"], limit=5.0, restore=8.0, level="orange"),
+        *(
+            High(
+                name=f"agent.{name}",
+                channel=[f"agent/{channel}"],
+                limit=1.0,
+                level=level,
+                text=texts[name],
+                advice=texts["advice"],
+                delay=delay,
+            )
+            for name, channel, level, delay in _COUNTED
+        ),
+    )
 
 
 class Health:
@@ -74,58 +107,6 @@ class Health:
     PERIOD: ClassVar[float] = 5.0  # s
     LAYOUT: ClassVar[Layout] = layout(
         [c[0] for c in _CHANNELS], [c[1] for c in _CHANNELS], stale=30.0, deadband=[c[2] for c in _CHANNELS]
-    )
-    RULES: ClassVar[tuple[AnyRule, ...]] = (
-        High(name="agent.late", channel=["agent/loop_lag"], limit=1.0, level="yellow", clear_delay=60.0),
-        _counts(
-            "orders",
-            "orders_unmet",
-            "red",
-            "an output is not in the state that an alarm wants: check the relay, its power and its line",
-            delay=2 * PERIOD,
-        ),
-        Low(name="agent.disk", channel=["agent/disk_free"], limit=5.0, restore=8.0, level="orange"),
-        _counts("dropped", "dropped", "orange"),
-        _counts(
-            "store",
-            "store_trouble",
-            "orange",
-            "the store does not take what it should: alarms go on from memory; check disk and rights",
-        ),
-        _counts(
-            "quarantine",
-            "store_quarantined",
-            "orange",
-            "a file of the store was corrupt and was set aside: check the card and the power supply",
-        ),
-        _counts(
-            "degraded",
-            "degraded",
-            "orange",
-            "a part of the program crashes or hangs again and again: `degraded` in the events says which; the "
-            "rest goes on; send the log to the maintainers",
-        ),
-        _counts(
-            "uplink",
-            "uplinks_down",
-            "yellow",
-            "a platform cannot be reached: alarms are kept and wait; check the link, the broker and its address",
-            delay=120.0,
-        ),
-        _counts(
-            "flood",
-            "alarms_flood",
-            "blue",
-            "more alarms than a person can follow: look at the first of each zone and at the worst colour; "
-            "none is lost, the others are folded under these",
-        ),
-        _counts(
-            "chattering",
-            "alarms_chattering",
-            "blue",
-            "a point is raised again and again: give it a delay or a wider restore limit, or check its sensor",
-            delay=60.0,
-        ),
     )
 
     def __init__(self, disk: str) -> None:

@@ -83,9 +83,7 @@ class Output(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     armed: bool = False  # not armed: every order is refused with an event. A person arms it
     verify: bool = True  # read back after writing
     write: Literal["single", "multiple"] = "single"  # function 5/6, or 15/16 for devices that want those
-    heartbeat: Annotated[float, Meta(ge=1, le=60)] | None = (
-        None  # s: it is no output for rules then, but a sign of life
-    )
+    heartbeat: Annotated[float, Meta(ge=1, le=60)] | None = None  # s: no output for rules, but a sign of life
     # for a relay with a timer of its own, switched over each time while the agent judges and can write, never read back
 
     def __post_init__(self) -> None:
@@ -166,9 +164,11 @@ class Modbus(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def outputs(self) -> tuple[str, ...]:
         return tuple(o.name for o in self.output if o.heartbeat is None)
 
+    def armed(self) -> tuple[str, ...]:
+        return tuple(o.name for o in self.output if o.armed)
+
     def heartbeats(self) -> Mapping[str, float]:
-        hearts = [(o, o.heartbeat) for o in self.output if o.heartbeat is not None]
-        return {o.name: period if o.armed else math.inf for o, period in hearts}
+        return {o.name: o.heartbeat for o in self.output if o.heartbeat is not None}
 
     def faults(self) -> list[str]:
         """Why the periods or the limits of silence cannot be kept, see `worst_scan`."""
@@ -261,7 +261,7 @@ def worst_scan(driver: Modbus) -> Scan:
     dead = [_dead_time(driver, plan.blocks) for plan in plans]
     healthy = sum(polls)
     load = sum(poll / device.period for device, poll in zip(driver.device, polls, strict=True))
-    load += sum(_write_time(driver) / period for period in driver.heartbeats().values())
+    load += sum(_write_time(driver) / period for name, period in driver.heartbeats().items() if name in driver.armed())
     complaints = [
         f"device {device.name}: one poll takes {poll:.3g} s ({len(plan.blocks)} requests), "
         f"its period is {device.period:g} s"

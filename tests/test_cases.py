@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from agent import config, journal
-from agent.core.core import Ack, Core, open_alarms
+from agent.core.core import Ack, open_alarms
 from agent.core.rules import Deviation, Frozen, Rate
 
 CASES = sorted(path.parent for path in (Path(__file__).parent / "cases").glob("*/site.toml"))
@@ -15,7 +15,7 @@ CASES = sorted(path.parent for path in (Path(__file__).parent / "cases").glob("*
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
 def test_a_case_replays_to_its_alarms(case):
     site = config.load(case / "site.toml")
-    core = Core(site.layouts, site.rules, site.site.language, site.detectors)
+    core = site.core()
     told = journal.replay(core, journal.read(case / "frames.jsonl", site.layouts))
     assert [msgspec.json.encode(alarm) for alarm in told] == (case / "alarms.jsonl").read_bytes().splitlines()
 
@@ -25,7 +25,7 @@ def test_a_case_with_a_restart_after_every_alarm_tells_the_same(case):
     site = config.load(case / "site.toml")
     if any(isinstance(rule, Rate | Frozen | Deviation) or rule.delay or rule.clear_delay for rule in site.rules):
         pytest.skip("measures and running delays begin anew after a restart")
-    core = Core(site.layouts, site.rules, site.site.language, site.detectors)
+    core = site.core()
     events = list(journal.read(case / "frames.jsonl", site.layouts))
     if any(isinstance(event, Ack) for event in events):
         pytest.skip("the recorded acknowledgements name the alarms of one boot")

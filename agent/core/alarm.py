@@ -18,7 +18,9 @@ The life of an alarm after ISA-18.2-2016 / IEC 62682. `NEXT` is the whole of it:
 In brackets: where the rule latches. What latched is over and still holds its outputs, until a person who has seen it
 resets it. In the last three states nothing is annunciated and nothing held; when such a state ends, a condition that
 stands is raised anew. A raise is a new occurrence with a new id; everything else keeps the id of the raise. What was
-acknowledged and still stands after the rule's `realarm` is annunciated again.
+acknowledged and still stands after the rule's `realarm` is annunciated again. A lock (`lock`) is taken out of
+service only while it stands, to let go what it holds, and is in force again by itself once its condition is over: OUT,
+clear, NORMAL.
 
 An item's colour (`colours.py`) has the same life without the last three states: what is never hidden cannot hide its
 points; and its level moves while it is active, which keeps the id:
@@ -104,7 +106,17 @@ EVENT_NAMES = (
 )
 
 
-def _table(latches: bool) -> Array:
+def is_active(state: int) -> bool:
+    """Whether the hazard itself is there now, acknowledged or not, and annunciated."""
+    return state in (State.ACTIVE, State.ACKED)
+
+
+def holds(state: int) -> bool:
+    """Whether the alarm holds its outputs."""
+    return state in (State.ACTIVE, State.ACKED, State.LATCHED, State.HELD)
+
+
+def _table(latches: bool = False, locks: bool = False) -> Array:
     """State after each event, (states, events); where nothing happens, the state itself."""
     after = {
         State.NORMAL: {Event.RAISE: State.ACTIVE},
@@ -115,12 +127,14 @@ def _table(latches: bool) -> Array:
         State.HELD: {Event.RAISE: State.ACTIVE, Event.RESET: State.NORMAL},
         State.SHELVED: {Event.RESTORE: State.NORMAL, Event.TAKE_OUT: State.OUT},
         State.SUPPRESSED: {Event.RESTORE: State.NORMAL, Event.TAKE_OUT: State.OUT, Event.SHELVE: State.SHELVED},
-        State.OUT: {Event.RESTORE: State.NORMAL},
+        State.OUT: {Event.RESTORE: State.NORMAL} | ({Event.CLEAR: State.NORMAL} if locks else {}),
     }
     away = {Event.SHELVE: State.SHELVED, Event.SUPPRESS: State.SUPPRESSED, Event.TAKE_OUT: State.OUT}
     for state in State:
         if state <= State.HELD:
             after[state] |= away
+        if locks and not is_active(state):
+            after[state].pop(Event.TAKE_OUT, None)
     return np.array([[after[state].get(event, state) for event in Event] for state in State], np.int8)
 
 
@@ -140,18 +154,8 @@ def _item_table() -> Array:
     return np.array([[after.get(state, {}).get(event, state) for event in Event] for state in State], np.int8)
 
 
-PLAIN, LATCHING, ITEM = range(3)  # the three lives of an alarm
-NEXT: Array = np.stack([_table(False), _table(True), _item_table()])  # (life, state, event)
-
-
-def is_active(state: int) -> bool:
-    """Whether the hazard itself is there now, acknowledged or not, and annunciated."""
-    return state in (State.ACTIVE, State.ACKED)
-
-
-def holds(state: int) -> bool:
-    """Whether the alarm holds its outputs."""
-    return state in (State.ACTIVE, State.ACKED, State.LATCHED, State.HELD)
+PLAIN, LATCHING, ITEM, LOCK = range(4)  # the lives of an alarm
+NEXT: Array = np.stack([_table(), _table(latches=True), _item_table(), _table(locks=True)])  # (life, state, event)
 
 
 Point = tuple[str, str]  # rule, channel: what has one alarm at a time

@@ -15,7 +15,21 @@ import numpy as np
 from msgspec import Struct, structs
 
 from . import words
-from .alarm import EVENT_NAMES, ITEM, NEXT, STATE_NAMES, Alarm, Event, Order, State, holds, is_active
+from .alarm import (
+    EVENT_NAMES,
+    ITEM,
+    LATCHING,
+    LOCK,
+    NEXT,
+    PLAIN,
+    STATE_NAMES,
+    Alarm,
+    Event,
+    Order,
+    State,
+    holds,
+    is_active,
+)
 from .colours import SOURCE, UNCOLOURED, Branch, Colours, Items, Move, edge, shown, sources
 from .derive import Derived, derivations, derive, extended
 from .exposure import RULE, Air, Book, Ledger, Page, Presence
@@ -33,9 +47,11 @@ from .rules import (
     Condition,
     Deviation,
     Doubt,
+    Expect,
     Feedback,
     Frozen,
     Item,
+    Manual,
     Measure,
     Point,
     Rate,
@@ -72,8 +88,10 @@ class Action(Struct, frozen=True, tag="action"):
     seconds: float = 0.0  # of shelving
 
 
-Verb = Literal["reset", "shelve", "take-out", "restore"]
+Verb = Literal["demand", "withdraw", "reset", "shelve", "take-out", "restore"]
 VERBS: Mapping[str, Event] = {
+    "demand": Event.RAISE,
+    "withdraw": Event.CLEAR,
     "reset": Event.RESET,
     "shelve": Event.SHELVE,
     "take-out": Event.TAKE_OUT,
@@ -98,6 +116,9 @@ class Verdict(Struct, frozen=True):
 
 
 NOTHING = Verdict()
+STATES = np.arange(len(State))
+RAISES = NEXT[:, :, Event.RAISE] != STATES  # (life, state) whether a condition that begins is news
+CLEARS = NEXT[:, :, Event.CLEAR] != STATES
 NOBODY = Board({}, np.zeros(0, bool))
 
 
@@ -150,9 +171,10 @@ def points(rules: Iterable[AnyRule], layouts: Mapping[str, Layout]) -> dict[str,
             column = layouts[SOURCE].key.index(rule.name)
             found[SOURCE].append(Point(rule, f"{SOURCE}/{rule.name}", column, members))
             continue
-        if isinstance(rule, Vote):
+        if isinstance(rule, Vote | Manual):
+            members = tuple((s, k) for s, k, _ in matched) if isinstance(rule, Vote) else ()
             for source, i, name in matched[:1]:
-                found[source].append(Point(rule, name, i, tuple((s, k) for s, k, _ in matched)))
+                found[source].append(Point(rule, name, i, members))
             continue
         for source, i, name in matched:
             others: tuple[tuple[str, int], ...] = ()
@@ -173,6 +195,24 @@ def points(rules: Iterable[AnyRule], layouts: Mapping[str, Layout]) -> dict[str,
     return {source: tuple(sorted(row, key=lambda p: kinds.index(type(p.rule)))) for source, row in found.items()}
 
 
+def life(rule: AnyRule) -> int:
+    """Which of the lives of an alarm those of this rule have."""
+    return ITEM if isinstance(rule, Item) else LOCK if rule.lock else LATCHING if rule.latch else PLAIN
+
+
+def conditions(rows: Iterable[Sequence[str]]) -> dict[int, list[Condition]]:
+    """Conditions in words, taken apart, by point; nothing for points that have none."""
+    return {i: [condition(text) for text in texts] for i, texts in enumerate(rows) if texts}
+
+
+def _elsewhere(point: Point) -> set[str]:
+    """The sources whose news decide on a point, beside its own: members of its vote, and what it depends on."""
+    rule = point.rule
+    votes = {source for source, _ in point.siblings} if isinstance(rule, Vote) else set()
+    texts = (*rule.when, *rule.start_when, *rule.clear_when)
+    return votes | {condition(text).channel.partition("/")[0] for text in texts}
+
+
 class Bench:
     """The fixed side of one source: its points, their limits as columns, and the measures that see them."""
 
@@ -190,14 +230,19 @@ class Bench:
         self.delay = np.array([p.rule.delay for p in row])
         self.clear_delay = np.array([p.rule.clear_delay for p in row])
         self.fail_safe = np.array([p.rule.fail_safe for p in row], bool)
-        self.latch = np.array([ITEM if isinstance(p.rule, Item) else p.rule.latch for p in row], int)  # its life
-        self.when: dict[int, list[Condition]] = {
-            i: [condition(text) for text in p.rule.when] for i, p in enumerate(row) if p.rule.when
-        }
+        self.life = np.array([life(p.rule) for p in row], int)
+        self.when = conditions(p.rule.when for p in row)
+        self.start_when = conditions(p.rule.start_when for p in row)
+        self.clear_when = conditions(p.rule.clear_when for p in row)
         by_kind = {kind: [p for p in row if type(p.rule) is kind] for kind in MEASURES}
         self.fails_safe = bool(self.fail_safe.any())
         self.measures: list[Measure] = [MEASURES[kind](mine) for kind, mine in by_kind.items() if mine]
-        self.compares = bool(self.when) or any(by_kind[kind] for kind in (Deviation, Vote, Feedback))
+        conditional = bool(self.when or self.start_when or self.clear_when)
+        self.compares = conditional or any(by_kind[kind] for kind in (Deviation, Vote, Feedback))
+        elsewhere = [_elsewhere(p) - {source} for p in row]
+        self.across = {  # other sources whose news decide on points here, and on which
+            other: np.array([other in sources for sources in elsewhere]) for other in set().union(*elsewhere)
+        }
 
     def start(self, now: float) -> Watch:
         """The memory before the first frame. Age counts from here: a source that never speaks goes stale."""
@@ -241,6 +286,9 @@ class Core:
         rows = points(rules, layouts)
         self.benches = {
             source: Bench(source, layouts[source], row, gained.get(source, ())) for source, row in rows.items()
+        }
+        self.dependent = {  # source -> benches on which its news decide
+            source: [bench for bench in self.benches.values() if source in bench.across] for source in rows
         }
         self.items = Items(layouts, rows)
         self.columns = {
@@ -308,6 +356,10 @@ class Core:
             missed = np.concatenate([missed, np.zeros(more, bool)])
         seen = Seen(frame.value, frame.quality, measured, past.fresh | ~missed, frame.raw)
         memory, verdict = self._judge(memory, bench, watch, seen, frame.at, news=True)
+        for other in self.dependent[frame.source]:
+            theirs = memory.watches[other.source]
+            memory, also = self._judge(memory, other, theirs, theirs.seen, frame.at, news=other.across[frame.source])
+            verdict = Verdict((*verdict.alarms, *also.alarms), (*verdict.orders, *also.orders))
         return memory, structs.replace(verdict, frames=(frame,))
 
     def _tick(self, memory: Memory, at: Instant) -> tuple[Memory, Verdict]:
@@ -351,8 +403,12 @@ class Core:
             move = self.items.release(memory.colours, self._told(memory), k, action.at.mono)
             memory, alarm = self._recolour(memory, memory.colours, move, action.at, action.by, action.reason)
             return memory, Verdict((alarm,))
-        until = _later(action.at, action.seconds) if action.verb == "shelve" else None
         event = VERBS[action.verb]
+        if event is Event.RAISE:
+            return self._demand(memory, source, i, action)
+        if event is Event.CLEAR:
+            return self._move(memory, source, i, event, action.at, "withdrawn", by=action.by, reason=action.reason)
+        until = _later(action.at, action.seconds) if action.verb == "shelve" else None
         return self._move(memory, source, i, event, action.at, by=action.by, reason=action.reason, until=until)
 
     def refusal(self, memory: Memory, action: Action) -> str:
@@ -371,15 +427,46 @@ class Core:
         if memory.colours is not None and isinstance(rule, Item):
             k = self.items.places.index(i)
             return self.items.refusal(memory.colours, self._told(memory), k, action.verb, action.at.mono)
-        if action.verb in ("shelve", "take-out") and not action.reason.strip():
+        if isinstance(rule, Manual) != (VERBS[action.verb] in (Event.RAISE, Event.CLEAR)):
+            return f"{rule.name} is {'' if isinstance(rule, Manual) else 'not '}manual: {action.verb} does not apply"
+        if action.verb in ("demand", "shelve", "take-out") and not action.reason.strip():
             return "why? a reason is needed, or the number of the permit"
         if action.verb == "shelve" and (rule.level == "red" or rule.fail_safe):
             return "a red alarm or an interlock is never shelved; take it out of service, under a permit"
         if action.verb == "shelve" and not 0 < action.seconds <= SHIFT:
             return f"shelving ends within a shift: more than 0, at most {SHIFT / 3600:g} h"
-        if NEXT[int(rule.latch), state, VERBS[action.verb]] == state:
+        if NEXT[life(rule), state, VERBS[action.verb]] == state:
             return f"it is {STATE_NAMES[state]}: there is nothing to {action.verb}"
+        if action.verb == "withdraw":
+            mine = memory.watches[source].open[i].id
+            for output in rule.drive:
+                if others := memory.held.get(output, frozenset()) - {mine}:
+                    return f"{output} is demanded by others: {', '.join(sorted(others))}"
         return ""
+
+    def _demand(self, memory: Memory, source: str, i: int, action: Action) -> tuple[Memory, Verdict]:
+        """A person demands what a rule drives."""
+        bench, watch, at = self.benches[source], memory.watches[source], action.at
+        rule, serial = bench.points[i].rule, memory.serial + 1
+        text = words.sentence(
+            words.RAISED, self.language, _kind(rule), output=", ".join(rule.drive), by=action.by, reason=action.reason
+        )
+        alarm = structs.replace(
+            self._blank(bench, i, f"{memory.boot}-{serial}", at),
+            edge=1,
+            event=EVENT_NAMES[Event.RAISE],
+            state=STATE_NAMES[State.ACTIVE],
+            text=rule.text or text,
+            advice=words.advice(self.language, rule.advice or _kind(rule)),
+            by=action.by,
+            reason=action.reason,
+        )
+        state, holding = watch.state.copy(), Holding(memory.held)
+        state[i] = State.ACTIVE
+        orders = holding.edge(rule.drive, alarm, True)
+        watch = structs.replace(watch, state=state, open=_kept(dict(watch.open), i, alarm), calm=False)
+        memory = structs.replace(_replace(memory, source, watch), serial=serial, held=holding.freeze())
+        return memory, Verdict((alarm,), tuple(orders))
 
     def _move(
         self, memory: Memory, source: str, i: int, event: Event, at: Instant, why: str = "", **fields: Any
@@ -387,7 +474,7 @@ class Core:
         """One point to the state that `event` leads to; the edge that tells it. `why` chooses the sentence."""
         bench, watch = self.benches[source], memory.watches[source]
         old = State(int(watch.state[i]))
-        new = State(int(NEXT[bench.latch[i], old, event]))
+        new = State(int(NEXT[bench.life[i], old, event]))
         if new == old:
             return memory, NOTHING
         point, known = bench.points[i], watch.open.get(i)
@@ -511,24 +598,24 @@ class Core:
     # -- judgement --------------------------------------------------------------------------------
 
     def _judge(
-        self, memory: Memory, bench: Bench, watch: Watch, seen: Seen, at: Instant, news: bool
+        self, memory: Memory, bench: Bench, watch: Watch, seen: Seen, at: Instant, news: bool | Array
     ) -> tuple[Memory, Verdict]:
         """Compare every point of one source with its limits, all at once, and move those that changed.
 
-        Without `news` (a tick) an alarm may be raised, because its delay ran out, but not cleared: that takes a
-        measurement.
+        Without `news` (a tick; of some points (P,): news of another source) an alarm may be raised, because its delay
+        ran out, but not cleared: that takes a measurement.
         """
         now = at.mono
         board = self._board(memory, bench.source, seen) if bench.compares else NOBODY
         told: list[Alarm] = []
         released: list[Order] = []
-        for i, conditions in bench.when.items():
-            met = all(self._met(c, board) for c in conditions)
+        for i, needed in bench.when.items():
+            met = all(self._met(c, board) for c in needed)
             if (watch.state[i] == State.SUPPRESSED) == met:
                 event = Event.RESTORE if met else Event.SUPPRESS
                 if i not in watch.open:  # nobody was told of anything: it comes and goes in silence
                     state = watch.state.copy()
-                    state[i] = NEXT[bench.latch[i], state[i], event]
+                    state[i] = NEXT[bench.life[i], state[i], event]
                     watch = structs.replace(watch, state=state, calm=watch.calm and not state.any())
                     memory = _replace(memory, bench.source, watch)
                     continue
@@ -554,17 +641,20 @@ class Core:
             over |= bench.fail_safe & (quality >= BLIND)
         if bench.when:
             over &= watch.state != State.SUPPRESSED  # an on-delay begins when the rule is in force
+        for i, needed in bench.start_when.items():
+            over[i] &= all(self._met(c, board) for c in needed)
         if watch.calm and not over.any():
             watch = structs.replace(watch, seen=seen, measures=tuple(kept))
             return _replace(memory, bench.source, watch), NOTHING
         clear = (signed < bench.low) & (quality == Quality.GOOD) & ~over
+        for i, needed in bench.clear_when.items():
+            clear[i] &= all(self._met(c, board, unseen=False) for c in needed)
         unknown = ~over & ~clear & (np.isnan(metric) | (quality != Quality.GOOD))
 
         since = np.where(over, np.fmin(watch.over, now), np.where(unknown, watch.over, np.nan))
         back = np.where(clear, np.fmin(watch.back, now), np.where(unknown, watch.back, np.nan))
-        active = (watch.state == State.ACTIVE) | (watch.state == State.ACKED)
-        raised = over & ~active & (watch.state <= State.HELD) & (now - since >= bench.delay)
-        cleared = clear & active & (now - back >= bench.clear_delay) & news
+        raised = over & RAISES[bench.life, watch.state] & (now - since >= bench.delay)
+        cleared = clear & CLEARS[bench.life, watch.state] & (now - back >= bench.clear_delay) & news
 
         state, known = watch.state, watch.open
         alarms, orders = told, released
@@ -579,7 +669,7 @@ class Core:
             for i in moved:
                 event = Event.RAISE if raised[i] else Event.CLEAR
                 begun = float(back[i])
-                before, state[i] = known.get(i), NEXT[bench.latch[i], state[i], event]
+                before, state[i] = known.get(i), NEXT[bench.life[i], state[i], event]
                 held_before = holds(int(watch.state[i]))
                 if event is Event.RAISE:
                     alarm = new[i]
@@ -604,12 +694,13 @@ class Core:
         held = np.array([bool(memory.held.get(output)) for output in self.outputs], bool)
         return Board(sources, held)
 
-    def _met(self, condition: Condition, board: Board) -> bool:
-        """Whether a condition holds. One that nobody can see holds: what is not known suppresses nothing."""
+    def _met(self, condition: Condition, board: Board, unseen: bool = True) -> bool:
+        """Whether a condition holds. One that nobody can see holds: what is not known suppresses nothing; or as
+        `unseen` says: what is not known lets go of nothing."""
         source, column = self.columns[condition.channel]
         seen = board.seen[source]
         if seen.quality[column] >= BLIND or np.isnan(seen.value[column]):
-            return True
+            return unseen
         return bool(COMPARISONS[condition.compare](float(seen.value[column]), condition.value))
 
     def _raises(
@@ -655,6 +746,8 @@ class Core:
             per=words.number(rule.per) if isinstance(rule, Rate) else "",
             output=rule.output if isinstance(rule, Feedback) else "",
             lie=words.lie(self.language, rule.lie) if isinstance(rule, Doubt) else "",
+            expect=rule.expect if isinstance(rule, Expect) else "",
+            reading=words.number(float(seen.value[point.column])) if point.column >= 0 else "",
             of=str(len(point.siblings)),
             each=f"{words.number(rule.limit)} {bench.layout.unit[point.column]}" if isinstance(rule, Vote) else "",
         )
@@ -833,7 +926,7 @@ def _kind(rule: AnyRule) -> str:
 def _unit(bench: Bench, point: Point) -> str:
     if isinstance(point.rule, Silence | Frozen):
         return "s"
-    if isinstance(point.rule, Bad | Vote | Item | Feedback | Doubt):
+    if isinstance(point.rule, Bad | Vote | Item | Feedback | Doubt | Manual | Expect):
         return ""
     unit = bench.layout.unit[point.column]
     return f"{unit}/{point.rule.per:g} s" if isinstance(point.rule, Rate) else unit

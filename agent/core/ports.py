@@ -71,9 +71,12 @@ class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Names of the outputs that this driver can write and rules may drive. Pure."""
         return ()
 
+    def armed(self) -> tuple[str, ...]:
+        """Those of its outputs that may be written: a person armed them. Pure."""
+        return ()
+
     def heartbeats(self) -> Mapping[str, float]:
-        """Outputs that no rule drives: written the other way round every so many s while the agent judges. Infinite: it
-        is not armed. Pure."""
+        """Outputs that no rule drives, written the other way round every so many s while the agent judges. Pure."""
         return {}
 
     def faults(self) -> list[str]:

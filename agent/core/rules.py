@@ -15,7 +15,9 @@ One rule on a thousand channels and a thousand rules on one channel each cost th
     vote       how many of the rule's channels are at or beyond its limit    votes
     item       none: the colour of an item is judged apart, by `colours.py`
     feedback   1 while the channel contradicts what was ordered of an output     -
+    expect     1 while the channel is not as it is expected to be              -
     doubt      1 while a detector says that the channel lies                   -
+    manual     none: a person demands it, and withdraws it                     -
     fault      1 while the channel is blind or saturated in a live source -
 """
 
@@ -23,7 +25,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -43,7 +45,15 @@ class Condition(NamedTuple):
     value: float
 
 
-COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
+COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+OPPOSITE = {">=": "<", "<=": ">", ">": "<=", "<": ">=", "==": "!=", "!=": "=="}
 
 
 def condition(text: str) -> Condition:
@@ -61,6 +71,10 @@ def condition(text: str) -> Condition:
     raise ValueError(f"`{text}` is no condition; it should read like `fan/running >= 1`")
 
 
+# What only a judged condition has.
+UNJUDGED = ("delay", "latch", "lock", "when", "start_when", "clear_when", "fail_safe")
+
+
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
     """What every kind of rule says."""
 
@@ -71,7 +85,10 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
     clear_delay: Seconds = 0.0  # s that the return must hold before the alarm clears
     drive: list[str] = []  # outputs held on while the alarm is active
     latch: bool = False  # what is over still holds its outputs, until a person who has seen it resets it
+    lock: bool = False  # taken out of service it is in force again by itself once its condition is over
     when: list[str] = []  # conditions on other channels, like `fan/running >= 1`; while one fails: suppressed
+    start_when: list[str] = []  # conditions for being raised; what nobody can see holds
+    clear_when: list[str] = []  # conditions for being cleared; what nobody can see does not hold
     fail_safe: bool = False  # a blind channel counts as exceeded (interlocks)
     text: str = ""  # what the operator reads instead of the standard sentence
     group: str = ""  # what belongs together: its alarms say which of them was first
@@ -80,6 +97,7 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
     basis: Basis = Basis()
 
     sign: ClassVar[float] = 1.0  # -1 where small is bad
+    alien: ClassVar[tuple[str, ...]] = ()  # fields that this kind has no use for
     sees_blindness: ClassVar[bool] = False  # the rule itself watches blind channels
     doubts: ClassVar[bool] = False  # its alarm says that the data is bad, and colours nothing; see `colours.py`
 
@@ -88,8 +106,14 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{field.name} must be a finite number, is {value}")
-        for text in self.when:
+        for text in (*self.when, *self.start_when, *self.clear_when):
             condition(text)
+        usual = {field.name: field.default for field in structs.fields(Rule)}
+        for name in self.alien:
+            if (given := getattr(self, name)) and given != usual[name]:
+                raise ValueError(f"{self.__struct_config__.tag} has no `{name}`")
+        if self.lock and self.latch:
+            raise ValueError("what latches is over when it is reset; it cannot be a lock as well")
         limit, restore = self.bounds
         if self.sign * restore > self.sign * limit:
             raise ValueError(f"restore {restore:g} lies beyond limit {limit:g}: the alarm would clear while it is true")
@@ -100,6 +124,11 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
     def bounds(self) -> tuple[float, float]:
         """(limit, restore) in the metric's unit; here that of a metric which is 1 while the condition holds."""
         return 1.0, 1.0
+
+    @property
+    def says(self) -> str:
+        """Its limits, for people."""
+        return ""
 
 
 class Limited(Rule, frozen=True, kw_only=True):
@@ -112,6 +141,11 @@ class Limited(Rule, frozen=True, kw_only=True):
     @property
     def bounds(self) -> tuple[float, float]:
         return self.limit, self.slack * self.limit if self.restore is None else self.restore
+
+    @property
+    def says(self) -> str:
+        limit, restore = self.bounds
+        return f"limit {limit:g}" + (f" restore {restore:g}" if restore != limit else "")
 
 
 class High(Limited, tag="high", frozen=True, kw_only=True):
@@ -152,6 +186,10 @@ class Frozen(Rule, tag="frozen", frozen=True, kw_only=True):
     def bounds(self) -> tuple[float, float]:
         return self.limit, self.limit
 
+    @property
+    def says(self) -> str:
+        return f"limit {self.limit:g} s"
+
 
 class Silence(Rule, tag="silence", frozen=True, kw_only=True):
     """Alarm when a channel, or with a source's name the whole source, was not read for `limit` seconds."""
@@ -165,9 +203,15 @@ class Silence(Rule, tag="silence", frozen=True, kw_only=True):
         limit = np.nan if self.limit is None else self.limit
         return limit, limit
 
+    @property
+    def says(self) -> str:
+        return "" if self.limit is None else f"limit {self.limit:g} s"
+
 
 class Bad(Rule, tag="fault", frozen=True, kw_only=True):
     """Alarm when a channel is blind or saturated although its source answers."""
+
+    calibrating: bool = False  # it watches for calibration instead: what protects lives is calibrated under a permit
 
     sees_blindness: ClassVar[bool] = True
     doubts: ClassVar[bool] = True
@@ -176,7 +220,7 @@ class Bad(Rule, tag="fault", frozen=True, kw_only=True):
 class Vote(Rule, tag="vote", frozen=True, kw_only=True):
     """Alarm when `need` of the channels are at or beyond `limit`: two out of three, say. One alarm for all.
 
-    It bears the name of the first channel, is judged whenever that one's source is read, and each second.
+    It bears the name of the first channel, and is judged whenever one of them is read.
     """
 
     limit: float  # of each channel, in its unit
@@ -196,6 +240,20 @@ class Vote(Rule, tag="vote", frozen=True, kw_only=True):
     def bounds(self) -> tuple[float, float]:
         return float(self.need), float(self.need)
 
+    @property
+    def says(self) -> str:
+        return f"{self.need} at {self.compare} {self.limit:g}"
+
+
+class Manual(Rule, tag="manual", frozen=True, kw_only=True):
+    """What a person demands by hand, from near or far, and withdraws: a remote cut.
+
+    Always obeyed; withdrawn only while nothing else demands what it drives. It bears the name of its first channel.
+    Source: AQ 6201, remote power cut, verify.
+    """
+
+    alien: ClassVar[tuple[str, ...]] = ("clear_delay", *UNJUDGED)
+
 
 class Feedback(Rule, tag="feedback", frozen=True, kw_only=True):
     """Alarm when a sensor of what an output does contradicts the order: cut, and yet energised; or the reverse.
@@ -207,6 +265,25 @@ class Feedback(Rule, tag="feedback", frozen=True, kw_only=True):
     delay: Seconds = 2.0
     threshold: float = 0.5  # the channel is high at or above
     on: Literal["low", "high"] = "low"  # what it should be while the output is on: a power cut takes the feed away
+
+
+class Expect(Rule, tag="expect", frozen=True, kw_only=True):
+    """Alarm while a channel is not as it should be: a fan that should run, a door that should be shut."""
+
+    expect: str  # like `>= 1`
+
+    @property
+    def says(self) -> str:
+        return self.expect
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        condition(f"*/* {self.expect}")
+
+    @property
+    def wanted(self) -> Condition:
+        """What is expected of each of its channels, taken apart."""
+        return condition(f"*/* {self.expect}")
 
 
 class Doubt(Rule, tag="doubt", frozen=True, kw_only=True):
@@ -228,17 +305,12 @@ class Item(Rule, tag="item", frozen=True, kw_only=True):
     counts: dict[Literal["blue", "yellow", "orange"], Annotated[int, Meta(ge=2)]] = {}  # so many make the next colour
     carries: bool = False  # and count as one of it, for the colour after
 
-    alien: ClassVar[tuple[str, ...]] = ("level", "delay", "drive", "latch", "when", "fail_safe")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        usual = {field.name: field.default for field in structs.fields(Rule)}
-        for name in self.alien:
-            if getattr(self, name) != usual[name] and getattr(self, name):
-                raise ValueError(f"an item has no {name}; a rule on `colour/{self.name}` can have one")
+    alien: ClassVar[tuple[str, ...]] = ("level", "drive", *UNJUDGED)  # a rule on `colour/NAME` may have them
 
 
-AnyRule: TypeAlias = High | Low | Rate | Deviation | Frozen | Silence | Vote | Item | Feedback | Doubt | Bad
+AnyRule: TypeAlias = (
+    High | Low | Rate | Deviation | Frozen | Silence | Vote | Item | Feedback | Expect | Doubt | Manual | Bad
+)
 KINDS: dict[str, type[AnyRule]] = {
     "high": High,
     "low": Low,
@@ -248,7 +320,9 @@ KINDS: dict[str, type[AnyRule]] = {
     "silence": Silence,
     "vote": Vote,
     "feedback": Feedback,
+    "expect": Expect,
     "doubt": Doubt,
+    "manual": Manual,
     "fault": Bad,
 }
 
@@ -455,7 +529,7 @@ class Votes(Measure):
 
 
 class Apart(Measure):
-    """item: says nothing here, so that nothing is raised and nothing cleared."""
+    """item, manual: says nothing here, so that nothing is raised and nothing cleared."""
 
     def step(self, memory: Any, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
         n = len(self.points)
@@ -478,6 +552,20 @@ class Contradiction(Measure):
         return None, np.where(np.isfinite(value), wrong.astype(float), np.nan), seen.quality[self.column]
 
 
+class Unmet(Measure):
+    """expect: 1 where the channel is not as expected."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        super().__init__(points)
+        self.wanted = [p.rule.wanted for p in points if isinstance(p.rule, Expect)]
+
+    def step(self, memory: Any, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
+        value = seen.value[self.column]
+        pairs = zip(value.tolist(), self.wanted, strict=True)
+        unmet = np.array([not COMPARISONS[wanted.compare](one, wanted.value) for one, wanted in pairs], float)
+        return None, np.where(np.isfinite(value), unmet, np.nan), seen.quality[self.column]
+
+
 class Lie(Measure):
     """doubt: what the detector says. Where it cannot say, neither raised nor cleared."""
 
@@ -492,11 +580,16 @@ class Lie(Measure):
 class Unfit(Measure):
     """fault: 1 while blind or saturated, 0 while fit. No answer for what went blind with its whole source."""
 
+    def __init__(self, points: Sequence[Point]) -> None:
+        super().__init__(points)
+        self.calibrating = np.array([p.rule.calibrating for p in points if isinstance(p.rule, Bad)], bool)
+
     def step(self, memory: Any, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
         quality, measured = seen.quality[self.column], seen.measured[self.column]
-        unfit = ((quality >= BLIND) | (quality == Quality.OVER_RANGE)).astype(float)
+        bad = (quality >= BLIND) | (quality == Quality.OVER_RANGE)
+        unfit = np.where(self.calibrating, quality == Quality.CALIBRATING, bad).astype(float)
         aged = (quality == Quality.STALE) | (quality == Quality.OFFLINE)
-        with_all = aged & (measured == seen.measured.max())  # nothing of this source is younger
+        with_all = aged & (measured == seen.measured.max()) & (measured < now)  # nothing of this source is younger
         unfit[with_all | (quality == Quality.UNCERTAIN)] = np.nan
         return None, unfit, np.zeros(len(self.points), np.uint8)
 
@@ -511,6 +604,8 @@ MEASURES: dict[type[AnyRule], type[Measure]] = {
     Vote: Votes,
     Item: Apart,
     Feedback: Contradiction,
+    Expect: Unmet,
     Doubt: Lie,
+    Manual: Apart,
     Bad: Unfit,
 }

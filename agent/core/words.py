@@ -15,7 +15,9 @@ RAISED: dict[str, dict[str, str]] = {
         "deviation": "{channel} is {value} {unit} away from its neighbours, limit {limit} {unit} ({basis})",
         "frozen": "{channel} has not moved for {value} s: check the sensor",
         "feedback": "{channel} contradicts the order to {output}",
+        "expect": "{channel} is {reading}, should be {expect} ({basis})",
         "doubt": "{channel} is not to be believed: {lie}",
+        "manual": "{output} on by {by}: {reason}",
         "vote": "{channel} and others: {value} of {of} at or beyond {each} ({basis})",
         "silence": "{channel} has sent nothing for {value} s: check power, line and address",
         "fault": "{channel} is {quality}: the hazard there is not watched",
@@ -28,7 +30,9 @@ RAISED: dict[str, dict[str, str]] = {
         "deviation": "{channel} 与相邻测点相差 {value} {unit},限值 {limit} {unit}({basis})",
         "frozen": "{channel} 已 {value} 秒无变化:请检查传感器",
         "feedback": "{channel} 与 {output} 的指令不符(馈电异常)",
+        "expect": "{channel} 当前 {reading},应为 {expect}({basis})",
         "doubt": "{channel} 数据可疑:{lie}",
+        "manual": "{output} 由 {by} 手动动作:{reason}",
         "vote": "{channel} 等 {of} 个测点中 {value} 个达到限值 {each}({basis})",
         "silence": "{channel} 已 {value} 秒无数据:请检查电源、线路和地址",
         "fault": "{channel} 状态为{quality}:该处危险未被监测",
@@ -42,6 +46,7 @@ CLEARED: dict[str, dict[str, str]] = {
         "deviation": "{channel} agrees with its neighbours again",
         "frozen": "{channel} moves again",
         "feedback": "{channel} agrees with its order again",
+        "expect": "{channel} is as it should be again",
         "doubt": "{channel} looks sound again",
         "vote": "{channel} and others: only {value} still beyond the limit",
         "silence": "{channel} is read again",
@@ -54,6 +59,7 @@ CLEARED: dict[str, dict[str, str]] = {
         "deviation": "{channel} 与相邻测点恢复一致",
         "frozen": "{channel} 恢复变化",
         "feedback": "{channel} 与指令恢复一致",
+        "expect": "{channel} 恢复正常状态",
         "doubt": "{channel} 数据恢复正常",
         "vote": "{channel} 等测点中仅 {value} 个仍超限",
         "silence": "{channel} 恢复数据",
@@ -72,6 +78,7 @@ MOVED: dict[str, dict[str, str]] = {
         "taken-out": "{channel}: {rule} taken out of service by {by}: {reason}",
         "restored": "{channel}: {rule} in force again, {by}",
         "expired": "{channel}: {rule} in force again, the time of shelving is over",
+        "withdrawn": "{channel}: {rule} withdrawn by {by}",
         "re-alarmed": "{channel}: {rule} was acknowledged and still stands",
     },
     "zh": {
@@ -82,6 +89,7 @@ MOVED: dict[str, dict[str, str]] = {
         "taken-out": "{channel}:{rule} 由 {by} 停用:{reason}",
         "restored": "{channel}:{rule} 恢复生效 {by}",
         "expired": "{channel}:{rule} 搁置期满,恢复生效",
+        "withdrawn": "{channel}:{rule} 由 {by} 撤销",
         "re-alarmed": "{channel}:{rule} 确认后仍未解除,再次报警",
     },
 }
@@ -264,8 +272,11 @@ ADVICE: dict[str, dict[str, str]] = {
         "rate": "It changes faster than it should: check on the spot, follow the site's plan for this point.",
         "deviation": "Compare with a second instrument; one of the neighbours is wrong, or the hazard is local.",
         "frozen": "Check the sensor with gas or by hand; until then watch by other means.",
+        "fan-lock": "Nobody starts the fan; vent the gas by the special measure, step by step, with a permit.",
+        "expect": "Check on the spot, follow the site's plan for this point.",
         "doubt": "Keep what was read, look at the sensor, its wiring and its place; until then watch by other means.",
         "feedback": "Cut by hand on the spot; check breaker, relay, wiring and the feed sensor.",
+        "manual": "It stays until it is withdrawn by name, and nothing else demands it.",
         "item": "Look at the whole of it, follow the site's plan for this colour.",
         "vote": "Check on the spot, follow the site's plan for this point.",
         "silence": "Check power, line and address; until then watch by other means.",
@@ -298,13 +309,46 @@ ADVICE: dict[str, dict[str, str]] = {
         "rate": "变化过快:现场核实,按该测点的现场处置方案处理。",
         "deviation": "用另一台仪器核对:相邻测点之一有误,或危险只在局部。",
         "frozen": "用标准气或人工方法检查传感器;此前用其他方法监视。",
+        "fan-lock": "严禁启动风机;按专项措施分级排放瓦斯,凭许可解锁。",
+        "expect": "现场核实,按该测点的现场处置方案处理。",
         "doubt": "保留原始数据,检查传感器、接线和安装位置;此前用其他方法监视。",
         "feedback": "就地手动断电;检查断路器、继电器、接线和馈电传感器。",
+        "manual": "须由署名人员撤销,且无其他联锁条件时方可恢复。",
         "item": "按整体情况研判,执行该预警级别的应急预案。",
         "vote": "现场核实,按该测点的现场处置方案处理。",
         "silence": "检查电源、线路和地址;此前用其他方法监视。",
         "fault": "修理或更换传感器;此前用其他方法监视。",
         "blind": "传感器修复之前,该处按危险处理。",
+    },
+}
+
+# What is wrong with the agent itself, by the name of its rule; see `agent/health.py`.
+AGENT: dict[str, dict[str, str]] = {
+    "en": {
+        "orders": "an output is not in the state that an alarm wants: check the relay, its power and its line",
+        "dropped": "what should have been told was dropped: the caps of the store are too small for this outage",
+        "store": "the store does not take what it should: alarms go on from memory; check disk and rights",
+        "quarantine": "a file of the store was corrupt and was set aside: check the card and the power supply",
+        "degraded": "a part of the program crashes or hangs again and again: `degraded` in the events says which; the "
+        "rest goes on; send the log to the maintainers",
+        "uplink": "a platform cannot be reached: alarms are kept and wait; check the link, the broker and its address",
+        "clock-back": "the wall clock was set back: `clock-step` in the events says when and how far; find out by whom",
+        "flood": "more alarms than a person can follow: look at the first of each zone and at the worst colour; "
+        "none is lost, the others are folded under these",
+        "chattering": "a point is raised again and again: give it a delay or a wider restore limit, check its sensor",
+        "advice": "Look after the gateway itself; what it watches is still watched.",
+    },
+    "zh": {
+        "orders": "有输出未处于报警要求的状态:请检查继电器、电源和线路",
+        "dropped": "有应上报的数据被丢弃:存储上限不足以覆盖本次中断",
+        "store": "存储写入异常:报警继续由内存发出;请检查磁盘和权限",
+        "quarantine": "存储文件损坏,已隔离:请检查存储卡和供电",
+        "degraded": "程序的一部分反复崩溃或停滞:事件 `degraded` 指明是哪一部分;其余部分正常;请将日志交维护人员",
+        "uplink": "无法连接平台:报警已保存待发;请检查链路、服务器及其地址",
+        "clock-back": "系统时钟被回拨:事件 `clock-step` 记录了时间和幅度;请查明原因",
+        "flood": "报警数量超出人员处理能力:先看各区域首发报警和最高等级;其余报警折叠其下,无一丢失",
+        "chattering": "测点反复报警:请设置延时或放宽复位限值,或检查传感器",
+        "advice": "请检查网关自身;现场监测仍在继续。",
     },
 }
 
@@ -318,6 +362,26 @@ QUALITY: dict[str, tuple[str, ...]] = {
     "zh": ("正常", "存疑", "超量程", "标校", "过期", "故障", "离线"),
 }
 
+
+# What an interlock is, and is not; see `agent/interlocks.py`.
+INTERLOCK: dict[str, dict[str, str]] = {
+    "en": {
+        "what": "interlock {name}: {causes} causes, may switch {trip}",
+        "guarded": "heartbeat {heartbeat}",
+        "unguarded": "NO heartbeat ({reason}): it dies with this program",
+        "idle": "not armed, only advises: {outputs}",
+        "label": "a supplement to the certified trip, never the trip itself",
+        "join": "; ",
+    },
+    "zh": {
+        "what": "联锁 {name}:{causes} 个原因测点,可控制 {trip}",
+        "guarded": "心跳输出 {heartbeat}",
+        "unguarded": "无心跳输出({reason}):本程序停止即失效",
+        "idle": "未投用,仅提示:{outputs}",
+        "label": "仅为经认证断电装置的补充,不得作为主断电手段",
+        "join": ";",
+    },
+}
 
 # A unit of the inventory of hazards; see `agent/hazards.py`.
 HAZARD: dict[str, dict[str, str]] = {

@@ -647,7 +647,7 @@ def test_counts_of_its_own_are_an_override_that_is_told(tmp_path):
         ('[[item]]\nname = "a"\nchannel = "dam/x*"\n', "no channel is called `dam/x*`"),
         ('[[item]]\nname = "a"\nchannel = "agent/memory"\n', "no channel is called `agent/memory`"),
         ('[[item]]\nname = "a"\n', "nothing is watched"),
-        ('[[item]]\nname = "a"\nchannel = "dam/d1"\nlevel = "red"\n', "an item has no level"),
+        ('[[item]]\nname = "a"\nchannel = "dam/d1"\nlevel = "red"\n', "item has no `level`"),
         ('[[item]]\nname = "a"\nitem = "b"\n', "no item is called `b`"),
         (
             '[[item]]\nname = "a"\nitem = "b"\n[[item]]\nname = "b"\nitem = "a"\n',

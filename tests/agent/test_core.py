@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.alarm import NEXT, Event, State
+from agent.core.alarm import LATCHING, LOCK, NEXT, PLAIN, Event, State, is_active
 from agent.core.core import Ack, Action, Core, Tick, open_alarms
 from agent.core.frame import Instant, Quality, frame, layout
-from agent.core.rules import Bad, Deviation, Feedback, Frozen, High, Low, Rate, Silence, Vote
+from agent.core.rules import Bad, Deviation, Feedback, Frozen, High, Low, Manual, Rate, Silence, Vote
 
 NAN = float("nan")
 
@@ -301,7 +301,8 @@ TABLE = """
     SUPPRESSED  .       .         .       .       SHELVED  .           OUT       NORMAL   .
     OUT         .       .         .       .       .        .           .         NORMAL   .
 """
-LATCHING = {("ACTIVE", "CLEAR"): "LATCHED", ("ACKED", "CLEAR"): "HELD"}
+LATCHES = {("ACTIVE", "CLEAR"): "LATCHED", ("ACKED", "CLEAR"): "HELD"}
+LOCKS = {("OUT", "CLEAR"): "NORMAL"} | {(s.name, "TAKE_OUT"): s.name for s in State if not is_active(s)}
 
 
 def test_the_table_of_states():
@@ -309,8 +310,9 @@ def test_the_table_of_states():
     told = {
         (row[0], e.upper()): row[0] if s == "." else s for row in rows for e, s in zip(head[1:], row[1:], strict=True)
     }
-    for latches, table in enumerate((told, told | LATCHING)):
-        assert {(s, e): State(int(NEXT[latches, State[s], Event[e]])).name for s, e in table} == table
+    lives = {PLAIN: told, LATCHING: told | LATCHES, LOCK: told | LOCKS}
+    for life, table in lives.items():
+        assert {(s, e): State(int(NEXT[life, State[s], Event[e]])).name for s, e in table} == table
 
 
 class Site:
@@ -372,6 +374,101 @@ def test_shelving_silences_for_its_time_and_what_stands_then_is_raised_anew():
     told, orders = site.step(Tick(at(62)))
     assert told == [("restored", "normal"), ("raised", "active-unacked")]
     assert orders == [("siren", True)]
+
+
+def lock(**more):
+    return high(restore=0.5, start_when=["s/fan < 0.5"], lock=True, drive=["lock"], level="red", **more)
+
+
+@pytest.mark.parametrize("fan", [0.0, float("nan")])
+def test_a_lock_begins_only_while_its_condition_holds_or_nobody_can_see(fan):
+    site = Site(lock(), keys=("x", "fan"))
+    assert site.read(1, 2.0, 1.0) == ([], [])
+    assert site.read(2, 2.0, fan) == ([("raised", "active-unacked")], [("lock", True)])
+    assert site.read(3, 2.0, 1.0) == ([], [])  # once it stands, the fan does not matter
+    assert site.read(4, 0.6, 1.0) == ([], [])
+    assert site.read(5, 0.4, 0.0) == ([("cleared", "returned-unacked")], [("lock", False)])
+
+
+def test_an_on_delay_begins_when_the_conditions_for_being_raised_hold():
+    site = Site(lock(delay=3.0), keys=("x", "fan"))
+    site.read(1, 2.0, 1.0)
+    assert site.read(10, 2.0, 0.0) == ([], [])
+    assert site.read(12, 2.0, 0.0) == ([], [])
+    assert site.read(13, 2.0, 0.0)[0] == [("raised", "active-unacked")]
+
+
+def test_a_lock_that_a_person_lets_go_is_in_force_again_once_its_condition_is_over():
+    site = Site(lock(), keys=("x", "fan"))
+    assert site.do("take-out", 1) == "it is normal: there is nothing to take-out"
+    site.read(2, 2.0, 0.0)
+    assert site.do("take-out", 3, reason="") == "why? a reason is needed, or the number of the permit"
+    assert site.do("take-out", 4, reason="permit 7") == ([("taken-out", "out-of-service")], [("lock", False)])
+    assert site.read(5, 3.0, 0.0) == ([], [])
+    assert site.restart(6) == ([], [])
+    assert site.read(7, 0.6, 0.0) == ([], [])
+    assert site.read(8, 0.4, 0.0) == ([("cleared", "normal")], [])
+    assert site.read(9, 2.0, 0.0) == ([("raised", "active-unacked")], [("lock", True)])
+
+
+@pytest.mark.parametrize(("gas", "clears"), [(0.4, True), (1.0, False), (float("nan"), False)])
+def test_what_is_cleared_under_a_condition_stands_while_that_fails_or_nobody_can_see(gas, clears):
+    fan = Low(name="fan", channel=["s/fan"], limit=0.5, clear_when=["s/x < 1"], drive=["cut"])
+    site = Site(fan, keys=("x", "fan"))
+    assert site.read(1, 0.4, 0.0) == ([("raised", "active-unacked")], [("cut", True)])
+    told = ([("cleared", "returned-unacked")], [("cut", False)]) if clears else ([], [])
+    assert site.read(2, gas, 1.0) == told
+    assert site.read(3, 0.4, 1.0) == (([], []) if clears else ([("cleared", "returned-unacked")], [("cut", False)]))
+
+
+def test_a_condition_in_another_source_is_looked_at_when_that_is_read():
+    made = layout(["x"])
+    rule = High(name="gas", channel=["a/x"], limit=1.0, start_when=["b/x >= 1"])
+    core = Core({"a": made, "b": made}, [rule])
+    memory, verdict = core.step(core.start("b", at(0)), frame("b", at(0.5), made, [0.0]))
+    for event, told in (
+        (frame("a", at(1), made, [2.0]), []),
+        (frame("b", at(1.1), made, [1.0]), ["raised"]),
+        (frame("b", at(1.2), made, [0.0]), []),
+    ):
+        memory, verdict = core.step(memory, event)
+        assert [a.event for a in verdict.alarms] == told
+
+
+def test_what_a_person_demands_is_done_at_once_and_taken_back_only_when_nothing_else_demands_it():
+    site = Site(Manual(name="remote", channel=["s/x"], drive=["cut"], level="orange"), high(drive=["cut"]))
+    assert site.do("demand", 1, reason="", rule="remote") == "why? a reason is needed, or the number of the permit"
+    assert site.do("demand", 2, by=" ", rule="remote") == "who does it? a name is needed"
+    assert site.do("withdraw", 3, rule="remote") == "it is normal: there is nothing to withdraw"
+    assert site.do("demand", 4, rule="gas") == "gas is not manual: demand does not apply"
+    assert site.do("demand", 5, reason="blast", rule="remote") == ([("raised", "active-unacked")], [("cut", True)])
+    (open_,) = open_alarms(site.memory)
+    assert (open_.by, open_.reason, open_.text) == ("Li", "blast", "cut on by Li: blast")
+    assert site.do("demand", 6, rule="remote") == "it is active-unacked: there is nothing to demand"
+    assert site.do("shelve", 6, seconds=60.0, rule="remote") == "remote is manual: shelve does not apply"
+    assert site.read(7, 2.0) == ([("raised", "active-unacked")], [])
+    (gas,) = (a.id for a in open_alarms(site.memory) if a.rule == "gas")
+    assert site.do("withdraw", 8, rule="remote") == f"cut is demanded by others: {gas}"
+    assert site.restart(9) == ([], [("cut", True)])
+    assert site.read(10, 0.0) == ([("cleared", "returned-unacked")], [])
+    assert site.do("withdraw", 11, rule="remote") == ([("cleared", "returned-unacked")], [("cut", False)])
+    assert site.do("demand", 12, rule="remote")[0] == [("raised", "active-unacked")]
+    assert len({a.id for a in open_alarms(site.memory)}) == 2  # a new demand is a new alarm
+
+
+def test_what_protects_lives_is_calibrated_under_a_permit():
+    site = Site(Bad(name="gas", channel=["s/x"], calibrating=True, level="red", drive=["cut"]))
+
+    def calibrate(second):
+        return site.step(frame("s", at(second), site.made, [2.0], Quality.CALIBRATING))
+
+    assert site.read(1, 0.1) == ([], [])
+    assert calibrate(2) == ([("raised", "active-unacked")], [("cut", True)])
+    assert site.read(3, 0.1) == ([("cleared", "returned-unacked")], [("cut", False)])
+    site.do("take-out", 4, reason="permit 12")
+    assert calibrate(5) == ([], [])
+    site.do("restore", 6)
+    assert calibrate(7)[0] == [("raised", "active-unacked")]
 
 
 def test_what_was_normal_can_be_shelved_and_comes_back_in_silence_of_hazard():
@@ -535,13 +632,14 @@ def test_members_of_a_vote_may_stand_in_other_sources():
     rule = Vote(name="gas", channel=["a/x", "b/x"], limit=1.0, need=2)
     core = Core({"a": made, "b": made}, [rule])
     memory = core.start("b", at(0))
-    for event, raises in (
-        (frame("a", at(1), made, [2.0]), False),
-        (frame("b", at(1.1), made, [2.0]), False),
-        (Tick(at(1.2)), True),  # not later than a second
+    for event, told in (
+        (frame("a", at(1), made, [2.0]), []),
+        (frame("b", at(1.1), made, [2.0]), ["raised"]),  # by the very sample that decides
+        (frame("a", at(2), made, [2.0]), []),
+        (frame("b", at(2.1), made, [0.0]), ["cleared"]),
     ):
         memory, verdict = core.step(memory, event)
-        assert bool(verdict.alarms) == raises
+        assert [a.event for a in verdict.alarms] == told
 
 
 # -- restart ------------------------------------------------------------------------------------------

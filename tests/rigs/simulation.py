@@ -43,7 +43,7 @@ from agent.core.errors import LineLost
 from agent.core.frame import Frame, Instant, Layout, Quality, frame, layout
 from agent.core.ports import Clock, Driver, Event, Orders
 from agent.core.rules import Bad, High, Low, Silence
-from agent.health import Health
+from agent.health import Health, rules
 from agent.outbox import Store
 from agent.uplink.mqtt import TRIES, Message, Mqtt
 
@@ -110,7 +110,7 @@ RULES = (
     *(channel.rule for channel in CHANNELS),
     Silence(name="silent", channel=["mine", "sump"], level="orange"),
     Bad(name="unfit", channel=["mine/*", "sump/*"], level="yellow"),
-    *Health.RULES,
+    *rules("en"),
 )
 
 
