@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from . import durable
 from .core.alarm import Alarm, Order
 from .core.errors import StoreFault
 from .core.ports import Event
@@ -153,7 +154,7 @@ class Chain:
         try:
             if not self.folder.is_dir():
                 self.folder.mkdir(parents=True, mode=0o700)
-                _sync_folder(self.folder.parent)
+                durable.sync(self.folder.parent)
             found = segments(self.folder)
             self.n, self.head = 0, GENESIS
             while found and not self._continue(found[-1]):
@@ -187,7 +188,7 @@ class Chain:
         last = next(filter(None, map(parse, reversed(content[:end].split(b"\n")))), None)
         if last is None:
             path.unlink()
-            _sync_folder(self.folder)
+            durable.sync(self.folder)
             return False
         self._fd, self._path = os.open(path, os.O_RDWR | os.O_CLOEXEC), path
         self._end, self._size = end, os.fstat(self._fd).st_size
@@ -206,7 +207,7 @@ class Chain:
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._end = self._size = 0
         self._write([msgspec.json.encode({"kind": "segment", "segment": number, "previous": self.head})])
-        _sync_folder(self.folder)
+        durable.sync(self.folder)
 
     def _write(self, bodies: Sequence[bytes]) -> None:
         n, head, lines = self.n, self.head, []
@@ -239,15 +240,6 @@ def _hole(content: bytes) -> int:
         if zeros.end() % SECTOR == 0:
             return zeros.start()
     return len(content)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 # -- for the event loop -------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from . import __version__, control, drill
+from . import __version__, checkpoint, control, drill
 from .audit import Audit
 from .clock import Steps, SystemClock, kernel
 from .config import Config
@@ -28,6 +28,7 @@ from .core.exposure import PERSON, Presence
 from .core.frame import Instant
 from .core.load import figures
 from .core.ports import Driver, Event, Identity
+from .hand import Hand
 from .hazards import sentence
 from .health import Health, Vitals
 from .journal import Recorder, Start
@@ -108,6 +109,7 @@ class Agent:
         """Run until stopped. Raises `StoreFault` when not even a store in memory can be made."""
         watchdog = Watchdog()
         at = self.clock.now()
+        self._hand = Hand("memory")
         self.outbox = await Outbox.open(
             self.config.store, [uplink.name for uplink in self.config.uplinks], self.clock, told=self._event
         )
@@ -159,6 +161,7 @@ class Agent:
             asyncio.create_task(self._tick(), name="tick"),
             asyncio.create_task(self.outbox.serve(), name="store"),
             asyncio.create_task(self.audit.serve(), name="journal"),
+            asyncio.create_task(self._remember(), name="memory"),
             asyncio.create_task(watch(self.leases, watchdog, self.clock, self._told), name="watch"),
             self._kept("control", self._control),
             *(self._kept(f"bus {driver.name}", partial(self._pump, driver), 2.0) for driver in self.config.drivers),
@@ -219,8 +222,12 @@ class Agent:
         finally:
             if self.recorder:
                 self.recorder.close()
+            kept = self._keep()
             await self.outbox.close()
             await self.audit.close()
+            await asyncio.wait([kept])
+            kept.exception()  # nobody waits for it any longer
+            self._hand.end()
 
     def _mishap(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An exception that nobody caught: of a callback, or of a task that nobody waits for.
@@ -446,10 +453,38 @@ class Agent:
     def _recall(self) -> tuple[Memory, Verdict]:
         """The core's memory with the alarms that were open when the last boot ended."""
         at = self.clock.now()
+        memory = self.core.start(self.outbox.boot, at)
         if self.recorder:  # a recording begins with an empty memory, as its replay will
             self.recorder.event(Start(self.outbox.boot, at))
-            return self.core.start(self.outbox.boot, at), NOTHING
-        return self.core.recall(self.outbox.recall(), self.outbox.boot, at)
+            return memory, NOTHING
+        if (data := checkpoint.read(Path(self.config.store.path))) is not None:
+            try:
+                memory = checkpoint.unpack(self.core, memory, data, at, kernel())
+            except ValueError as error:
+                self._event(
+                    Event("memory-lost", "agent", at, f"{checkpoint.NAME}: {error}; delays and windows begin anew")
+                )
+        return self.core.adopt(memory, self.outbox.recall(), at)
+
+    async def _remember(self) -> None:
+        """Keep what the core knows, now and then; a disk in trouble is told by the store."""
+        size, failing = 0, False
+        while True:
+            await self.clock.sleep(checkpoint.wait(size))
+            try:
+                size = await self._keep()
+                failing = False
+            except OSError as error:
+                if not failing:
+                    self._event(Event("memory-unkept", "agent", self.clock.now(), f"{checkpoint.NAME}: {error}"))
+                failing = True
+
+    def _keep(self) -> asyncio.Future[int]:
+        """Write down what the core knows now; its size in bytes. Nothing of a recording is kept."""
+        if self.recorder:
+            return self._hand.do(int)
+        home = Path(self.config.store.path)
+        return self._hand.do(checkpoint.write, home, self.core, self.memory, self.clock.now(), kernel())
 
     def _event(self, event: Event) -> None:
         """Keep an event for the platforms and say it here."""

@@ -20,12 +20,29 @@ import numpy as np
 from msgspec import Struct, structs
 
 from .core import words
-from .core.alarm import EVENT_NAMES, STATE_NAMES, Alarm, Order, State
+from .core.alarm import EVENT_NAMES, STATE_NAMES, Alarm, Order, State, holds
 from .core.alarm import Event as Edge
-from .core.core import Bench, Core, Memory
+from .core.core import Action, Bench, Core, Memory
 from .core.frame import Instant, Quality
 from .core.ports import Clock, Event, Touch
-from .core.rules import Bad, Deviation, Feedback, Frozen, Limited, Point, Rate, Silence, Slope, Vote
+from .core.rules import (
+    OPPOSITE,
+    Bad,
+    Condition,
+    Deviation,
+    Doubt,
+    Expect,
+    Feedback,
+    Frozen,
+    Limited,
+    Manual,
+    Point,
+    Rate,
+    Silence,
+    Slope,
+    Vote,
+    condition,
+)
 from .core.words import Language, number
 from .orders import OrderBox
 from .outbox import Outbox
@@ -103,16 +120,30 @@ def stimuli(bench: Bench, i: int, memory: Memory) -> list[Step]:
     if isinstance(rule, Silence):
         return [(limit + t, np.nan, Quality.OFFLINE) for t in ends]
     if isinstance(rule, Bad):
-        return [(t, np.nan, Quality.FAULT) for t in ends]
+        return [(t, np.nan, Quality.CALIBRATING if rule.calibrating else Quality.FAULT) for t in ends]
     if isinstance(rule, Feedback):
         high = bool(memory.held.get(rule.output)) == (rule.on == "high")
         return [(t, rule.threshold - 1.0 if high else rule.threshold, Quality.GOOD) for t in ends]
     if isinstance(rule, Vote):
         beyond = 1.0 if rule.compare == ">=" else -1.0
         return [(t, rule.limit + beyond * MARGIN * max(abs(rule.limit), MARGIN), Quality.GOOD) for t in ends]
+    if isinstance(rule, Expect):
+        return [(t, meeting(rule.wanted._replace(compare=OPPOSITE[rule.wanted.compare])), Quality.GOOD) for t in ends]
+    if isinstance(rule, Doubt):
+        return [(t, 1.0, Quality.GOOD) for t in ends]
     if isinstance(rule, Limited):
         return [(t, limit + rule.sign * MARGIN * max(abs(limit), MARGIN), Quality.GOOD) for t in ends]
     raise ValueError(f"{rule.name} is no rule that a made-up reading can raise")
+
+
+def meeting(wanted: Condition) -> float:
+    """A value that meets a condition.
+
+    >>> meeting(condition("fan/running >= 1")), meeting(condition("fan/running < 1"))
+    (1.0, 0.99)
+    """
+    beside = {">": 1.0, "<": -1.0, "!=": 1.0}.get(wanted.compare, 0.0)
+    return wanted.value + beside * MARGIN * max(abs(wanted.value), 1.0)
 
 
 def shown(memory: Memory, places: Iterable[tuple[str, int]], step: Step, at: Instant) -> Memory:
@@ -137,7 +168,13 @@ def rehearsal(core: Core, memory: Memory, source: str, i: int, at: Instant) -> t
     """What the core would say and order if the point were beyond its limit from now on, and its memory then."""
     bench = core.benches[source]
     point = bench.points[i]
-    places = point.siblings if isinstance(point.rule, Vote) else ((source, point.column),)
+    if isinstance(point.rule, Manual):
+        memory, verdict = core.step(memory, Action("demand", point.rule.name, point.channel, "drill", at, "drill"))
+        return next(iter(verdict.alarms), None), list(verdict.orders), memory
+    places = point.siblings if isinstance(point.rule, Vote | Doubt) else ((source, point.column),)
+    for text in (*point.rule.when, *point.rule.start_when):
+        wanted = condition(text)
+        memory = shown(memory, [core.columns[wanted.channel]], (0.0, meeting(wanted), Quality.GOOD), at)
     raised: Alarm | None = None
     orders: list[Order] = []
     for step in stimuli(bench, i, memory):
@@ -153,7 +190,7 @@ def judgement(core: Core, memory: Memory, source: str, i: int, at: Instant) -> t
     point = core.benches[source].points[i]
     of = f"{point.rule.name}@{point.channel}"
     state = State(int(memory.watches[source].state[i]))
-    if state != State.NORMAL:
+    if state not in (State.NORMAL, State.RETURNED):
         return Link("judgement", of, "not proven", 0.0, STATE_NAMES[state]), None
     try:
         raised, orders, after = rehearsal(core, memory, source, i, at)
@@ -292,9 +329,9 @@ def refusal(site: Site, name: str, by: str) -> str:
         return f"no rule watches {name}: give RULE@CHANNEL, or the name of a rule or group that drives something"
     memory = site.memory()
     for source, i in places:
-        if i in memory.watches[source].open:
+        if holds(int(memory.watches[source].state[i])):
             point = site.core.benches[source].points[i]
-            return f"{point.rule.name}@{point.channel} has an open alarm now: the chain is being proven for real"
+            return f"{point.rule.name}@{point.channel} stands now: the chain is being proven for real"
     return ""
 
 

@@ -225,3 +225,30 @@ def test_json_of_check_is_for_programs(tmp_path, capsys):
     assert main(["check", "-c", str(path), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["rules"][0]["channels"] == ["plant/c0"]
+
+
+def test_what_the_core_knew_outlives_a_restart(tmp_path):
+    """A mean of 8 h goes on where it was: the coverage of a new process begins with that of the old one."""
+    detector = '[[detector]]\nname = "shift"\nkind = "exposure"\nchannel = "plant/c1"\n'
+
+    async def main():
+        async with stage(tmp_path, 2, 0.1, rules=detector) as (_, _, broker, path):
+            with Subscriber(broker.port, "vedette/#") as ear:
+
+                def covered(messages):
+                    found = [b for b in told(messages, "telemetry/plant") if "c1.coverage" in b["key"]]
+                    return [(b["boot"], row[b["key"].index("c1.coverage")]) for b in found for row in b["value"]]
+
+                async with running(path):
+                    messages = await heard(ear, lambda ms: len(covered(ms)) > 20)
+                async with running(path):
+                    boot = covered(messages)[0][0]
+                    messages = await heard(ear, lambda ms: any(b != boot and c for b, c in covered(ms)))
+                (tmp_path / "state" / "memory.bin").write_bytes(b"vdm1 damaged")
+                async with running(path):
+                    await heard(ear, lambda ms: any(e["kind"] == "memory-lost" for e in told(ms, "event")))
+        before = max(c for b, c in covered(messages) if b == boot and c is not None)
+        after = min(c for b, c in covered(messages) if b != boot and c is not None)
+        assert after >= before > 0
+
+    asyncio.run(main())

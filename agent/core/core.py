@@ -844,11 +844,15 @@ class Core:
                 orders += holding.edge(rule.drive, structs.replace(alarm, at=at), True)
         watches = {
             source: structs.replace(
-                watch, state=states[source], open=known[source], until=until[source], calm=not known[source]
+                watch,
+                state=states[source],
+                open=known[source],
+                until=until[source],
+                calm=not known[source] and bool(np.isnan(watch.over).all()),
             )
             for source, watch in memory.watches.items()
         }
-        colours = self.items.start() if self.items else None
+        colours = structs.replace(memory.colours, fresh=True) if memory.colours is not None else None
         memory = structs.replace(memory, watches=watches, held=holding.freeze(), colours=colours)
         return memory, Verdict(tuple(orphans), tuple(orders))
 

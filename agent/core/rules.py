@@ -369,6 +369,10 @@ class Measure:
         """New memory, metric (p,) with NaN for "cannot say", and the quality (p,) of that metric."""
         raise NotImplementedError
 
+    def moved(self, memory: Any, seconds: float) -> Any:
+        """The same memory on a clock that stands `seconds` later."""
+        return memory
+
 
 class Value(Measure):
     """high, low: the value itself."""
@@ -421,6 +425,10 @@ class Slope(Measure):
         slope = np.where(enough, (t * v).sum(0) / np.where(spread > 0, spread, 1.0), np.nan) * self.per
         metric = np.where(self.both, np.abs(slope), self.sign * slope)
         return (times, values), np.where(usable, metric, np.nan), quality
+
+    def moved(self, memory: tuple[Array, Array], seconds: float) -> tuple[Array, Array]:
+        times, values = memory
+        return times + seconds, values
 
 
 class Distance(Measure):
@@ -480,6 +488,9 @@ class Unmoved(Measure):
         quality = seen.quality[self.column]
         quality = np.where(alive | (quality != Quality.GOOD), quality, Quality.UNCERTAIN)
         return Still(held, since, alive, now), np.where(visible, now - since, np.nan), quality
+
+    def moved(self, memory: Still, seconds: float) -> Still:
+        return memory._replace(since=memory.since + seconds, last=memory.last + seconds)
 
 
 class Unread(Measure):
