@@ -10,8 +10,8 @@ that replaces the last one; the more it is, the less often (`BUDGET`), and once 
 Each part says what it was made for (rules, channels, a detector's settings). What was made for something else is not
 taken over. Instants are moved to this run of the kernel: by the wall clock where it could be trusted at both ends, else
 as if no time had passed. The time without a watch makes no channel older, for nobody asked it: an interlock must not
-trip because a program was started. After so much of it that a channel would have gone stale, it is as if never read. Nor
-does that time count for what is back to normal: it is known to have been so only while it was watched.
+trip because a program was started. After so much of it that a channel would have gone stale, it is as if never read.
+Nor does that time count for what is back to normal: it is known to have been so only while it was watched.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def _form(memory: Any) -> Any:
 
 
 def _memory_of(worker: Any) -> Any:
-    """The type of the memory of a measure or a detector: what its `start` says that it returns; without a word: none."""
+    """The type of the memory of a measure or a detector: what its `start` says that it returns, else none."""
     told = typing.get_type_hints(type(worker).start).get("return", Any)
     return type(None) if told is Any else told
 

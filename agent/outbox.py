@@ -80,6 +80,7 @@ UNKNOWN = 1 << 52  # rows are numbered from here while the file's own rows are n
 MEMORY_CELLS = 2_000_000  # values kept in memory (18 MB) while the disk does not take them; then the oldest go
 BATCH_CELLS = 128  # what a batch costs besides its values: five arrays and four objects are about 1.2 kB
 SPARED = 0.9  # of `MEMORY_CELLS` stay when it is exceeded: in one bite, for it costs a look at all; project
+WORSE = ("raised", "level-up")  # what a person must hear at once, disk or no disk
 PATIENCE = 2.0  # s after which a commit counts as slow and nobody waits for it any longer
 PAUSE = 10  # batches' time between two events of one gap that grows
 CHUNK = 512 * 1024  # bytes of packed backlog read at once
@@ -378,13 +379,14 @@ class Outbox:
     def _must_wait(self, entry: Entry) -> bool:
         """Whether the platforms may hear of it only after the disk.
 
-        A raise never waits. But a platform that saw an alarm end, while a crash kept the end from the disk, would
-        believe a hazard gone that the next start still knows. What follows on the same point keeps its order.
+        A raise never waits, nor a colour that gets worse. But a platform that saw an alarm end, while a crash kept the
+        end from the disk, would believe a hazard gone that the next start still knows. What follows on the same point
+        keeps its order.
         """
         body = entry.item.body
         if not isinstance(body, Alarm) or "alarms" in self.trouble or "alarms" in self._slow:
             return False
-        return body.event != "raised" or entry.item.point in self._held_points
+        return body.event not in WORSE or entry.item.point in self._held_points
 
     def _hand_over(self, entries: Iterable[Entry]) -> None:
         """Let the uplinks have them."""

@@ -91,7 +91,7 @@ def record(trip: Trip, at: Instant, outcome: Event | None, language: Language) -
         language,
         f"{'on' if order.on else 'off'}-{result}",
         output=order.output,
-        seconds=words.number(steps[-1][1] - steps[0][1]),
+        seconds=words.number(round(steps[-1][1] - steps[0][1], 3)),
         trouble=trip.trouble or words.NO_ANSWER[language],
         text=alarm.text,
     )

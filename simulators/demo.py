@@ -35,7 +35,15 @@ STORY = SHIPPED / "scenarios" / "demo.toml"
 UPLINK = "mqtt://127.0.0.1:1883"  # as written in SITE
 FIRST = 30.0  # s within which every device must have been heard once at the platform
 LAST = 15.0  # s within which the last readings must arrive after the story
-QUIET = ("started", "link-up", "recovered", "line-lost", "degraded")  # say nothing new to a spectator
+QUIET = (
+    "started",
+    "interlock",
+    "link-up",
+    "recovered",
+    "line-lost",
+    "degraded",
+    "order-done",
+)  # no news to a spectator
 WIDE = 118  # columns of a line
 
 
@@ -221,7 +229,7 @@ class Show:
         for edge in verdict.false:
             say(ink("red", f"false alarm: {alarm_line(edge, Ink())}"))
         for edge in verdict.aside:
-            say(f"of the agent itself: {alarm_line(edge, ink)}")
+            say(f"of agent and site:   {alarm_line(edge, ink)}")
         for one in verdict.counts:
             if one.invented:
                 say(ink("red", f"{one.device}: {one.invented} readings arrived that were never served"))

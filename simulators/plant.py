@@ -39,6 +39,10 @@ class HeadingState(Struct, frozen=True):
     fan: bool = True  # the local fan runs
     siren: bool = False  # coil
     power_cut: bool = False  # coil: the electric gear of the heading is dead
+    fan_lock: bool = False  # coil: whoever starts the fan, it does not start
+    alive: bool = False  # coil: switched over and over by whoever watches
+    beat: bool = False  # as `alive` stood last
+    still: float = -1.0  # s since `alive` was switched over, -1: it never was
     gas_inflow: float = 0.045  # m3/s of methane while the road header cuts
     co_inflow: float = 3.8e-5  # m3/s of carbon monoxide
     air_speed: float = 0.80  # m/s
@@ -55,7 +59,8 @@ class Heading(Struct, frozen=True, forbid_unknown_fields=True):
         dC2/dt = Q (C1 - C2) / V2
         dCO/dt = (1e6 q_co - Q CO) / V2
 
-    With power cut the road header stands and the seam gives `idle_share` of its methane.
+    With power cut the road header stands and the seam gives `idle_share` of its methane. The relay of the power cut has
+    a timer of its own: once `alive` was switched over, it cuts whenever that does not happen for `patience`.
     """
 
     area: float = 12.0  # m2, cross-section
@@ -65,6 +70,7 @@ class Heading(Struct, frozen=True, forbid_unknown_fields=True):
     leak_speed: float = 0.06  # m/s when it does not
     tau: float = 2.5  # s, inertia of the air and the fan
     idle_share: float = 0.6  # of the methane inflow that remains when nothing cuts
+    patience: float = 3.0  # s of the relay
 
     sensors: ClassVar[dict[str, Sensor]] = {
         "ch4_t1": Sensor(0.004, 0.01, 0.0, 4.0),  # catalytic, AQ 6203 class
@@ -72,24 +78,31 @@ class Heading(Struct, frozen=True, forbid_unknown_fields=True):
         "co": Sensor(0.25, 0.1, 0.0, 500.0),
         "air_speed": Sensor(0.012, 0.01, 0.0, 15.0),
     }
-    switches: ClassVar[tuple[str, ...]] = ("fan", "siren", "power_cut")
+    switches: ClassVar[tuple[str, ...]] = ("fan", "siren", "power_cut", "fan_lock", "alive", "feed")
 
     def start(self) -> HeadingState:
         return HeadingState()
 
     def step(self, state: HeadingState, dt: float) -> HeadingState:
-        target = self.fan_speed if state.fan else self.leak_speed
+        still = 0.0 if state.alive != state.beat else state.still + dt if state.still >= 0 else state.still
+        fan = state.fan and not state.fan_lock
+        target = self.fan_speed if fan else self.leak_speed
         speed = _toward(state.air_speed, target, dt / self.tau)
         flow = max(speed, 1e-6) * self.area  # m3/s
-        methane = 100.0 * state.gas_inflow * (self.idle_share if state.power_cut else 1.0)
+        methane = 100.0 * state.gas_inflow * (1.0 if self.is_fed(state) else self.idle_share)
         # Each volume is solved exactly over dt: dC/dt = (in - flow C) / V tends to in/flow at rate flow/V.
         t1 = _toward(state.ch4_t1, methane / flow, dt * flow / self.face)
         t2 = _toward(state.ch4_t2, state.ch4_t1, dt * flow / self.roadway)
         co = _toward(state.co, 1e6 * state.co_inflow / flow, dt * flow / self.roadway)
-        return structs.replace(state, air_speed=speed, ch4_t1=min(t1, 100.0), ch4_t2=min(t2, 100.0), co=co)
+        air = {"air_speed": speed, "ch4_t1": min(t1, 100.0), "ch4_t2": min(t2, 100.0), "co": co}
+        return structs.replace(state, fan=fan, beat=state.alive, still=still, **air)
+
+    def is_fed(self, state: HeadingState) -> bool:
+        """Whether there is power for the electric gear."""
+        return not state.power_cut and state.still <= self.patience
 
     def truth(self, state: HeadingState) -> dict[str, float]:
-        return _numbers(state)
+        return _numbers(state) | {"feed": float(self.is_fed(state))}
 
 
 class SumpState(Struct, frozen=True):
@@ -156,7 +169,7 @@ class TailingsState(Struct, frozen=True):
     pond: float = 116.90  # m above datum
     phreatic_1: float = 8.4  # m below the face of the dam
     phreatic_2: float = 7.6
-    displacement: float = 3.0  # mm, crest
+    displacement: float = 3.0  # mm, at the point of the dam that moves most
     velocity: float = 0.3  # mm/h
 
 
@@ -180,6 +193,7 @@ class Tailings(Struct, frozen=True, forbid_unknown_fields=True):
     slurry: float = 0.02  # m3/s of water that comes with the tailings
     gain: float = 1.5  # m of phreatic depth lost per m of pond, at last
     lag: float = 36000.0  # s
+    points: tuple[float, ...] = (0.95, 0.80, 0.65, 0.50)  # displacement of further points, as a share of that one's
     slowest: float = 0.3  # mm/h
     fastest: float = 12.0  # mm/h
 
@@ -188,7 +202,9 @@ class Tailings(Struct, frozen=True, forbid_unknown_fields=True):
         "beach": Sensor(0.25, 0.1, 0.0, 400.0),  # laser
         "phreatic_1": Sensor(0.012, 0.01, 0.0, 40.0),  # vibrating wire
         "phreatic_2": Sensor(0.012, 0.01, 0.0, 40.0),
-        "displacement": Sensor(0.15, 0.1, -500.0, 500.0),  # GNSS, filtered
+        **{
+            f"displacement{n}": Sensor(0.15, 0.1, -500.0, 500.0) for n in ("", "_1", "_2", "_3", "_4")
+        },  # GNSS, filtered
         "creep": Sensor(1.0, 0.0, 0.0, 1e6),  # no instrument: what eight seconds of displacement can tell
     }
     switches: ClassVar[tuple[str, ...]] = ()
@@ -216,7 +232,9 @@ class Tailings(Struct, frozen=True, forbid_unknown_fields=True):
 
     def truth(self, state: TailingsState) -> dict[str, float]:
         beach = max((self.crest - state.pond) / self.slope, 0.0)
-        return _numbers(state) | {"beach": beach, "creep": state.velocity * self.pace / 60.0}
+        start = self.start().displacement
+        moved = {f"displacement_{n}": start + k * (state.displacement - start) for n, k in enumerate(self.points, 1)}
+        return _numbers(state) | moved | {"beach": beach, "creep": state.velocity * self.pace / 60.0}
 
 
 Plant: TypeAlias = Heading | Sump | Tailings

@@ -36,6 +36,7 @@ class Scene(Struct, frozen=True, forbid_unknown_fields=True):
     seed: int = 1
     slack: float = 3.0  # s that an alarm may be decided after its hazard ended
     linger: float = 10.0  # s that it may stand after that
+    quiet: tuple[str, ...] = ()  # coils that are written again and again: nobody is told
 
 
 class PlantTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -329,6 +330,7 @@ class _HazardTable(Struct, frozen=True, forbid_unknown_fields=True):
     truth: dict[str, Any]
     channel: str
     rule: str
+    level: str = ""
 
 
 def _hazard(
@@ -350,7 +352,11 @@ def _hazard(
         if _known(table, "plant", truth.plant, plants, what, told):
             plant = plants[truth.plant]
             _known(table, "quantity", truth.quantity, plant.truth(plant.start()), what, told)  # type: ignore[arg-type]
-    return None if truth is None else Hazard(name=row.name, truth=truth, channel=row.channel, rule=row.rule)
+    return (
+        None
+        if truth is None
+        else Hazard(name=row.name, truth=truth, channel=row.channel, rule=row.rule, level=row.level)
+    )
 
 
 # -- playing --------------------------------------------------------------------------------------
@@ -370,7 +376,7 @@ class Stage:
         self.lines: dict[str, TcpLine | PtyLine] = {}
         self.zero: float | None = None  # monotonic s at which the story began
         self.episodes: list[Episode] = []  # finished
-        self.written: list[tuple[str, str, float]] = []  # device, key, value: not yet told
+        self.written: list[tuple[str, str, float]] = []  # device, key, value: switched over, and not yet told
         self._open: dict[int, Episode] = {}
         self._ticks = 0
         self._due = list(scenario.beats)
@@ -504,10 +510,11 @@ class Stage:
         """What a written coil does: it becomes an input of the plant, where the plant has one of that name."""
 
         def write(key: str, value: float) -> None:
-            self.written.append((row.name, key, value))
+            state = self.states[row.plant]
+            if key not in self.scenario.scene.quiet and value != getattr(state, key, None):
+                self.written.append((row.name, key, value))
             if value:
                 self._first_on.setdefault(f"{row.name}/{key}", self.clock())
-            state = self.states[row.plant]
             if isinstance(getattr(state, key, None), bool):
                 self.states[row.plant] = structs.replace(state, **{key: bool(value)})
 

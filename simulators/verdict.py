@@ -44,6 +44,7 @@ class Hazard(Struct, frozen=True, kw_only=True):
     truth: Truth
     channel: str  # of the alarm
     rule: str
+    level: str = ""  # the colour that an item must have been told to have; default: an alarm, whatever its level
 
 
 class Episode(Struct, frozen=True):
@@ -149,16 +150,17 @@ def judge(
     slack: float,
     linger: float,
     offset: float,
-    own: str = "agent",
+    own: Iterable[str] = ("agent", "colour/site"),
 ) -> Verdict:
     """Set what arrived against what was true.
 
     `end`: monotonic s at which the story ended; `slack`: s that an alarm may be decided after its hazard
-    left; `linger`: s that it may stand after that; `offset`: wall minus monotonic clock, s; `own`: the
-    source by which the agent speaks of itself.
+    left; `linger`: s that it may stand after that; `offset`: wall minus monotonic clock, s; `own`: sources and
+    channels by which the agent speaks of itself, and of the whole site.
     """
-    edges = list(edges)
-    raised = {edge.id: edge for edge in reversed(edges) if edge.event == "raised"}  # the first of each id
+    edges, own = list(edges), set(own)
+    news = [edge for edge in reversed(edges) if edge.event in ("raised", "level-up")]
+    raised = {(edge.id, edge.level): edge for edge in news}  # the first of each id and level
     cleared = {edge.id for edge in edges if edge.event == "cleared"}
     told: dict[int, list[Edge]] = {}
     false: list[Edge] = []
@@ -169,10 +171,11 @@ def judge(
             i
             for i, episode in enumerate(episodes)
             if (episode.hazard.channel, episode.hazard.rule) == (edge.channel, edge.rule)
+            and episode.hazard.level in ("", edge.level)
             and episode.near <= at + 0.1  # s: the truth is looked at ten times a second
             and (episode.left is None or at <= episode.left + slack)
         ]
-        if edge.channel.partition("/")[0] == own:
+        if {edge.channel, edge.channel.partition("/")[0]} & own:
             aside.append(edge)
         elif not found:
             false.append(edge)

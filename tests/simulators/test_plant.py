@@ -51,7 +51,7 @@ def test_an_undisturbed_plant_stays_where_it_was(kind):
     for key, sensor in plant.sensors.items():
         if kind == "sump" and key == "level":
             continue  # its pump cycles
-        allowed = 4.0 if key == "displacement" else 2 * sensor.accuracy + 0.01 * abs(before[key])
+        allowed = 4.0 if key.startswith("displacement") else 2 * sensor.accuracy + 0.01 * abs(before[key])
         assert abs(after[key] - before[key]) <= allowed, key
 
 
@@ -90,6 +90,27 @@ def test_power_cut_takes_methane_away():
     on = run(heading, heading.start(), 120)
     off = run(heading, structs.replace(heading.start(), power_cut=True), 120)
     assert off.ch4_t1 == pytest.approx(on.ch4_t1 * heading.idle_share, rel=0.02)
+
+
+def test_a_relay_that_is_no_longer_beaten_cuts_the_power_by_itself():
+    heading = Heading()
+    never = run(heading, heading.start(), 60)
+    assert heading.truth(never)["feed"] == 1.0  # nobody ever watched: it waits for nobody
+    beaten = run(heading, structs.replace(never, alive=True), 2.9)
+    assert heading.truth(beaten)["feed"] == 1.0
+    left = run(heading, beaten, 0.3)
+    assert heading.truth(left)["feed"] == 0.0
+    again = run(heading, structs.replace(left, alive=False), 0.1)
+    assert heading.truth(again)["feed"] == 1.0
+
+
+def test_a_locked_fan_does_not_start():
+    heading = Heading()
+    still = run(heading, structs.replace(heading.start(), fan=False, fan_lock=True), 30)
+    tried = run(heading, structs.replace(still, fan=True), 10)
+    assert (tried.fan, tried.air_speed < 0.1) == (False, True)
+    let = run(heading, structs.replace(tried, fan=True, fan_lock=False), 10)
+    assert (let.fan, let.air_speed > 0.7) == (True, True)
 
 
 @given(inflow=st.floats(0.0, 2.0), seconds=st.integers(1, 10))
