@@ -435,6 +435,8 @@ class Core:
             return "a red alarm or an interlock is never shelved; take it out of service, under a permit"
         if action.verb == "shelve" and not 0 < action.seconds <= SHIFT:
             return f"shelving ends within a shift: more than 0, at most {SHIFT / 3600:g} h"
+        if action.verb == "restore" and state == State.SUPPRESSED:
+            return f"it is suppressed by design, while one of these fails: {', '.join(rule.when)}"
         if NEXT[life(rule), state, VERBS[action.verb]] == state:
             return f"it is {STATE_NAMES[state]}: there is nothing to {action.verb}"
         if action.verb == "withdraw":
