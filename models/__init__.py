@@ -7,6 +7,7 @@ from agent.named import find
 
 DETECTORS = {
     "exposure": "models.exposure:Exposure",
+    "graham": "models.goaf:Graham",
     "mixture": "models.exposure:Mixture",
 }
 

@@ -31,7 +31,7 @@ def derivations(detectors: Iterable[Detector], layouts: Mapping[str, Layout]) ->
         name: (source, i) for source, columns in layouts.items() for i, name in enumerate(channels(source, columns))
     }
     for detector in detectors:
-        mine = [where[name] for name in matching(detector.channel, where)]
+        mine = [where[name] for name in _as_named(detector.channel, where)]
         if not mine:
             raise ValueError(f"detector `{detector.name}`: no channel is called {', '.join(detector.channel)}")
         if detector.beside and not detector.looks_beside:
@@ -39,7 +39,7 @@ def derivations(detectors: Iterable[Detector], layouts: Mapping[str, Layout]) ->
         for pattern in detector.beside:
             if not matching([pattern], where):
                 raise ValueError(f"detector `{detector.name}`: no channel is called {pattern}")
-        others = [where[name] for name in matching(detector.beside, where) if where[name] not in mine]
+        others = [where[name] for name in _as_named(detector.beside, where) if where[name] not in mine]
         for source in dict.fromkeys(source for source, _ in mine):
             own = np.array([i for s, i in mine if s == source])
             seen = _beside(layouts, source, own, others)
@@ -49,6 +49,11 @@ def derivations(detectors: Iterable[Detector], layouts: Mapping[str, Layout]) ->
                 beside.append((other, np.array([i for s, i in others if s == other]), places))
             found.setdefault(source, []).append(Derived(detector, own, beside, seen, detector.columns(seen)))
     return found
+
+
+def _as_named(patterns: Iterable[str], names: Mapping[str, Any]) -> list[str]:
+    """The names that the patterns mean, each once, in the order of the patterns: a detector may ask for an order."""
+    return list(dict.fromkeys(name for pattern in patterns for name in matching([pattern], names)))
 
 
 def _beside(layouts: Mapping[str, Layout], source: str, own: Array, others: Sequence[tuple[str, int]]) -> Layout:

@@ -108,11 +108,11 @@ class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Detector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From columns to columns: what cannot be measured, but reckoned from what was.
 
-    It sees the channels of one source that its patterns name, n of them, and beside these its witnesses, w channels of
-    any source as they were read last; and adds columns to every frame of that source. Rules, journal and platforms see
-    them as channels like any other. What it sees comes as a frame of n + w channels: those with a `/` in their key are
-    the witnesses (`witnesses` counts them). Memory is an argument and a result, O(1) per sample; time comes with the
-    frame.
+    It sees the channels of one source that its patterns name, n of them in that order, and beside these its witnesses,
+    w channels of any source as they were read last; and adds columns to every frame of that source. Rules, journal and
+    platforms see them as channels like any other. What it sees comes as a frame of n + w channels: those with a `/` in
+    their key are the witnesses (`witnesses` counts them). Memory is an argument and a result, O(1) per sample; time
+    comes with the frame.
     """
 
     tag: ClassVar[str] = ""

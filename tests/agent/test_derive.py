@@ -64,6 +64,13 @@ def test_a_detector_sees_its_own_channels_and_the_witnesses_as_they_were_read_la
     assert [a.event for a in verdict.alarms] == ["cleared"]
 
 
+def test_a_detector_sees_its_channels_in_the_order_in_which_it_names_them():
+    for channel, key in ((["a/y", "a/x"], ("y", "x")), (["a/y", "a/*"], ("y", "x")), (["a/*"], ("x", "y"))):
+        (one,) = derivations([Above(name="a", channel=channel)], {"a": A, "b": B})["a"]
+        assert one.seen.key == key
+        assert one.own.tolist() == [A.key.index(k) for k in key]
+
+
 def test_a_witness_that_went_stale_is_none():
     core = Core({"a": A, "b": B}, [DOUBT], detectors=[ABOVE])
     memory, _ = core.step(core.start("boot", at(0)), frame("b", at(1), B, [3.0]))
