@@ -188,12 +188,14 @@ class _Reader:
         return table
 
     def _find(self, folder: str, name: str) -> Path | None:
-        """`folder/NAME.toml` beside the site file, or the one that ships."""
-        for root in (self.path.parent, SHIPPED):
-            path = root / folder / f"{name}.toml"
-            if path.is_file():
-                return path
-        return None
+        """`folder/NAME.toml` beside the site file, or the one that ships; limits of the site's own are told."""
+        own, shipped = (root / folder / f"{name}.toml" for root in (self.path.parent, SHIPPED))
+        if not own.is_file():
+            return shipped if shipped.is_file() else None
+        if folder == "profiles" and shipped.is_file() and not own.samefile(shipped):
+            text = f"profiles/{name}.toml of the site stands for the one that ships"
+            self.overrides += [text] if text not in self.overrides else []
+        return own
 
     def _names(self, folder: str) -> set[str]:
         return {path.stem for root in (self.path.parent, SHIPPED) for path in (root / folder).glob("*.toml")}

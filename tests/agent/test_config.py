@@ -399,6 +399,16 @@ def test_an_override_is_explicit_and_told(tmp_path):
     )
 
 
+def test_a_file_of_limits_of_the_sites_own_is_told(tmp_path):
+    (tmp_path / "profiles").mkdir()
+    own = (ROOT / "configs/profiles/coal.toml").read_text(encoding="utf-8").replace("value = 24", "value = 30")
+    (tmp_path / "profiles" / "coal.toml").write_text(own, encoding="utf-8")
+    (tmp_path / "profiles" / "ours.toml").write_text("", encoding="utf-8")
+    rules, site = rules_of(tmp_path, SITE)
+    assert rules["co.alarm"].limit == 30
+    assert site.overrides == ("profiles/coal.toml of the site stands for the one that ships",)
+
+
 def test_lines_are_found_through_strings_arrays_and_comments():
     text = '''a = """
 [not.a.table]
