@@ -622,12 +622,14 @@ class _Reader:
             text = f"{what}: profiles/{exposure.RULE} knows no `{name}`{nearest(name, known)}"
             self.told.add(table, "substance", text)
             return None, ""
-        limits = []
+        limits: list[exposure.Limit] = []
         for metric, profile in rows:
             for limit in profile.limit:
                 if limit.value is None or same(profile.unit) != same(rows[0][1].unit):
                     self.told.add(table, "substance", f"{what}: `{name}`: {metric} {limit.name} has no value to use")
                     continue
+                if any((one.metric, one.name) == (metric, limit.name) for one in limits):
+                    self.told.add(table, "substance", f"{what}: `{name}` has two {metric} limits `{limit.name}`")
                 judged: exposure.Metric = "stel" if metric == "peak" and not limit.times else metric
                 basis = Basis(limit.standard, limit.clause, limit.edition, limit.verify)
                 peak = (limit.times, limit.apart, limit.lasts)

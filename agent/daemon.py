@@ -95,6 +95,7 @@ class Agent:
         self._proofs = Proofs(config.site.language)
         self._drills = 0  # since the start
         self._drilling = False
+        self._walked = asyncio.Event()  # a person went somewhere, and that is not yet kept
         self._set_back: list[tuple[float, float]] = []  # when and how far the wall clock was set back lately, s
         self._stopping = asyncio.Event()
         self._patience: asyncio.Timeout | None = None  # of a stop under way
@@ -469,8 +470,16 @@ class Agent:
     async def _remember(self) -> None:
         """Keep what the core knows, now and then; a disk in trouble is told by the store."""
         size, failing = 0, False
+        loop = asyncio.get_running_loop()
         while True:
-            await self.clock.sleep(checkpoint.wait(size))
+            now = loop.time()
+            try:
+                async with asyncio.timeout_at(now + checkpoint.wait(size)):
+                    await self._walked.wait()
+                    await asyncio.sleep(now + checkpoint.wait(size, hurry=True) - loop.time())
+            except TimeoutError:
+                pass
+            self._walked.clear()
             try:
                 size = await self._keep()
                 failing = False
@@ -580,6 +589,7 @@ class Agent:
         if why := ledger.refusal(book, walk):
             return {"error": why}
         await self.queue.put(walk)
+        self._walked.set()
         facts = {"person": walk.person, "zone": walk.zone, "by": by}
         self.audit.put(Event("presence", f"{PERSON}/{walk.person}", at, f"{walk.person} {zone}", facts))
         return {"ok": f"{walk.person} {zone}"}

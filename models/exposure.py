@@ -53,8 +53,8 @@ class Exposure(Detector, tag="exposure", frozen=True, kw_only=True):
         seconds = np.where(usable, since, 0.0)
         dose = np.where(usable, (np.where(good, value, 0.0) + np.nan_to_num(memory.value)) / 2 * seconds, 0.0)
         amount = np.stack([dose, seconds])
-        shift = added(memory.shift, EIGHT_HOURS, now, amount)
-        short = added(memory.short, SHORT, now, amount)
+        shift = added(memory.shift, EIGHT_HOURS, now, amount, seconds)
+        short = added(memory.short, SHORT, now, amount, seconds)
         memory = Memory(np.where(good, now, memory.last), np.where(good, value, memory.value), shift, short)
         twa, of_shift = _mean(shift, EIGHT_HOURS, now)
         stel, of_short = _mean(short, SHORT, now)
@@ -63,7 +63,7 @@ class Exposure(Detector, tag="exposure", frozen=True, kw_only=True):
         return memory, columns, np.where(enough, Quality.GOOD, Quality.UNCERTAIN).astype(np.uint8)
 
     def moved(self, memory: Memory, seconds: float) -> Memory:
-        shift, short = later(memory.shift, EIGHT_HOURS, seconds), later(memory.short, SHORT, seconds)
+        shift, short = later(memory.shift, seconds), later(memory.short, seconds)
         return memory._replace(last=memory.last + seconds, shift=shift, short=short)
 
 

@@ -824,9 +824,11 @@ class Core:
         holding = Holding(memory.held)
         orphans: list[Alarm] = []
         orders: list[Order] = []
-        for alarm in open:
-            if self.ledger is not None and memory.book is not None and self.ledger.knows(memory.book, alarm):
-                continue
+        rest = list(open)
+        if self.ledger is not None and memory.book is not None:
+            book, rest = self.ledger.adopted(memory.book, rest, memory.boot)
+            memory = structs.replace(memory, book=book)
+        for alarm in rest:
             place = self.places.get((alarm.rule, alarm.channel))
             rule = self.benches[place[0]].points[place[1]].rule if place else None
             moved = rule is not None and rule.level != alarm.level and not isinstance(rule, Item)

@@ -1,30 +1,38 @@
 """What people breathe: a book of accounts, one for each zone and each person, over shifts and over 15 minutes.
 
-A *zone* is a place with one air. Each zone has an account that never leaves it; each person has one that is where the
-person is. Both are rows of the same table, and for each substance of the zone a row gathers three sums:
+A *zone* is a place with one air. For each substance that is watched there it has meters, which like those of
+electricity only go up; whoever is in the zone is charged by how far they move from entering to leaving:
 
-    dose      concentration x time, by trapezoids between good samples that lie at most `GAP` apart
-    covered   s for which there was such a trapezoid
-    present   s that the row was in a zone where the substance is watched
+    dose     concentration x time, by trapezoids between samples that lie at most `GAP` apart
+    known    s for which there was such a trapezoid
+    good     s of these that were GOOD at both ends
+    present  s, whether anybody measured or not
 
-What was not covered counts as the mean of what was; below `COVERED` a mean may raise an alarm and clears none, and
-the record says that the data does not suffice. Where an account is cut inside an interval (a shift ends, a person
-walks on), the last value holds until the cut and the next trapezoid begins at it.
+Each zone has an account that never leaves it; each person has one that is where the person is. Both are rows of the
+same table. What is not known counts as the mean of what is; a mean that is not to `COVERED` of good data may raise an
+alarm and clears none, and its record says that the data does not suffice. Where an account is cut inside an interval
+(a shift ends, a person walks on), the last value holds until the cut and the next trapezoid begins at it.
 
     metric  of a row and a substance                                                    judged
-    twa     dose of the account / 8 h, extrapolated over what was not covered           as it grows
-    stel    mean of the last 15 min                                                     at every sample, each second
+    twa     dose of the account / 8 h, extrapolated over what is not known              as it grows
+    stel    mean of the last 15 min, to a bin of 15 s                                   at every sample, each second
     mac     the value itself, worst sensor of the zone, no averaging                    at every sample
     peak    the 15-min mean, in an excursion that is one too many, too soon or too long as above
+
+Of several sensors the worst counts. One that went blind counts for `GAP` more with the last that it said, and for so
+long the others clear nothing. Below zero is drift, and counts as zero: it pays no dose back.
 
 The account of a zone is that of the site's shift. Its borders are those of the wall clock at the last trusted instant,
 and are reckoned from there by the monotonic one. While no instant was trusted yet there are no shifts, and no TWA of
 zones: rolling means (the detector `exposure`) go on. The account of a person runs from the first entry until the
 person has been out for `REST`, at most `DAY`; so a shift of their own that crosses a border counts as one, and
-persons need no wall clock. Away from the zones nobody breathes anything.
+persons need no wall clock. Away from the zones nobody breathes anything, and nothing of what a zone does not watch.
 
 Persons are ids, nothing else. Where they are is known here, in the recording and in the journal of decisions; what
-platforms hear of a person is alarms and records.
+platforms hear of a person is alarms and records. A restart goes on from the last checkpoint, without who came or went
+since; without one, zones begin anew and persons must enter again.
+Weak at: a jump within a gap of up to `GAP` is taken for a ramp; of what people breathed in the 15 min before the agent
+started, nothing is known and nothing is assumed.
 Source: GBZ 2.1-2019, TWA = sum(c t) / 8 h, rolling 15 min, MAC; gaps, coverage, rest and day: project.
 """
 
@@ -38,8 +46,8 @@ import numpy as np
 from msgspec import Struct, structs
 
 from . import words
-from .alarm import EVENT_NAMES, NEXT, PLAIN, STATE_NAMES, Alarm, Basis, Event, Level, State
-from .frame import Array, Frame, Instant, Quality
+from .alarm import EVENT_NAMES, NEXT, PLAIN, STATE_NAMES, Alarm, Basis, Event, Level, State, is_active
+from .frame import BLIND, Array, Frame, Instant, Quality
 from .ports import Event as Told
 
 EIGHT_HOURS, SHORT = 8 * 3600.0, 900.0  # s that the means are over
@@ -54,7 +62,8 @@ BACK = 900.0  # s that the wall clock may go back behind the begin of a shift wi
 ID = re.compile(r"[\w.-]{1,64}\Z")  # of a person: part of a topic
 PERSON, ZONE = "person", "zone"  # sources of the alarms and records
 RULE = "exposure"  # their rules are `exposure.<metric>.<limit>`
-DOSE, SPAN, PRESENT = range(3)  # rows of the sums
+DOSE, KNOWN, GOOD, PRESENT = range(4)  # columns of an account; meters have all but the last
+OUT = -1  # the place of who is in no zone: the last row of what zones have, where nothing is watched
 Metric = Literal["twa", "stel", "mac", "peak"]
 METRICS: tuple[Metric, ...] = ("twa", "stel", "mac", "peak")
 
@@ -65,7 +74,7 @@ METRICS: tuple[Metric, ...] = ("twa", "stel", "mac", "peak")
 class Window(NamedTuple):
     """A rolling sum of arrays of one shape in `BINS` bins."""
 
-    number: int  # of the newest bin, counted from monotonic time 0
+    begin: float  # of the newest bin, monotonic s
     bins: tuple[Array, ...]  # oldest first
     total: Array
 
@@ -73,30 +82,44 @@ class Window(NamedTuple):
 def window(shape: tuple[int, ...]) -> Window:
     """An empty one."""
     empty = np.zeros(shape)
-    return Window(0, (empty,) * BINS, empty)
+    return Window(0.0, (empty,) * BINS, empty)
 
 
-def added(rolling: Window, span: float, now: float, amount: Array) -> Window:
-    """The window over `span` s at monotonic `now`, with `amount` in its newest bin."""
-    number, bins, total = int(now * BINS // span), rolling.bins, rolling.total
-    fresh = min(max(number - rolling.number, 0), BINS)
-    if fresh:
-        bins = bins[fresh:] + (np.zeros_like(total),) * fresh
-        total = np.zeros_like(total)
-        for one in bins:  # anew, for differences would gather rounding errors
-            total += one
-    return Window(max(number, rolling.number), (*bins[:-1], bins[-1] + amount), total + amount)
+def rolled(rolling: Window, span: float, now: float) -> Window:
+    """The window over `span` s at monotonic `now`."""
+    width = span / BINS
+    fresh = int((now - rolling.begin) // width)
+    if fresh <= 0:
+        return rolling
+    total = np.zeros_like(rolling.total)
+    bins = rolling.bins[fresh:] + (total,) * min(fresh, BINS)
+    # Summed anew, for differences would gather rounding errors.
+    return Window(rolling.begin + fresh * width, bins, sum(bins, total))
+
+
+def added(rolling: Window, span: float, now: float, amount: Array, seconds: Array | float = 0.0) -> Window:
+    """The window over `span` s at monotonic `now`, with `amount` that came evenly over the last `seconds`."""
+    rolling = rolled(rolling, span, now)
+    bins, begin, width = list(rolling.bins), rolling.begin, span / BINS
+    lasting, left = np.where(np.asarray(seconds) > 0, seconds, 1.0), amount
+    for i in reversed(range(BINS)):
+        older = amount * np.minimum(np.maximum((begin - now + seconds) / lasting, 0.0), 1.0)
+        bins[i] = bins[i] + (left - older)
+        left, begin = older, begin - width
+        if not left.any():
+            break
+    return Window(rolling.begin, tuple(bins), rolling.total + (amount - left))
 
 
 def reach(rolling: Window, span: float, now: float) -> float:
     """s that the window covers now: all its bins but the part of the newest that is to come."""
     width = span / BINS
-    return width * (BINS - 1) + float(np.clip(now - rolling.number * width, 0.0, width))
+    return width * (BINS - 1) + min(max(now - rolling.begin, 0.0), width)
 
 
-def later(rolling: Window, span: float, seconds: float) -> Window:
-    """The same window on a clock that stands `seconds` later, to the nearest bin."""
-    return rolling._replace(number=rolling.number + round(seconds * BINS / span))
+def later(rolling: Window, seconds: float) -> Window:
+    """The same window on a clock that stands `seconds` later."""
+    return rolling._replace(begin=rolling.begin + seconds)
 
 
 # -- settings -----------------------------------------------------------------------------------------
@@ -183,53 +206,71 @@ class Shift(NamedTuple):
     border: float  # its end in monotonic s
 
 
-class Book(NamedTuple):
-    """Memory of R rows, Z zones first and then persons, S substances, I inlets, B limits. Times are monotonic s."""
+class Stays(NamedTuple):
+    """N stays in a zone that ended within the last 15 min: whose, where, when, and the meters at both ends."""
 
-    at: float  # up to here `present` is counted
-    person: tuple[str, ...]  # (R - Z,)
-    place: Array  # (R,) the row's zone, -1 out
+    row: Array  # (N,)
+    place: Array  # (N,)
+    entered: Array  # (N,)
+    left: Array  # (N,) oldest first
+    base: Array  # (N, 3, S)
+    end: Array  # (N, 3, S)
+
+
+class Book(NamedTuple):
+    """Memory of R rows, Z zones first and then persons; S substances, I inlets, B limits, K of them of peaks.
+
+    What zones have is followed by a row for `OUT`. Times are monotonic s.
+    """
+
+    at: float  # the last step
+    # of zones
+    inlet: Array  # (2, I) the last sample: when, what
+    quality: Array  # (I,) uint8 now; from `BLIND` on it sees nothing
+    last: Array  # (3, Z + 1, S) the last sample, worst inlet: when, what, 1 if GOOD
+    level: Array  # (Z + 1, S) what is there now; NaN where nobody sees
+    sure: Array  # (Z + 1, S) bool: `level` is GOOD
+    meter: Array  # (Z + 1, 3, S)
+    short: Window  # (Z + 1, 3, S) how far the meters moved
+    # of rows
+    person: tuple[str, ...]  # (R - Z,) "" where a row is free
+    place: Array  # (R,) the row's zone, or OUT
     visited: Array  # (R, Z) bool, in this account
     since: Array  # (R,) the account began
-    entered: Array  # (R,) there since then; no dose is counted from before
+    entered: Array  # (R,) the place, or the account if that was later
     left: Array  # (R,) NaN while in
-    told: Array  # (R,) bool: the record is out, and nothing came since
-    inlet: Array  # (2, I) the last good sample: when, what
-    last: Array  # (2, Z, S) the same of the zone, worst inlet
-    level: Array  # (Z, S) what is there now; NaN where nobody sees
-    sure: Array  # (Z, S) bool: `level` is GOOD
-    sums: Array  # (3, R, S) of the account
-    short: Window  # (3, R, S)
-    most: Array  # (2, R, S) the highest 15-min mean and the highest value, NaN before any
-    most_at: Array  # (2, R, S)
-    peaks: Array  # (R, S) excursions
-    soon: Array  # (R, S) bool: the last one came too soon
-    broken: Array  # (R, S) bool: the rule of excursions was broken
-    begun: Array  # (R, S) of the excursion that is on, NaN if none
-    ended: Array  # (R, S) of the last one, NaN if none
-    active: Array  # (B, R) bool: limit exceeded, and told
+    base: Array  # (R, 3, S) the meters of the place at `entered`
+    sums: Array  # (R, 4, S) of the account, up to `entered`
+    stays: Stays
+    most: Array  # (R, 2, S) the highest 15-min mean and the highest value, NaN before any
+    most_at: Array  # (R, 2, S)
+    peaks: Array  # (R, K) excursions
+    begun: Array  # (R, K) of the excursion that is on, NaN if none
+    ended: Array  # (R, K) of the last one, NaN if none
+    broken: Array  # (R, K) bool: the rule of excursions was broken
+    active: Array  # (R, B) bool: limit exceeded, and told
+    # of all
     shift: Shift | None
     doubted: bool  # it was told that the wall clock is not trusted
     open: dict[str, Alarm]  # by `rule@channel`
 
 
-# what has a value for each row, by the axis of the rows, with what a new row begins with
-ROWS: Mapping[str, tuple[int, Any]] = {
-    "place": (0, -1),
-    "visited": (0, False),
-    "since": (0, np.nan),
-    "entered": (0, np.nan),
-    "left": (0, np.nan),
-    "told": (0, True),
-    "sums": (1, 0.0),
-    "most": (1, np.nan),
-    "most_at": (1, np.nan),
-    "peaks": (0, 0),
-    "soon": (0, False),
-    "broken": (0, False),
-    "begun": (0, np.nan),
-    "ended": (0, np.nan),
-    "active": (1, False),
+# what each row has: its shape, and what a new row begins with
+ROWS: Mapping[str, tuple[str, Any]] = {
+    "place": ("", OUT),
+    "visited": ("Z", False),
+    "since": ("", np.nan),
+    "entered": ("", np.nan),
+    "left": ("", np.nan),
+    "base": ("3S", 0.0),
+    "sums": ("4S", 0.0),
+    "most": ("2S", np.nan),
+    "most_at": ("2S", np.nan),
+    "peaks": ("K", 0),
+    "begun": ("K", np.nan),
+    "ended": ("K", np.nan),
+    "broken": ("K", False),
+    "active": ("B", False),
 }
 TIMES = ("at", "since", "entered", "left", "most_at", "begun", "ended")
 
@@ -240,10 +281,11 @@ def moved(book: Book, seconds: float) -> Book:
     for name in ("inlet", "last"):
         fields[name] = getattr(book, name).copy()
         fields[name][0] += seconds
+    stays = book.stays._replace(entered=book.stays.entered + seconds, left=book.stays.left + seconds)
     shift = book.shift
     if shift is not None:
         shift = shift._replace(border=shift.border + seconds)
-    return book._replace(**fields, short=later(book.short, SHORT, seconds), shift=shift)
+    return book._replace(**fields, short=later(book.short, seconds), stays=stays, shift=shift)
 
 
 class Page(NamedTuple):
@@ -262,46 +304,56 @@ class Ledger:
         self.zone = np.array([inlet.zone for inlet in air.inlets], int)
         self.substance = np.array([inlet.substance for inlet in air.inlets], int)
         self.factor = np.array([inlet.factor for inlet in air.inlets])
-        self.watched = np.zeros((self.Z, self.S), bool)  # what is watched where
-        self.watched[self.zone, self.substance] = True
+        self.itself = np.eye(self.Z + 1, self.Z, dtype=bool)  # a zone among zones; OUT is none
+        self.watched = self._cells(np.ones(len(air.inlets), bool))  # what is watched where
         found: dict[str, list[tuple[int, int]]] = {}
         for i, inlet in enumerate(air.inlets):
             source, column = columns[inlet.channel]
             found.setdefault(source, []).append((i, column))
         self.sources = {source: np.array(row).T for source, row in found.items()}  # (2, k) inlets, columns
+        self.cells = {source: self._cells(inlets) for source, (inlets, _) in self.sources.items()}
         self.limits = [(s, limit) for s, one in enumerate(air.substances) for limit in one.limits]
-        self.of = np.array([s for s, _ in self.limits], int)  # (B,) substances
-        self.metric = np.array([METRICS.index(limit.metric) for _, limit in self.limits], int)
         self.limit = np.array([limit.value for _, limit in self.limits])
-        self.peaks = [(s, limit) for s, limit in self.limits if limit.metric == "peak"]
+        self.subject = np.array([s for s, _ in self.limits], int)  # (B,) substances
+        peaks = [b for b, (_, limit) in enumerate(self.limits) if limit.metric == "peak"]
+        self.nth = {b: k for k, b in enumerate(peaks)}
+        self.of = self.subject[peaks]  # (K,) substances
+        rules = [(p.value, p.times, p.apart, p.lasts) for p in (self.limits[b][1] for b in peaks)]
+        self.rules = np.array(rules).reshape(-1, 4).T  # (4, K)
+        self.least = np.full((3, self.S), np.inf)  # the lowest limit of a mean, of 15 min, of a value
+        for s, limit in self.limits:
+            m = METRICS.index("stel" if limit.metric == "peak" else limit.metric)
+            self.least[m, s] = min(self.least[m, s], limit.value)
+        # Metrics stand side by side in a row: S means of the account, S of 15 min, S values, K peaks.
+        self.column = np.array([METRICS.index(limit.metric) * self.S + s for s, limit in self.limits], int)
+        self.column[peaks] = 3 * self.S + np.arange(len(peaks))
+
+    def _cells(self, inlets: Array) -> Array:
+        """(Z + 1, S) bool: the substances of zones that one of these inlets (I,) watches."""
+        cells = np.zeros((self.Z + 1, self.S), bool)
+        cells[self.zone[inlets], self.substance[inlets]] = True
+        return cells
 
     def start(self, now: float) -> Book:
         """The book before anything was seen: every zone has its account."""
-        r, z, s = self.Z, self.Z, self.S
-        unknown = np.full((r, s), np.nan)
+        z, s = self.Z, self.S
+        size = {"Z": z, "S": s, "K": len(self.nth), "B": len(self.limits), "2": 2, "3": 3, "4": 4}
+        rows = {name: np.full((z, *(size[axis] for axis in shape)), blank) for name, (shape, blank) in ROWS.items()}
+        rows |= {"place": np.arange(z), "visited": self.itself[:z]}
+        rows["since"] = rows["entered"] = np.full(z, now)
+        none, nothing = np.zeros(0), np.zeros((0, 3, s))
         return Book(
             at=now,
-            person=(),
-            place=np.arange(z),
-            visited=np.eye(z, dtype=bool),
-            since=np.full(r, now),
-            entered=np.full(r, now),
-            left=np.full(r, np.nan),
-            told=np.zeros(r, bool),
             inlet=np.full((2, len(self.air.inlets)), np.nan),
-            last=np.full((2, z, s), np.nan),
-            level=np.full((z, s), np.nan),
-            sure=np.zeros((z, s), bool),
-            sums=np.zeros((3, r, s)),
-            short=window((3, r, s)),
-            most=np.full((2, r, s), np.nan),
-            most_at=np.full((2, r, s), np.nan),
-            peaks=np.zeros((r, s), int),
-            soon=np.zeros((r, s), bool),
-            broken=np.zeros((r, s), bool),
-            begun=unknown,
-            ended=unknown,
-            active=np.zeros((len(self.limits), r), bool),
+            quality=np.full(len(self.air.inlets), Quality.OFFLINE, np.uint8),
+            last=np.stack([np.full((z + 1, s), np.nan)] * 2 + [np.zeros((z + 1, s))]),
+            level=np.full((z + 1, s), np.nan),
+            sure=np.zeros((z + 1, s), bool),
+            meter=np.zeros((z + 1, 3, s)),
+            short=window((z + 1, 3, s)),
+            person=(),
+            **rows,
+            stays=Stays(none.astype(int), none.astype(int), none, none, nothing, nothing),
             shift=None,
             doubted=False,
             open={},
@@ -317,14 +369,39 @@ class Ledger:
             return ""
         if presence.zone is None:
             return f"{presence.person} is in no zone"
-        if len(book.person) >= PERSONS and np.isnan(book.left[self.Z :]).all():
+        if (book.place[self.Z :] != OUT).sum() >= PERSONS:
             return f"{PERSONS} persons are in; no more can be followed"
         return ""
+
+    def whereabouts(self, book: Book) -> dict[str, str]:
+        """Who is in which zone."""
+        places = book.place[self.Z :].tolist()
+        return {p: self.air.zones[place] for p, place in zip(book.person, places, strict=True) if place != OUT}
 
     def knows(self, book: Book, alarm: Alarm) -> bool:
         """Whether this very alarm stands in the book."""
         mine = book.open.get(_key(alarm.rule, alarm.channel))
         return mine is not None and mine.id == alarm.id
+
+    def adopted(self, book: Book, open: Iterable[Alarm], boot: str) -> tuple[Book, list[Alarm]]:
+        """A book, perhaps of before `boot`, after what the store says is `open`; and what of this it does not know.
+
+        The store knows better: edges that the book missed are taken over, what was closed since is closed.
+        """
+        known = {key: alarm for key, alarm in book.open.items() if alarm.id.rpartition("-")[0] == boot}
+        strange = []
+        for alarm in open:
+            key = _key(alarm.rule, alarm.channel)
+            if self.knows(book, alarm):
+                known[key] = max(alarm, book.open[key], key=lambda one: one.edge)
+            else:
+                strange.append(alarm)
+        active = book.active.copy()
+        for row, b in np.argwhere(active).tolist():
+            s, limit = self.limits[b]
+            mine = known.get(_key(limit.rule, self._channel(book, row, s)))
+            active[row, b] = mine is not None and is_active(STATE_NAMES.index(mine.state))
+        return book._replace(open=known, active=active), strange
 
     # -- one step ---------------------------------------------------------------------------------
 
@@ -337,18 +414,27 @@ class Ledger:
         boot: str,
         serial: int,
     ) -> tuple[Book, Page]:
-        """The book at `at` with what was measured, and where somebody went; alarms raised get ids after `serial`."""
-        book, events = self._shift(book, at)
-        book = self._passed(book, at.mono)
+        """The book at `at` with what was measured, and where somebody went; alarms raised get ids after `serial`.
+
+        Judged is whoever that is about: those in the zones of the frames, the person; at a mere tick everybody.
+        """
+        frames = [frame for frame in frames if frame.source in self.sources]
+        book, records = self._shift(book, at)
+        book = self._at(book, at.mono)
         book, days = self._ended(book, at)
-        for frame in frames:
-            if frame.source in self.sources:
+        records += days
+        rows: Any = slice(None)
+        if frames:
+            for frame in frames:
                 book = self._sampled(book, frame)
-        records: list[Told] = []
+            about = np.any([self.cells[frame.source] for frame in frames], axis=(0, 2))  # (Z + 1,)
+            rows = np.flatnonzero(about[book.place])
         if presence is not None and not self.refusal(book, presence):
-            book, records = self._walked(book, presence)
-        book, alarms = self._judged(book, at, boot, serial)
-        return book, Page(tuple(alarms), (*events, *days, *records))
+            book, row, more = self._walked(book, presence)
+            records += more
+            rows = slice(row, row + 1)
+        book, alarms = self._judged(book, rows, at, boot, serial)
+        return book, Page(tuple(alarms), tuple(records))
 
     def acked(self, book: Book, id: str, by: str, at: Instant) -> tuple[Book, Page]:
         """The book after a person has seen alarm `id`."""
@@ -359,235 +445,245 @@ class Ledger:
                 text = words.sentence(words.MOVED, self.language, "acknowledged", channel=alarm.channel, by=by)
                 edge = structs.replace(alarm, edge=alarm.edge + 1, event=EVENT_NAMES[Event.ACK], at=at, by=by)
                 edge = structs.replace(edge, state=STATE_NAMES[new], text=text)
-                return book._replace(open=_kept(book.open, key, edge)), Page((edge,))
+                return book._replace(open=_kept(dict(book.open), key, edge)), Page((edge,))
         return book, Page()
 
     def folded(self, book: Book, page: Page, folds: Mapping[str, str]) -> tuple[Book, Page]:
         """What was raised, with the alarm under which each is shown; `folds` by id, "" for itself."""
         alarms = tuple(structs.replace(a, fold=folds.get(a.id, a.fold)) for a in page.alarms)
-        open_ = {key: structs.replace(a, fold=folds.get(a.id, a.fold)) for key, a in book.open.items()}
-        return book._replace(open=open_), page._replace(alarms=alarms)
+        shown = {_key(a.rule, a.channel): a for a in alarms if a.id in folds}
+        return book._replace(open=book.open | shown), page._replace(alarms=alarms)
 
     # -- time -------------------------------------------------------------------------------------
 
-    def _passed(self, book: Book, now: float) -> Book:
-        """Time went by: everybody was where they are."""
-        span = now - book.at
-        if span <= 0:
-            return book
-        here = np.where((book.place >= 0)[:, None], self.watched[book.place], False)
-        amount = np.zeros_like(book.sums)
-        amount[PRESENT] = span * here
-        short = added(book.short, SHORT, now, np.minimum(amount, SHORT))
-        return book._replace(at=now, sums=book.sums + amount, short=short)
-
-    def _held(self, book: Book, rows: Array, now: float) -> Book:
-        """The accounts of `rows` cut at `now`: the last value holds until there, if it is not too old."""
-        place = book.place[rows]
-        when, what = book.last[:, place]
-        begin = np.maximum(when, book.entered[rows, None])
-        usable = (now - when <= GAP) & (begin < now) & (place >= 0)[:, None]  # NaN is not
-        seconds = np.where(usable, now - begin, 0.0)
-        amount = np.zeros_like(book.sums)
-        amount[DOSE, rows] = np.where(usable, what, 0.0) * seconds
-        amount[SPAN, rows] = seconds
-        entered = book.entered.copy()
-        entered[rows] = now
-        return book._replace(entered=entered, sums=book.sums + amount, short=added(book.short, SHORT, now, amount))
+    def _at(self, book: Book, now: float) -> Book:
+        """The book at `now`, or as late as it is: windows roll, and stays that they no longer reach are forgotten."""
+        stays = book.stays
+        if stays.left.size and stays.left[0] <= now - SHORT:
+            stays = Stays(*(column[stays.left > now - SHORT] for column in stays))
+        return book._replace(at=max(book.at, now), short=rolled(book.short, SHORT, now), stays=stays)
 
     def _shift(self, book: Book, at: Instant) -> tuple[Book, list[Told]]:
         """The shift that is on now; where one ended, its records."""
-        shift, zones = book.shift, np.arange(self.Z)
+        shift, now, zones = book.shift, max(at.mono, book.at), np.arange(self.Z)
         if shift is None and not at.synced:
             told = [] if book.doubted else [Told("shift-unknown", ZONE, at, words.NO_SHIFT[self.language])]
             return book._replace(doubted=True), told
         ahead = at.mono - at.wall if shift is None or at.synced else shift.border - shift.end
         wall = at.mono - ahead
         begin, end = self.air.shifts.around(wall)
+        new = Shift(begin, end, end + ahead)
         if shift is None:
             if book.since[0] < begin + ahead:  # who knows when of it what was measured
-                book = self._anew(book, zones, at.mono)
-            return book._replace(shift=Shift(begin, end, end + ahead)), []
+                book = self._anew(self._settled(self._at(book, now), zones, now), zones, now)
+            return book._replace(shift=new), []
         shift = shift._replace(border=shift.end + ahead)
         if begin == shift.begin or (begin < shift.begin and wall > shift.begin - BACK):
             return book._replace(shift=shift), []
-        cut = float(np.clip(shift.border if begin > shift.begin else at.mono, book.at, at.mono))
-        book = self._held(self._passed(book, cut), zones, cut)
+        cut = float(np.clip(shift.border if begin > shift.begin else now, book.at, now))
+        book = self._settled(self._at(book, cut), zones, cut)
         records = self._records(book, zones, cut, at, shift)
-        return self._anew(book, zones, cut)._replace(shift=Shift(begin, end, end + ahead)), records
+        fresh = float(np.clip(begin + ahead, cut, now))  # later than the cut if the agent slept through a whole shift
+        return self._anew(self._settled(book, zones, fresh), zones, fresh)._replace(shift=new), records
 
     def _ended(self, book: Book, at: Instant) -> tuple[Book, list[Told]]:
-        """Persons who are home are forgotten; an account that lasted a day is told and begins anew."""
-        rows = np.arange(self.Z, len(book.place))
-        records: list[Told] = []
-        home = rows[at.mono - book.left[rows] >= REST]
-        if home.size:
-            book, rows = _without(book, home, self.Z), np.arange(self.Z, len(book.place) - home.size)
-        long = rows[(at.mono - book.since[rows] >= DAY) & (book.place[rows] >= 0)]
-        if long.size:
-            book = self._held(book, long, at.mono)
-            records = self._records(book, long, at.mono, at, None)
-            book = self._anew(book, long, at.mono)
-        return book, records
+        """Persons who have been home for long are forgotten; an account that lasted a day is told and begins anew."""
+        now = book.at
+        home = now - book.left >= REST  # NaN is not
+        if home.any():
+            person = tuple("" if gone else p for p, gone in zip(book.person, home[self.Z :], strict=True))
+            book = book._replace(person=person, left=np.where(home, np.nan, book.left))
+        long = np.flatnonzero((now - book.since >= DAY) & (book.place != OUT))
+        long = long[long >= self.Z]
+        if not long.size:
+            return book, []
+        book = self._settled(book, long, now)
+        return self._anew(book, long, now), self._records(book, long, now, at, None)
 
     def _anew(self, book: Book, rows: Array, now: float) -> Book:
-        """The accounts of `rows` begin at `now`. What is rolling goes on."""
-        fields = {}
-        for name in ("since", "told", "visited", "sums", "most", "most_at", "peaks", "soon", "broken", "begun"):
-            axis, blank = ROWS[name]
-            column = fields[name] = getattr(book, name).copy()
-            column[(slice(None),) * axis + (rows,)] = blank
-        fields["since"][rows] = now
-        fields["told"][rows] = False
-        inside = rows[book.place[rows] >= 0]
-        fields["visited"][inside, book.place[inside]] = True
-        return book._replace(**fields)
+        """The accounts of `rows`, which are settled, begin at `now`. What is rolling goes on, so do excursions."""
+        on = ~np.isnan(book.begun[rows])
+        new = {"since": now, "sums": 0.0, "most": np.nan, "most_at": np.nan, "peaks": on, "broken": False}
+        return _put(book, rows, visited=self.itself[book.place[rows]], **new)
 
     # -- air --------------------------------------------------------------------------------------
 
     def _sampled(self, book: Book, frame: Frame) -> Book:
-        """What one source measured: its inlets, the zones that they watch, and everybody in them."""
+        """What one source measured: its inlets, the zones that they watch, and their meters."""
         inlets, columns = self.sources[frame.source]
-        now = frame.at.mono
-        value, quality = frame.value[columns] * self.factor[inlets], frame.quality[columns]
-        good = np.isfinite(value) & (quality <= Quality.OVER_RANGE)
-        missed = np.isnan(value) & (quality == Quality.UNCERTAIN)  # in this poll only: the last one stands
-        inlet = book.inlet.copy()
-        inlet[0, inlets[good]], inlet[1, inlets[good]] = now, value[good]
-        cells = (self.zone[inlets], self.substance[inlets])
-        seen, blind = np.zeros((self.Z, self.S), bool), np.zeros((self.Z, self.S), bool)
-        seen[cells[0][good], cells[1][good]] = True
-        blind[cells[0][~good & ~missed], cells[1][~good & ~missed]] = True
-        worst = np.full((self.Z, self.S), -np.inf)
-        fresh = now - inlet[0] <= GAP
+        now, poll = frame.at.mono, frame.quality[columns]
+        value = np.maximum(frame.value[columns] * self.factor[inlets], 0.0)  # NaN stays
+        measured = np.isfinite(value) & (poll <= Quality.OVER_RANGE)
+        missed = np.isnan(value) & (poll == Quality.UNCERTAIN)  # in this poll only: the last one stands
+        inlet, quality = book.inlet.copy(), book.quality.copy()
+        inlet[0, inlets[measured]], inlet[1, inlets[measured]] = now, value[measured]
+        quality[inlets] = np.where(measured | missed, poll, np.maximum(poll, BLIND))
+        # The cells of this source: what all their inlets say together.
+        fresh = now - inlet[0] <= GAP  # NaN is not
+        worst = np.full(book.level.shape, -np.inf)
         np.maximum.at(worst, (self.zone[fresh], self.substance[fresh]), inlet[1, fresh])
-        level = np.where(seen, worst, np.where(blind, np.nan, book.level))
-        doubt = np.zeros((self.Z, self.S), bool)
-        doubt[cells[0][quality != Quality.GOOD], cells[1][quality != Quality.GOOD]] = True
-        sure = np.where(seen | doubt, seen & ~doubt, book.sure)
-        book = book._replace(inlet=inlet, level=level, sure=sure)
-        if not seen.any():
-            return book
-        rows = np.flatnonzero((book.place >= 0) & seen[book.place].any(1))
-        place = book.place[rows]
-        when, what = book.last[:, place]
-        here, new = seen[place], worst[place]
-        begin = np.maximum(when, book.entered[rows, None])
-        usable = here & (now - when <= GAP) & (begin < now)
-        span = np.where(usable, now - when, 1.0)
-        new = np.where(here, new, 0.0)
-        first = np.where(usable, what + (new - what) * (begin - when) / span, 0.0)
-        seconds = np.where(usable, now - begin, 0.0)
-        amount = np.zeros_like(book.sums)
-        amount[DOSE, rows] = (first + new) / 2 * seconds
-        amount[SPAN, rows] = seconds
-        most, most_at = book.most.copy(), book.most_at.copy()
-        higher = here & ~(new <= most[1, rows])
-        most[1, rows] = np.where(higher, new, most[1, rows])
-        most_at[1, rows] = np.where(higher, now, most_at[1, rows])
+        mine, seen = self.cells[frame.source], self._cells(inlets[measured])
+        watched = self._cells(quality < BLIND) & (worst >= 0)
+        level = np.where(mine, np.where(watched, worst, np.nan), book.level)
+        sure = np.where(mine, watched & ~self._cells(fresh & (quality != Quality.GOOD)), book.sure)
+        # Their meters, by a trapezoid.
+        when, what, good = book.last
+        seconds = np.where(seen & (now - when <= GAP), np.maximum(now - when, 0.0), 0.0)
+        bridged = seconds > 0
+        begin, end = np.where(bridged, what, 0.0), np.where(bridged, worst, 0.0)
+        sound = good * (seen & sure)
+        amount = np.stack([(begin + end) / 2 * seconds, seconds, sound * seconds], 1)
+        # Who came, or whose account began, within it is not charged for what was before.
+        base = book.base
+        late = np.flatnonzero(book.entered > when[bridged].min(initial=np.inf))
+        if late.size:
+            place, base = book.place[late], base.copy()
+            before = np.clip(book.entered[late, None] - when[place], 0.0, seconds[place])
+            before = np.where(bridged[place], before, 0.0)
+            slope = (end - begin)[place] / np.where(bridged, seconds, 1.0)[place]
+            base[late] += np.stack([(begin[place] + slope * before / 2) * before, before, sound[place] * before], 1)
         last = book.last.copy()
-        last[0][seen], last[1][seen] = now, worst[seen]
-        short = added(book.short, SHORT, now, amount)
-        return book._replace(last=last, sums=book.sums + amount, short=short, most=most, most_at=most_at)
+        last[0, seen], last[1, seen], last[2, seen] = np.fmax(when, now)[seen], worst[seen], sure[seen]
+        short = added(book.short, SHORT, now, amount, seconds[:, None])
+        return book._replace(
+            inlet=inlet,
+            quality=quality,
+            last=last,
+            level=level,
+            sure=sure,
+            meter=book.meter + amount,
+            short=short,
+            base=base,
+        )
+
+    def _settled(self, book: Book, rows: Array, now: float) -> Book:
+        """The accounts of `rows` cut at `now`: the last value holds until there, if it is not too old."""
+        place, entered = book.place[rows], book.entered[rows]
+        when, what, good = book.last[:, place]
+        held = np.where(now - when <= GAP, np.maximum(now - np.maximum(when, entered[:, None]), 0.0), 0.0)
+        end = book.meter[place] + np.stack([np.where(held > 0, what, 0.0) * held, held, good * held], 1)
+        present = self.watched[place] * (now - entered)[:, None]
+        sums = book.sums[rows] + np.concatenate([np.maximum(end - book.base[rows], 0.0), present[:, None]], 1)
+        stay = Stays(rows, place, entered, np.full(len(rows), now), book.base[rows], end)
+        stays = Stays(*(np.concatenate([old, new]) for old, new in zip(book.stays, stay, strict=True)))
+        book = _put(book._replace(stays=stays), rows, sums=sums, base=book.meter[place], entered=now)
+        _, short, span = self._read(book, rows, now)
+        return _higher(book, rows, now, mean(short, span)[0], np.full_like(short[:, 0], np.nan))
+
+    def _read(self, book: Book, rows: Any, now: float) -> tuple[Array, Array, float]:
+        """(r, 4, S) what the accounts of `rows` have come to, and what came in the last 15 min; and the s of these."""
+        place, base, span = book.place[rows], book.base[rows], reach(book.short, SHORT, now)
+        meter, before = book.meter, book.meter - book.short.total  # now, and when the window began
+        # What may still be bridged is neither known nor lost: between two samples no mean grows.
+        entered = book.entered[rows, None]
+        open_ = now - np.maximum(book.last[0, place], entered)
+        stay = np.where(self.watched[place], now - entered - np.where(open_ <= GAP, open_, 0.0), 0.0)[:, None]
+        account = book.sums[rows] + np.concatenate([np.maximum(meter[place] - base, 0.0), stay], 1)
+        recent = np.maximum(meter[place] - np.maximum(base, before[place]), 0.0)
+        short = np.concatenate([recent, np.minimum(stay, span)], 1)
+        stays = book.stays
+        if stays.row.size:
+            within = np.clip(stays.left - np.maximum(stays.entered, now - span), 0.0, None)
+            part = np.maximum(stays.end - np.maximum(stays.base, before[stays.place]), 0.0)
+            part = np.concatenate([part, (self.watched[stays.place] * within[:, None])[:, None]], 1)
+            index = np.full(len(book.place), -1)
+            index[rows] = np.arange(len(place))
+            mine = index[stays.row] >= 0
+            np.add.at(short, index[stays.row[mine]], part[mine])
+        return account, short, span
 
     # -- persons ----------------------------------------------------------------------------------
 
-    def _walked(self, book: Book, presence: Presence) -> tuple[Book, list[Told]]:
-        """A person goes somewhere; who leaves gets a record of the account so far."""
-        now, zone = presence.at.mono, presence.zone
+    def _walked(self, book: Book, presence: Presence) -> tuple[Book, int, list[Told]]:
+        """A person, whose row is told, goes somewhere; who leaves gets a record of the account so far."""
+        now, zone = max(presence.at.mono, book.at), presence.zone
         if presence.person not in book.person:
-            if len(book.person) >= PERSONS:  # whoever has been out for longest makes room
-                book = _without(book, np.array([self.Z + int(np.nanargmin(book.left[self.Z :]))]), self.Z)
-            book = _with(book, presence.person, now)
+            book = self._with(book, presence.person, now)
         row = self.Z + book.person.index(presence.person)
-        to = -1 if zone is None else self.air.zones.index(zone)
+        to = OUT if zone is None else self.air.zones.index(zone)
         if to == book.place[row]:
-            return book, []
+            return book, row, []
         rows = np.array([row])
-        book = self._held(book, rows, now)
-        place, left, told, visited = book.place.copy(), book.left.copy(), book.told.copy(), book.visited.copy()
-        records = []
-        if to < 0:
-            records = self._records(book, rows, now, presence.at, None)
-            left[row], told[row] = now, True
-        else:
-            left[row], told[row], visited[row, to] = np.nan, False, True
-        place[row] = to
-        return book._replace(place=place, left=left, told=told, visited=visited), records
+        if book.place[row] != OUT:
+            book = self._settled(book, rows, now)
+        records = self._records(book, rows, now, presence.at, None) if to == OUT else []
+        left, visited = now if to == OUT else np.nan, book.visited[row] | self.itself[to]
+        book = _put(book, row, place=to, entered=now, left=left, base=book.meter[to], visited=visited)
+        return book, row, records
 
-    def whereabouts(self, book: Book) -> dict[str, str]:
-        """Who is in which zone."""
-        places = book.place[self.Z :].tolist()
-        return {p: self.air.zones[place] for p, place in zip(book.person, places, strict=True) if place >= 0}
+    def _with(self, book: Book, person: str, now: float) -> Book:
+        """The book with a row for a person who is nowhere yet. Whoever has been out for longest may make room."""
+        names = list(book.person)
+        if "" not in names and len(names) < PERSONS:
+            names.append("")
+        k = names.index("") if "" in names else int(np.nanargmin(book.left[self.Z :]))
+        names[k], row = person, self.Z + k
+        fields: dict[str, Any] = {}
+        for name, (_, blank) in ROWS.items():
+            column = getattr(book, name)
+            more = np.full((max(row + 1 - len(column), 0), *column.shape[1:]), blank, column.dtype)
+            fields[name] = np.concatenate([column, more])
+            fields[name][row] = blank
+        fields["since"][row] = fields["entered"][row] = now
+        stays = Stays(*(column[book.stays.row != row] for column in book.stays))
+        return book._replace(**fields, person=tuple(names), stays=stays)
 
     # -- judgement --------------------------------------------------------------------------------
 
-    def _judged(self, book: Book, at: Instant, boot: str, serial: int) -> tuple[Book, list[Alarm]]:
-        """Every row against every limit at once; what changed is told."""
-        now = at.mono
-        inside = book.place >= 0
-        twa, twa_sure = mean(book.sums, EIGHT_HOURS)
+    def _judged(self, book: Book, rows: Any, at: Instant, boot: str, serial: int) -> tuple[Book, list[Alarm]]:
+        """Rows against every limit at once; what changed is told."""
+        now, place = book.at, book.place[rows]
+        account, short, span = self._read(book, rows, now)
+        inside, here, index = (place != OUT)[:, None], self.watched[place], np.arange(len(book.place))[rows]
+        twa, twa_sure = mean(account, EIGHT_HOURS, here)
         if book.shift is None:
-            twa[: self.Z] = np.nan
-        short = book.short.total.copy()
-        span = reach(book.short, SHORT, now)
-        short[PRESENT] = np.minimum(short[PRESENT], span)
-        stel, stel_sure = mean(short, span)
-        level = np.where(inside[:, None], book.level[book.place], np.nan)
-        sure = np.stack([twa_sure, stel_sure, book.sure[book.place], stel_sure])
-        most, most_at = book.most.copy(), book.most_at.copy()
-        higher = inside[:, None] & (stel > 0) & ~(stel <= most[0])
-        most[0], most_at[0] = np.where(higher, stel, most[0]), np.where(higher, now, most_at[0])
-        book = self._excursions(book._replace(most=most, most_at=most_at), stel, inside, now)
-        peak = np.where(self._too_much(book, now), stel, np.minimum(stel, 0.0))
-        metric = np.stack([twa, stel, level, peak])[self.metric, :, self.of]  # (B, R)
-        over = metric >= self.limit[:, None]
-        settled = (metric < self.limit[:, None]) & sure[self.metric, :, self.of]
-        raised = over & ~book.active & inside
-        cleared = book.active & (~inside | settled)
-        changed = raised | cleared
+            twa[index < self.Z] = np.nan
+        stel, stel_sure = mean(short, span, here)
+        level, level_sure = np.where(here, book.level[place], 0.0), book.sure[place] | ~here
+        book = _higher(book, rows, now, np.where(here, stel, np.nan), np.where(here, level, np.nan))
+        active = book.active[rows]
+        over = any((value >= least).any() for value, least in zip((twa, stel, level), self.least, strict=True))
+        if not (over or active.any() or np.isfinite(book.begun[rows]).any()):
+            return book, []  # most steps end here
+        book, too_much = self._excursions(book, rows, stel[:, self.of], stel_sure[:, self.of], now)
+        metric = np.concatenate([twa, stel, level, stel[:, self.of] * too_much], 1)[:, self.column]  # (r, B)
+        sure = np.concatenate([twa_sure, stel_sure, level_sure, stel_sure[:, self.of]], 1)[:, self.column]
+        sure &= level_sure[:, self.subject]
+        raised = (metric >= self.limit) & ~active & inside
+        changed = raised | (active & (~inside | ((metric < self.limit) & sure)))
         if not changed.any():
             return book, []
-        alarms, open_ = [], dict(book.open)
-        for b, row in np.argwhere(changed).tolist():
-            value = float(metric[b, row])
-            s, limit = self.limits[b]
-            channel = self._channel(book, row, s)
-            last = open_.get(_key(limit.rule, channel))
-            if raised[b, row]:
+        alarms, known = [], dict(book.open)
+        for i, b in np.argwhere(changed).tolist():
+            row, (s, limit), value = int(index[i]), self.limits[b], float(metric[i, b])
+            key = _key(limit.rule, self._channel(book, row, s))
+            if raised[i, b]:
                 serial += 1
-                alarm = self._raised(book, row, s, limit, value, at, f"{boot}-{serial}")
-            elif last is not None:
-                alarm = self._cleared(book, row, s, limit, value, at, last)
+                alarm = self._raised(book, row, b, value, at, f"{boot}-{serial}")
+            elif key in known:
+                alarm = self._cleared(book, row, b, value, at, known[key])
             else:
                 continue
             alarms.append(alarm)
-            open_ = _kept(open_, _key(limit.rule, channel), alarm)
-        return book._replace(active=book.active ^ changed, open=open_), alarms
+            _kept(known, key, alarm)
+        return _put(book._replace(open=known), rows, active=active ^ changed), alarms
 
-    def _excursions(self, book: Book, stel: Array, inside: Array, now: float) -> Book:
-        """Count how often the 15-min mean went over a peak limit."""
-        if not self.peaks:
-            return book
-        count, soon, broken = book.peaks.copy(), book.soon.copy(), book.broken.copy()
-        begun, ended = book.begun.copy(), book.ended.copy()
-        for s, limit in self.peaks:
-            on = ~np.isnan(begun[:, s])
-            over = inside & (stel[:, s] >= limit.value)
-            begins, ends = over & ~on, on & (~inside | (stel[:, s] < limit.value))
-            count[begins, s] += 1
-            soon[:, s] = np.where(begins, now - ended[:, s] < limit.apart, soon[:, s])
-            begun[begins, s], ended[ends, s], begun[ends, s] = now, now, np.nan
-        book = book._replace(peaks=count, soon=soon, begun=begun, ended=ended)
-        return book._replace(broken=broken | self._too_much(book, now))
-
-    def _too_much(self, book: Book, now: float) -> Array:
-        """(R, S) bool: the excursion that is on is one too many, came too soon or lasts too long."""
-        found = np.zeros(book.peaks.shape, bool)
-        for s, limit in self.peaks:
-            on, many = ~np.isnan(book.begun[:, s]), book.peaks[:, s] > limit.times
-            found[:, s] = on & (many | book.soon[:, s] | (now - book.begun[:, s] > limit.lasts))
-        return found
+    def _excursions(self, book: Book, rows: Any, stel: Array, sure: Array, now: float) -> tuple[Book, Array]:
+        """Count how often the 15-min mean (r, K) went over a peak limit; and whether it now does so once too often,
+        too soon or for too long."""
+        if not self.nth:
+            return book, np.zeros_like(sure)
+        limit, times, apart, lasts = self.rules
+        begun, ended, on = book.begun[rows].copy(), book.ended[rows].copy(), ~np.isnan(book.begun[rows])
+        over = stel >= limit
+        begins, ends = over & ~on, on & (stel < limit) & sure
+        peaks = book.peaks[rows] + begins
+        ended[ends], begun[ends], begun[begins] = now, np.nan, now
+        too_much = over & ((peaks > times) | (begun - ended < apart) | (now - begun > lasts))
+        if (begins | ends | too_much).any():
+            broken = book.broken[rows] | too_much
+            book = _put(book, rows, begun=begun, ended=ended, peaks=peaks, broken=broken)
+        return book, too_much
 
     # -- words ------------------------------------------------------------------------------------
 
@@ -598,24 +694,26 @@ class Ledger:
     def _who(self, book: Book, row: int) -> str:
         if row < self.Z:
             return words.WHO[self.language][ZONE].format(zone=self.air.zones[row])
-        place = int(book.place[row])
-        kind = "out" if place < 0 else PERSON
-        zone = self.air.zones[place] if place >= 0 else ""
-        return words.WHO[self.language][kind].format(person=book.person[row - self.Z], zone=zone)
+        kind, place = ("out", 0) if book.place[row] == OUT else (PERSON, int(book.place[row]))
+        return words.WHO[self.language][kind].format(person=book.person[row - self.Z], zone=self.air.zones[place])
 
-    def _facts(self, book: Book, row: int, s: int, limit: Limit, value: float) -> dict[str, str]:
-        return {
-            "who": self._who(book, row),
-            "substance": words.substance(self.language, self.air.substances[s].name),
-            "value": words.number(value),
-            "limit": words.number(limit.value),
-            "unit": self.air.substances[s].unit,
-            "basis": f"{limit.basis.standard} {limit.basis.clause}".strip(),
-            "count": str(int(book.peaks[row, s])),
-        }
+    def _text(self, kind: str, book: Book, row: int, s: int, value: float, limit: float | None, **more: str) -> str:
+        return words.sentence(
+            words.BREATHED,
+            self.language,
+            kind,
+            who=self._who(book, row),
+            substance=words.substance(self.language, self.air.substances[s].name),
+            value=words.number(value),
+            limit=words.number(limit),
+            unit=self.air.substances[s].unit,
+            **more,
+        )
 
-    def _raised(self, book: Book, row: int, s: int, limit: Limit, value: float, at: Instant, id: str) -> Alarm:
-        facts = self._facts(book, row, s, limit, value)
+    def _raised(self, book: Book, row: int, b: int, value: float, at: Instant, id: str) -> Alarm:
+        s, limit = self.limits[b]
+        basis = f"{limit.basis.standard} {limit.basis.clause}".strip()
+        count = str(book.peaks[row, self.nth[b]]) if b in self.nth else ""
         return Alarm(
             id=id,
             edge=1,
@@ -629,44 +727,47 @@ class Ledger:
             unit=self.air.substances[s].unit,
             since=at,
             at=at,
-            text=words.sentence(words.BREATHED, self.language, limit.metric, **facts),
+            text=self._text(limit.metric, book, row, s, value, limit.value, basis=basis, count=count),
             basis=limit.basis,
             advice=words.advice(self.language, self.air.substances[s].advice),
         )
 
-    def _cleared(self, book: Book, row: int, s: int, limit: Limit, value: float, at: Instant, last: Alarm) -> Alarm:
-        new = State(int(NEXT[PLAIN, STATE_NAMES.index(last.state), Event.CLEAR]))
-        kind = "left" if book.place[row] < 0 else "cleared"
+    def _cleared(self, book: Book, row: int, b: int, value: float, at: Instant, last: Alarm) -> Alarm:
+        s, limit = self.limits[b]
+        kind = "cleared" if self.watched[book.place[row], s] else "left"
         return structs.replace(
             last,
             edge=last.edge + 1,
             event=EVENT_NAMES[Event.CLEAR],
-            state=STATE_NAMES[new],
+            state=STATE_NAMES[NEXT[PLAIN, STATE_NAMES.index(last.state), Event.CLEAR]],
             value=None if np.isnan(value) else value,
             since=at,
             at=at,
-            text=words.sentence(words.BREATHED, self.language, kind, **self._facts(book, row, s, limit, value)),
+            text=self._text(kind, book, row, s, value, limit.value),
             by="",
         )
 
     def _records(self, book: Book, rows: Array, end: float, at: Instant, shift: Shift | None) -> list[Told]:
-        """The exposure record of each row and substance up to monotonic `end`; `shift`: of zones, the one that ends."""
+        """The exposure record of each row, settled, and substance up to monotonic `end`; `shift`: of zones, the one
+        that ends."""
         return [
             self._record(book, row, s, end, at, shift)
             for row in rows.tolist()
             for s in range(self.S)
-            if book.sums[PRESENT, row, s] > 0
+            if book.sums[row, PRESENT, s] > 0
         ]
 
     def _record(self, book: Book, row: int, s: int, end: float, at: Instant, shift: Shift | None) -> Told:
-        dose, covered, present = book.sums[:, row, s].tolist()
+        dose, known, good, present = book.sums[row, :, s].tolist()
         if shift is not None:  # what the agent did not see of the shift was not covered either
             present = max(present, shift.end - shift.begin)
         substance = self.air.substances[s]
-        twa = dose / covered * present / EIGHT_HOURS if covered else np.nan
-        share = min(covered / present, 1.0)
-        stel, peak = book.most[:, row, s].tolist()
-        metric = {"twa": twa, "stel": stel, "mac": peak, "peak": stel}
+        twa = dose / known * present / EIGHT_HOURS if known else np.nan
+        share = min(good / present, 1.0)
+        stel, peak = book.most[row, :, s].tolist()
+        stel_at, peak_at = book.most_at[row, :, s].tolist()
+        metric = {"twa": twa, "stel": stel, "mac": peak}
+        limits = [(limit, self.nth.get(b)) for b, (of, limit) in enumerate(self.limits) if of == s]
         verdicts = [
             {
                 "rule": limit.rule,
@@ -674,94 +775,74 @@ class Ledger:
                 "level": limit.level,
                 "basis": " ".join(filter(None, (limit.basis.standard, limit.basis.clause, limit.basis.edition))),
                 "verify": limit.basis.verify,
-                "exceeded": bool(
-                    book.broken[row, s] if limit.metric == "peak" else metric[limit.metric] >= limit.value
-                ),
+                "exceeded": metric[limit.metric] >= limit.value if k is None else bool(book.broken[row, k]),
             }
-            for limit in substance.limits
+            for limit, k in limits
         ]
-        zones = [self.air.zones[z] for z in np.flatnonzero(book.visited[row])]
-        begin = shift.begin if shift is not None else _wall(float(book.since[row]), at)
         facts = {
-            "zones": zones,
+            "zones": [self.air.zones[z] for z in np.flatnonzero(book.visited[row])],
             "substance": substance.name,
             "unit": substance.unit,
-            "begin": round(begin, 3),
+            "begin": round(shift.begin if shift is not None else _wall(float(book.since[row]), at), 3),
             "end": round(shift.end if shift is not None else _wall(end, at), 3),
             "hours": round(present / 3600, 4),
             "twa": _rounded(twa),
             "stel": _rounded(stel),
-            "stel_at": _rounded(_wall(float(book.most_at[0, row, s]), at), 13),
+            "stel_at": _rounded(_wall(stel_at, at), 13),
             "peak": _rounded(peak),
-            "peak_at": _rounded(_wall(float(book.most_at[1, row, s]), at), 13),
-            "excursions": int(book.peaks[row, s]),
+            "peak_at": _rounded(_wall(peak_at, at), 13),
+            "excursions": sum(int(book.peaks[row, k]) for _, k in limits if k is not None),
             "coverage": round(100 * share, 1),
             "sufficient": share >= COVERED,
             "limits": verdicts,
         }
         if row >= self.Z:
             facts["person"] = book.person[row - self.Z]
-        shown = next((limit for limit in substance.limits if limit.metric == "twa"), None)
-        text = words.sentence(
-            words.BREATHED,
-            self.language,
-            "record",
-            who=self._who(book, row),
-            substance=words.substance(self.language, substance.name),
-            value=words.number(twa),
-            limit=words.number(shown.value) if shown else "-",
-            unit=substance.unit,
-            stel=words.number(stel),
-            peak=words.number(peak),
-            coverage=words.number(round(100 * share)),
-            doubt="" if share >= COVERED else words.INSUFFICIENT[self.language],
-        )
+        shown = next((limit.value for limit, _ in limits if limit.metric == "twa"), None)
+        more = {"stel": words.number(stel), "peak": words.number(peak), "coverage": words.number(round(100 * share))}
+        doubt = "" if share >= COVERED else words.INSUFFICIENT[self.language]
+        text = self._text("record", book, row, s, twa, shown, doubt=doubt, **more)
         return Told("exposure-record", self._channel(book, row, s), at, text, facts)
 
 
-def mean(sums: Array, span: float) -> tuple[Array, Array]:
-    """Mean over `span` s of what three sums (3, ...) tell; and whether enough of the time was covered.
+def mean(sums: Array, span: float, watched: Array | bool = True) -> tuple[Array, Array]:
+    """Mean over `span` s of what accounts (r, 4, S) tell; and whether enough of the time is known to be good.
 
-    What was not covered counts as the mean of what was; NaN where nothing was. Nobody there: 0.
+    What is not known counts as the mean of what is. NaN where nothing is; 0 where it is not even watched.
 
-    >>> mean(np.array([[90.0], [60.0], [120.0]]), 240.0)
-    (array([0.75]), array([False]))
+    >>> mean(np.array([[[90.0], [60.0], [60.0], [120.0]]]), 240.0)
+    (array([[0.75]]), array([[False]]))
     """
-    dose, covered, present = sums
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = np.where(covered > 0, dose / covered * present / span, np.where(present > 0, np.nan, 0.0))
-    return value, covered >= COVERED * present
+    dose, known, good, present = (sums[:, column] for column in range(4))
+    some = known > 1e-3  # s; less is the rounding of meters that ran for years
+    value = dose / np.where(some, known, 1.0) * present / span
+    return np.where(some, value, np.where(watched, np.nan, 0.0)), good >= COVERED * present
 
 
-def _with(book: Book, person: str, now: float) -> Book:
-    """The book with a row for a person who is nowhere yet."""
-    fields: dict[str, Any] = {}
-    for name, (axis, blank) in ROWS.items():
-        column = getattr(book, name)
-        shape = list(column.shape)
-        shape[axis] = 1
-        fields[name] = np.concatenate([column, np.full(shape, blank, column.dtype)], axis)
-    fields["since"][-1] = fields["entered"][-1] = now
-    none = np.zeros((3, 1, book.sums.shape[2]))
-    bins = tuple(np.concatenate([one, none], 1) for one in book.short.bins)
-    total = np.concatenate([book.short.total, none], 1)
-    return book._replace(**fields, person=(*book.person, person), short=book.short._replace(bins=bins, total=total))
+def _higher(book: Book, rows: Any, now: float, stel: Array, level: Array) -> Book:
+    """The book with the highest mean and the highest value of `rows`, where these are higher."""
+    new, most = np.stack([stel, level], 1), book.most[rows]
+    higher = (new > most) | (np.isnan(most) & ~np.isnan(new))
+    if not higher.any():
+        return book
+    return _put(book, rows, most=np.where(higher, new, most), most_at=np.where(higher, now, book.most_at[rows]))
 
 
-def _without(book: Book, rows: Array, zones: int) -> Book:
-    """The book without these persons' rows."""
-    fields: dict[str, Any] = {name: np.delete(getattr(book, name), rows, axis) for name, (axis, _) in ROWS.items()}
-    bins = tuple(np.delete(one, rows, 1) for one in book.short.bins)
-    total = np.delete(book.short.total, rows, 1)
-    gone = set((rows - zones).tolist())
-    person = tuple(p for i, p in enumerate(book.person) if i not in gone)
-    return book._replace(**fields, person=person, short=book.short._replace(bins=bins, total=total))
+def _put(book: Book, rows: Any, **values: Any) -> Book:
+    """The book with these values in these rows."""
+    fields = {name: getattr(book, name).copy() for name in values}
+    for name, value in values.items():
+        fields[name][rows] = value
+    return book._replace(**fields)
 
 
-def _kept(known: Mapping[str, Alarm], key: str, alarm: Alarm) -> dict[str, Alarm]:
-    """`known` with the last edge of one alarm."""
-    rest = {k: v for k, v in known.items() if k != key}
-    return rest if alarm.state == STATE_NAMES[State.NORMAL] else {**rest, key: alarm}
+def _kept(known: dict[str, Alarm], key: str, alarm: Alarm) -> dict[str, Alarm]:
+    """`known` itself, with the last edge of one alarm."""
+    if alarm.state == STATE_NAMES[State.NORMAL]:
+        known.pop(key, None)
+    else:
+        known[key] = alarm
+    return known
 
 
 def _key(rule: str, channel: str) -> str:

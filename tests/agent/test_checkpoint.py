@@ -197,7 +197,7 @@ def test_what_was_made_for_other_rules_is_left():
 )
 def test_what_is_damaged_is_not_believed(harm):
     memory, _ = run(CORE.start("b", moment(0.0)), 1, 6, 5.5)
-    with pytest.raises(ValueError, match="damaged|another version"):
+    with pytest.raises(ValueError, match=r"damaged|another version"):
         taken(harm(kept(memory, 5)), 6)
 
 
