@@ -16,10 +16,11 @@ Nor does that time count for what is back to normal: it is known to have been so
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import typing
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,9 @@ from .core.core import Bench, Core, Memory, Watch
 from .core.exposure import Book
 from .core.frame import Array, Instant, Quality
 from .core.load import Load
+from .core.ports import Event
 from .core.rules import Seen
+from .hand import Hand
 
 MAGIC = b"vdm1"
 NAME = "memory.bin"
@@ -260,6 +263,47 @@ def read(folder: Path) -> bytes | None:
         return (folder / NAME).read_bytes()
     except OSError:
         return None
+
+
+class Keeper:
+    """Writes the checkpoint now and then, in a thread of its own. Made inside the loop."""
+
+    def __init__(self, folder: Path, core: Core, kernel: str, tell: Callable[[Event], None]) -> None:
+        self.folder, self.core, self.kernel, self._tell = folder, core, kernel, tell
+        self._hand = Hand("memory")
+        self._job: asyncio.Future[int] | None = None
+        self._size, self._last, self._failing = 0, 0.0, False
+        self._hurry = False
+
+    def hurry(self) -> None:
+        """Something happened that cannot be learnt anew."""
+        self._hurry = True
+
+    def look(self, memory: Memory, at: Instant) -> None:
+        """Write when it is time; to be called every second or so. A disk that takes nothing is told once."""
+        if self._job is not None and self._job.done():
+            error = self._job.exception()
+            if error is not None and not self._failing:
+                self._tell(Event("memory-unkept", "agent", at, f"{NAME}: {error}"))
+            self._size, self._failing = (self._size, True) if error is not None else (self._job.result(), False)
+            self._job = None
+        if self._job is None and at.mono - (self._last or at.mono) >= wait(self._size, self._hurry):
+            self._write(memory, at)
+        self._last = self._last or at.mono
+
+    async def close(self, memory: Memory, at: Instant) -> None:
+        """Write a last time."""
+        if self._job is not None:
+            await asyncio.wait([self._job])
+        job = self._write(memory, at)
+        await asyncio.wait([job])
+        job.exception()  # nobody is told any more
+        self._hand.end()
+
+    def _write(self, memory: Memory, at: Instant) -> asyncio.Future[int]:
+        self._last, self._hurry = at.mono, False
+        self._job = self._hand.do(write, self.folder, self.core, memory, at, self.kernel)
+        return self._job
 
 
 def wait(size: int, hurry: bool = False) -> float:

@@ -28,7 +28,6 @@ from .core.exposure import PERSON, Presence
 from .core.frame import Instant
 from .core.load import figures
 from .core.ports import Driver, Event, Identity
-from .hand import Hand
 from .hazards import sentence
 from .health import Health, Vitals
 from .journal import Recorder, Start
@@ -95,7 +94,6 @@ class Agent:
         self._proofs = Proofs(config.site.language)
         self._drills = 0  # since the start
         self._drilling = False
-        self._walked = asyncio.Event()  # a person went somewhere, and that is not yet kept
         self._set_back: list[tuple[float, float]] = []  # when and how far the wall clock was set back lately, s
         self._stopping = asyncio.Event()
         self._patience: asyncio.Timeout | None = None  # of a stop under way
@@ -110,25 +108,32 @@ class Agent:
         """Run until stopped. Raises `StoreFault` when not even a store in memory can be made."""
         watchdog = Watchdog()
         at = self.clock.now()
-        self._hand = Hand("memory")
         self.outbox = await Outbox.open(
             self.config.store, [uplink.name for uplink in self.config.uplinks], self.clock, told=self._event
         )
         journal_mb, home = self.config.store.journal_mb, Path(self.config.store.path)
         self.audit = Audit(home / "journal", int(journal_mb * 2**20), self._told)
         self.memory, restored = self._recall()
+        # nothing of a recording is kept
+        self.keeper = None if self.recorder else checkpoint.Keeper(home, self.core, kernel(), self._event)
         self.who = Identity(
             self.config.site.name, self.config.site.node, self.outbox.boot, __version__, self.config.hash
         )
         self.boxes: dict[str, OrderBox] = {}
+        self._deciding: dict[str, frozenset[str]] = {}  # line -> the sources that decide on what its heartbeats guard
         self._owner: dict[str, OrderBox] = {}
         self._hearts: dict[str, OrderBox] = {}
+        guards: dict[str, list[str]] = {}
+        for one in self.config.interlocks:
+            guards.setdefault(one.heartbeat, []).extend(one.guarded)
         for driver in self.config.drivers:
             limit = max(LINE_LEASE, 2 * driver.worst())
             hearts = {} if self.recorder else driver.heartbeats()
             beating = {name: period for name, period in hearts.items() if name in driver.armed()}
-            box = OrderBox(self._duty(f"bus {driver.name}", limit).renew, beating)
+            box = OrderBox(self._duty(f"bus {driver.name}", limit).renew, beating, guards)
             self.boxes[driver.name] = box
+            guarded = [output for name in beating for output in guards.get(name, driver.outputs())]
+            self._deciding[driver.name] = self.core.deciding(guarded)
             if not self.recorder:  # a recording watches and switches nothing
                 self._owner |= dict.fromkeys(driver.outputs(), box)
                 self._hearts |= dict.fromkeys(hearts, box)
@@ -162,7 +167,6 @@ class Agent:
             asyncio.create_task(self._tick(), name="tick"),
             asyncio.create_task(self.outbox.serve(), name="store"),
             asyncio.create_task(self.audit.serve(), name="journal"),
-            asyncio.create_task(self._remember(), name="memory"),
             asyncio.create_task(watch(self.leases, watchdog, self.clock, self._told), name="watch"),
             self._kept("control", self._control),
             *(self._kept(f"bus {driver.name}", partial(self._pump, driver), 2.0) for driver in self.config.drivers),
@@ -223,12 +227,8 @@ class Agent:
         finally:
             if self.recorder:
                 self.recorder.close()
-            kept = self._keep()
-            await self.outbox.close()
-            await self.audit.close()
-            await asyncio.wait([kept])
-            kept.exception()  # nobody waits for it any longer
-            self._hand.end()
+            keeping = [] if self.keeper is None else [self.keeper.close(self.memory, self.clock.now())]
+            await asyncio.gather(self.outbox.close(), self.audit.close(), *keeping)
 
     def _mishap(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An exception that nobody caught: of a callback, or of a task that nobody waits for.
@@ -316,9 +316,13 @@ class Agent:
         self.memory, verdict = self.core.step(self.memory, item)
         self._act(verdict)
         if isinstance(item, Tick):
-            told = [event for box in self.boxes.values() for event in box.beat(item.at)]
+            told = [event for name, box in self.boxes.items() if self._sees(name) for event in box.beat(item.at)]
             for event in (*told, *self._proofs.overdue(item.at)):
                 self._event(event)
+
+    def _sees(self, line: str) -> bool:
+        """Whether what decides on the outputs of this line is known: before that a heartbeat says nothing."""
+        return self.core.is_sighted(self.memory, self._deciding[line])
 
     def _act(self, verdict: Verdict) -> None:
         """Orders first, then disk and wire together, then everything that can wait."""
@@ -412,6 +416,8 @@ class Agent:
                     Event("clock-step", "agent", at, f"wall clock moved by {jump:+.1f} s", {"seconds": round(jump, 3)})
                 )
             self.outbox.look(at)
+            if self.keeper is not None:
+                self.keeper.look(self.memory, at)
             await self.queue.put(Tick(at))
             renew()
             if not stored.done() and (self.outbox.is_slow() or self.outbox.trouble):
@@ -466,34 +472,6 @@ class Agent:
                     Event("memory-lost", "agent", at, f"{checkpoint.NAME}: {error}; delays and windows begin anew")
                 )
         return self.core.adopt(memory, self.outbox.recall(), at)
-
-    async def _remember(self) -> None:
-        """Keep what the core knows, now and then; a disk in trouble is told by the store."""
-        size, failing = 0, False
-        loop = asyncio.get_running_loop()
-        while True:
-            now = loop.time()
-            try:
-                async with asyncio.timeout_at(now + checkpoint.wait(size)):
-                    await self._walked.wait()
-                    await asyncio.sleep(now + checkpoint.wait(size, hurry=True) - loop.time())
-            except TimeoutError:
-                pass
-            self._walked.clear()
-            try:
-                size = await self._keep()
-                failing = False
-            except OSError as error:
-                if not failing:
-                    self._event(Event("memory-unkept", "agent", self.clock.now(), f"{checkpoint.NAME}: {error}"))
-                failing = True
-
-    def _keep(self) -> asyncio.Future[int]:
-        """Write down what the core knows now; its size in bytes. Nothing of a recording is kept."""
-        if self.recorder:
-            return self._hand.do(int)
-        home = Path(self.config.store.path)
-        return self._hand.do(checkpoint.write, home, self.core, self.memory, self.clock.now(), kernel())
 
     def _event(self, event: Event) -> None:
         """Keep an event for the platforms and say it here."""
@@ -589,7 +567,8 @@ class Agent:
         if why := ledger.refusal(book, walk):
             return {"error": why}
         await self.queue.put(walk)
-        self._walked.set()
+        if self.keeper is not None:
+            self.keeper.hurry()
         facts = {"person": walk.person, "zone": walk.zone, "by": by}
         self.audit.put(Event("presence", f"{PERSON}/{walk.person}", at, f"{walk.person} {zone}", facts))
         return {"ok": f"{walk.person} {zone}"}

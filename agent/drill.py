@@ -12,6 +12,7 @@ The drill's alarm is never open, drives nothing and is counted nowhere. What is 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -48,7 +49,8 @@ from .orders import OrderBox
 from .outbox import Outbox
 
 PATIENCE = 10.0  # s for an output to be proven, and for each platform
-MARGIN = 0.01  # of the limit: how far beyond it the test value lies
+MARGIN = 0.01  # of limits and delays: how far beyond them a test goes
+MOST = 200  # readings made up while a slope lasts: the program waits for them; project
 BEATS = 2  # of a heartbeat are waited for: it was switched over and back
 LOOK = 0.02  # s between looks at what is still owed
 
@@ -105,28 +107,27 @@ def stimuli(bench: Bench, i: int, memory: Memory) -> list[Step]:
     rule, seen = point.rule, memory.watches[bench.source].seen
     limit, now = float(bench.limit[i]), float(seen.value[point.column]) if point.column >= 0 else 0.0
     now = now if np.isfinite(now) else 0.0
-    ends = sorted({0.0, rule.delay})
+    delay, beyond = rule.delay * (1 + MARGIN), limit * (1 + MARGIN)  # sums of instants are rounded
+    ends = sorted({0.0, delay})
     if isinstance(rule, Rate):
-        slope = (1 + MARGIN) * limit / rule.per * (-1.0 if rule.direction == "down" else 1.0)
-        gap = rule.window / (Slope.DEPTH - 2)
-        times = [gap * k for k in range(2 * Slope.DEPTH)]
-        return [(t, now + slope * t, Quality.GOOD) for t in (*times, times[-1] + rule.delay)]
+        slope = beyond / rule.per * (-1.0 if rule.direction == "down" else 1.0)
+        return [(t, now + slope * t, Quality.GOOD) for t in _ramp(rule, delay)]
     if isinstance(rule, Deviation):
         others = [memory.watches[s].seen.value[k] for s, k in point.siblings]
-        middle = float(np.nanmedian(others)) if np.isfinite(others).any() else now
-        return [(t, middle + (1 + MARGIN) * limit, Quality.GOOD) for t in ends]
+        highest = float(np.nanmax(others)) if np.isfinite(others).any() else now
+        return [(t, highest + beyond, Quality.GOOD) for t in ends]
     if isinstance(rule, Frozen):
-        return [(t, now, Quality.GOOD) for t in (0.0, limit, limit + rule.delay)]
+        return [(t, now, Quality.GOOD) for t in (0.0, beyond, beyond + delay)]
     if isinstance(rule, Silence):
-        return [(limit + t, np.nan, Quality.OFFLINE) for t in ends]
+        return [(beyond + t, np.nan, Quality.OFFLINE) for t in ends]
     if isinstance(rule, Bad):
         return [(t, np.nan, Quality.CALIBRATING if rule.calibrating else Quality.FAULT) for t in ends]
     if isinstance(rule, Feedback):
         high = bool(memory.held.get(rule.output)) == (rule.on == "high")
         return [(t, rule.threshold - 1.0 if high else rule.threshold, Quality.GOOD) for t in ends]
     if isinstance(rule, Vote):
-        beyond = 1.0 if rule.compare == ">=" else -1.0
-        return [(t, rule.limit + beyond * MARGIN * max(abs(rule.limit), MARGIN), Quality.GOOD) for t in ends]
+        sign = 1.0 if rule.compare == ">=" else -1.0
+        return [(t, rule.limit + sign * MARGIN * max(abs(rule.limit), MARGIN), Quality.GOOD) for t in ends]
     if isinstance(rule, Expect):
         return [(t, meeting(rule.wanted._replace(compare=OPPOSITE[rule.wanted.compare])), Quality.GOOD) for t in ends]
     if isinstance(rule, Doubt):
@@ -134,6 +135,15 @@ def stimuli(bench: Bench, i: int, memory: Memory) -> list[Step]:
     if isinstance(rule, Limited):
         return [(t, limit + rule.sign * MARGIN * max(abs(limit), MARGIN), Quality.GOOD) for t in ends]
     raise ValueError(f"{rule.name} is no rule that a made-up reading can raise")
+
+
+def _ramp(rule: Rate, delay: float) -> list[float]:
+    """When a slope is to be seen until its window is full of it, and then for so long, s from now."""
+    gap = rule.window / (Slope.DEPTH - 2)
+    full, more = 2 * Slope.DEPTH, math.ceil(delay / (rule.window / 4))
+    if more > MOST:
+        raise ValueError(f"{rule.name} waits for {rule.delay:g} s, too long beside its window to be rehearsed")
+    return [gap * k for k in range(full)] + [gap * full + rule.window / 4 * k for k in range(more)]
 
 
 def meeting(wanted: Condition) -> float:
@@ -272,7 +282,8 @@ async def delivery(outbox: Outbox, told: Alarm, clock: Clock) -> list[Link]:
             elif took >= PATIENCE:
                 links[name] = Link("delivery", name, "failed", took, "not acknowledged; it goes on being tried")
         await clock.sleep(LOOK)
-    return list(links.values()) or [Link("delivery", "", "not proven", 0.0, "no platform is configured")]
+    nobody = Link("delivery", "", "not proven", 0.0, "no platform is configured")
+    return [links[name] for name in outbox.feeds] or [nobody]
 
 
 async def heartbeat(box: OrderBox, name: str, clock: Clock) -> Link:

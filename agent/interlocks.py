@@ -60,6 +60,11 @@ class Interlock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def outputs(self) -> list[str]:
         """Whatever it may switch."""
+        return self.guarded
+
+    @property
+    def guarded(self) -> list[str]:
+        """What is to be on when its heartbeat stands still."""
         return self.trip
 
     @property
@@ -130,7 +135,11 @@ class Methane(Interlock, tag="methane", frozen=True, kw_only=True):
 
     @property
     def outputs(self) -> list[str]:
-        return list(dict.fromkeys([*self.alarm, *self.trip, *self.lock]))
+        return list(dict.fromkeys([*self.alarm, *self.guarded]))
+
+    @property
+    def guarded(self) -> list[str]:
+        return [*self.trip, *self.lock]
 
     @property
     def states(self) -> list[str]:

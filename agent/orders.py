@@ -8,7 +8,7 @@ once and left alone.
 
 A heartbeat is an output that is written the other way round with each beat, so that a relay with a timer of its own
 trips when nobody beats. What makes it beat is the judge, once it has dealt with a tick: the whole way from there to
-the coil is what the relay watches. While something that is to be on is not known to be on, nothing beats either: what
+the coil is what the relay watches. While a trip that is to be on is not known to be on, nothing beats either: what
 cannot be cut by order, the relay cuts. A beat that was not written within its period is dropped, for it says nothing
 of now.
 
@@ -18,7 +18,7 @@ A touch proves the way to an output and changes nothing: what stands there is wr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from msgspec import Struct
 
@@ -47,7 +47,7 @@ class Heart(Struct):
     """One heartbeat output. Times are the loop's, s."""
 
     period: float  # s
-    on: bool = False  # as the last beat wants it
+    on: bool = False  # as it was written last: a beat that changes nothing is none
     beat: Order | None = None  # the newest beat, not yet taken
     due: float = 0.0  # when the next beat may come, the clock's monotonic s
     put: float = 0.0  # when the newest beat came
@@ -60,10 +60,17 @@ class Heart(Struct):
 class OrderBox:
     """The `Orders` port for one driver. `renew` is called whenever the driver asks here: before each request.
 
-    `hearts` are its heartbeat outputs and their periods in s.
+    `hearts` are its heartbeat outputs and their periods in s; `guards` for which outputs a heartbeat stands in: for all
+    of this driver where none are named.
     """
 
-    def __init__(self, renew: Callable[[], None] = lambda: None, hearts: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        renew: Callable[[], None] = lambda: None,
+        hearts: Mapping[str, float] | None = None,
+        guards: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        self.guards = guards or {}
         self._outputs: dict[str, Wanted] = {}
         self.hearts = {name: Heart(period) for name, period in (hearts or {}).items()}
         self._touches: dict[str, Touch] = {}  # by reason; not yet taken
@@ -85,8 +92,8 @@ class OrderBox:
             if wanted.due is not None and wanted.due <= self._now():
                 wanted.due = None
                 return wanted.order
-        for heart in self.hearts.values():
-            if self._is_beating(heart):
+        for name, heart in self.hearts.items():
+            if self._is_beating(name, heart):
                 order, heart.beat = heart.beat, None
                 return order
         return self._touches.pop(min(self._touches)) if self._touches else None
@@ -98,13 +105,13 @@ class OrderBox:
         for name, heart in self.hearts.items():
             if at.mono < heart.due:
                 continue
-            heart.due, heart.put, heart.on = at.mono + heart.period - EARLY, now, not heart.on
-            heart.beat = Order(name, heart.on, BEAT, at)
+            heart.due, heart.put = at.mono + heart.period - EARLY, now
+            heart.beat = Order(name, not heart.on, BEAT, at)
             heart.written = now if heart.written is None else heart.written
             silent = now - heart.written
             if heart.lost == (silent <= MISSED * heart.period):
                 heart.lost = not heart.lost
-                word, why = ("lost", f": {self._withheld() or heart.why}") if heart.lost else ("back", "")
+                word, why = ("lost", f": {self._withheld(name) or heart.why}") if heart.lost else ("back", "")
                 text = f"heartbeat {name} is {word}{why}"
                 told.append(Event(f"heartbeat-{word}", name, at, text, {"output": name, "silent_s": round(silent, 3)}))
             self._bell.set()
@@ -184,22 +191,23 @@ class OrderBox:
         return hearts + sum(not wanted.verified for wanted in self._outputs.values())
 
     def _next(self) -> float:
-        if self._touches or any(map(self._is_beating, self.hearts.values())):
+        if self._touches or any(self._is_beating(name, heart) for name, heart in self.hearts.items()):
             return self._now()
         return min((w.due for w in self._outputs.values() if w.due is not None), default=float("inf"))
 
-    def _is_beating(self, heart: Heart) -> bool:
+    def _is_beating(self, name: str, heart: Heart) -> bool:
         """Whether its beat is to be written now."""
-        return heart.beat is not None and self._now() - heart.put < heart.period and not self._withheld()
+        return heart.beat is not None and self._now() - heart.put < heart.period and not self._withheld(name)
 
-    def _withheld(self) -> str:
-        """Why nothing may beat, in words; empty where it may."""
-        unproven = [wanted.order.output for wanted in self._outputs.values() if wanted.order.on and not wanted.verified]
+    def _withheld(self, heart: str) -> str:
+        """Why a heartbeat is not written, in words; empty where it may be."""
+        guarded = self.guards.get(heart) or self._outputs
+        unproven = [name for name, w in self._outputs.items() if name in guarded and w.order.on and not w.verified]
         return f"{', '.join(unproven)} should be on and is not known to be" if unproven else ""
 
     def _beaten(self, heart: Heart, event: Event) -> None:
         if event.kind == "order-done":
-            heart.written, heart.why = self._now(), "nothing was written"
+            heart.on, heart.written, heart.why = bool(event.facts["on"]), self._now(), "nothing was written"
             heart.count += 1
         else:
             heart.why = event.text

@@ -313,7 +313,8 @@ class Outbox:
         commit, so that a disk that hangs gathers none: who may be cancelled shields it.
         """
         for alarm in alarms:
-            self._stand(alarm)
+            if not alarm.drill:  # it ends nothing that stands at its point
+                self._stand(alarm)
             self._new("alarm", alarm)
         self._crowded()
         return self._promise()

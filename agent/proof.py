@@ -19,6 +19,7 @@ from .core.alarm import Alarm, Order
 from .core.core import Core, Memory, Verdict, open_alarms
 from .core.frame import Instant
 from .core.ports import Event
+from .core.rules import Vote
 from .core.words import Language
 
 DEADLINE = 10.0  # s from the decision, after which an output that is not known to be switched counts as failed; project
@@ -48,10 +49,11 @@ def trips(core: Core, memory: Memory, verdict: Verdict, now: Instant) -> list[Tr
         restore, measured = None, None
         if place is not None:
             source, i = place
-            column = core.benches[source].points[i].column
+            point = core.benches[source].points[i]
             restore = float(core.benches[source].restore[i])
-            if edges and alarm.value is not None and column >= 0:
-                measured = float(memory.watches[source].seen.measured[column])
+            if edges and alarm.value is not None and point.column >= 0:
+                places = point.siblings if isinstance(point.rule, Vote) else ((source, point.column),)
+                measured = max(float(memory.watches[s].seen.measured[k]) for s, k in places)
         found.append(Trip(order, alarm, restore, measured, now.mono, not edges))
     return found
 

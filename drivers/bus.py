@@ -16,6 +16,8 @@ Orders overtake: they are taken before every request and while waiting. Only a p
 others on TCP is not asked for them, for it holds nobody up. An order that failed is handed out again by the
 shell; here it may take a quarter of the line's time, of a lost device a tenth, and fails at once until then.
 A heartbeat is one short write among them, not read back; a touch reads first, and writes only what stands there.
+A heartbeat says that somebody judges what this line shows. It is not written after its period, nor if a living device
+had not been polled lately when it was decided: after a pause of the line or of the program the sensors come first.
 
 A block that is not read while its device answers is told once, and once when it is back.
 """
@@ -79,6 +81,8 @@ class Unit:
         self.backoff = PROBE_FIRST
         self.cost = 0.0  # s of line time of the last probe
         self.since = start  # when it answered last
+        self.polled = -math.inf  # when the last poll that it answered was handed over
+        self.steady = math.inf  # when the first was, of those that followed each other without a pause
         self.probe: asyncio.Task[bool] | None = None
         self.owed: list[tuple[float, tuple[int, int]]] = []  # (when, shape) of asks whose replies may still come
         self.missing: frozenset[tuple[Kind, int]] = frozenset()
@@ -168,6 +172,7 @@ class Bus:
         self.outputs = {o.name: o for o in driver.output}
         self.unit_of = {unit.device.name: unit for unit in self.units}
         self.patience = BLOCK_MUTE
+        self.worst = driver.worst()  # s that a poll may come late
         self.order: Order | None = None  # taken, not yet written
         self.helped = 0  # times in a row that a poll was completed only without the pipeline
         self.late: Unit | None = None  # it owes a reply: ask somebody else first
@@ -270,7 +275,12 @@ class Bus:
             if self.order is None:
                 break
             said.append(await self._obey())
-        return said + await self._conclude(unit)
+        said += await self._conclude(unit)
+        if not unit.failures and not unit.retries:
+            now = self.clock.now().mono
+            unit.steady = unit.steady if self._is_fresh(unit, now) else now
+            unit.polled = now
+        return said
 
     async def _conclude(self, unit: Unit) -> list[Frame | Event]:
         """What a finished poll means: a retry, a loss, missing registers, a frame."""
@@ -547,6 +557,8 @@ class Bus:
             if output is not None and output.armed:
                 why = "verify = false: what stands there cannot be read"
             return Event("order-refused", self.driver.name, begun, f"{order.output} {word}: {why}", facts)
+        if output.heartbeat is not None and (why := self._says_nothing(order.at.mono, begun.mono, output.heartbeat)):
+            return Event("order-failed", output.device, begun, f"{order.output} {word}: {why}", facts)
         unit = self.unit_of[output.device]
         failed = unit.failed.get(output.name)
         again = failed is not None and (output.heartbeat is not None or failed == order)  # each beat is another order
@@ -579,6 +591,18 @@ class Bus:
         if not math.isnan(read_back):
             facts["read_back"] = read_back
         return Event("order-done", output.device, done, f"{order.output} is {word}", facts)
+
+    def _says_nothing(self, decided: float, now: float, period: float) -> str:
+        """Why a heartbeat that was decided then is not worth writing, in words; empty where it is."""
+        if now - decided >= period:
+            return "too late"
+        living = [unit for unit in self.units if not unit.lost]
+        unseen = [u.device.name for u in living if decided < u.steady or not self._is_fresh(u, decided)]
+        return f"decided without a poll of {', '.join(unseen)}" if unseen else ""
+
+    def _is_fresh(self, unit: Unit, now: float) -> bool:
+        """Whether it was polled lately: one poll that fails may be noise."""
+        return now - unit.polled <= OPEN_AFTER * unit.device.period + self.worst
 
     async def _write(self, output: Output, on: bool) -> tuple[float, WorldFault | None]:
         """Write one state. When the device said yes, monotonic s; why it did not, or None."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CONNECT = 1.5  # s for a TCP connection to come about: one SYN and one more. Who waits longer comes back later
 # from a hole in the network, since the kernel sends its SYNs ever more seldom
+LATE = 2.0  # periods for which a heartbeat may be on its way; a relay waits for 3, project
 SLOW = 3.0  # times the time-out, where that is longer: a radio link
 
 
@@ -350,11 +351,11 @@ async def connect(driver: Modbus) -> Link:
                 transport, tcp = await loop.create_connection(
                     lambda: TcpLink(driver.pipeline, driver.url), url.host, url.port
                 )
-                _watch_over(transport, driver.timeout)
+                _watch_over(transport, driver)
                 return tcp
             link = RtuLink(driver.form.char)
             transport, _ = await loop.create_connection(lambda: _RtuOverTcp(link, driver.url), url.host, url.port)
-            _watch_over(transport, driver.timeout)
+            _watch_over(transport, driver)
             link.write, link.shut = transport.write, transport.abort
             return link
     except TimeoutError as error:
@@ -363,10 +364,14 @@ async def connect(driver: Modbus) -> Link:
         raise LineLost(f"connect {driver.url}: {error.strerror or error}; check address, port and cable") from error
 
 
-def _watch_over(transport: asyncio.Transport, timeout: float) -> None:
-    """Let the kernel end a connection whose other side does not even acknowledge bytes."""
+def _watch_over(transport: asyncio.Transport, driver: Modbus) -> None:
+    """Let the kernel end a connection whose other side does not even acknowledge bytes.
+
+    A heartbeat that the kernel still delivers when the line is back would be a sign of life from the past: with one,
+    it gives up before a relay does.
+    """
     sock = transport.get_extra_info("socket")
-    patience = max(5.0, 4 * timeout)
+    patience = min([max(5.0, 4 * driver.timeout), *(LATE * period for period in driver.heartbeats().values())])
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * patience))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)

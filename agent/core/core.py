@@ -301,6 +301,18 @@ class Core:
             for i, point in enumerate(bench.points)
         }
 
+    def deciding(self, outputs: Iterable[str]) -> frozenset[str]:
+        """The sources that decide on these outputs."""
+        wanted = set(outputs)
+        points = [(s, p) for s, bench in self.benches.items() for p in bench.points if wanted & set(p.rule.drive)]
+        return frozenset(name for source, point in points for name in (source, *_elsewhere(point)))
+
+    @staticmethod
+    def is_sighted(memory: Memory, sources: Iterable[str]) -> bool:
+        """Whether each of these sources was read, or is known to be silent: not so just after a start."""
+        seen = [memory.watches[source].seen for source in sources]
+        return all(bool((one.fresh | (one.quality >= Quality.STALE)).all()) for one in seen)
+
     def start(self, boot: str, at: Instant) -> Memory:
         """Memory of a core that has seen nothing yet. `boot` must never have been used before."""
         watches = {source: bench.start(at.mono) for source, bench in self.benches.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -219,3 +221,35 @@ def test_the_file_is_replaced_whole(tmp_path):
     assert checkpoint.read(tmp_path) == kept(memory, 5)
     assert size == (tmp_path / checkpoint.NAME).stat().st_size
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.NAME]
+
+
+def test_it_is_written_now_and_then_at_once_after_a_walk_and_when_all_ends(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(checkpoint, "LEAST", 30.0)
+
+    async def looked(keeper, begin, end, memory):
+        """A second at a time; the seconds in which a writing was begun."""
+        found = []
+        for second in range(begin, end):
+            before = keeper._last
+            keeper.look(memory, moment(float(second)))
+            found += [second] if keeper._last != before and before else []
+            if keeper._job is not None:
+                await asyncio.wait([keeper._job])
+        return found
+
+    async def main():
+        memory, _ = run(CORE.start("b", moment(0.0)), 1, 6, 5.5)
+        keeper = checkpoint.Keeper(tmp_path, CORE, "k1", told.append)
+        assert await looked(keeper, 1, 70, memory) == [31, 61]
+        keeper.hurry()
+        assert await looked(keeper, 70, 73, memory) == [70]
+        (tmp_path / "state").touch()
+        keeper.folder = tmp_path / "state"  # the disk is gone
+        assert await looked(keeper, 73, 200, memory) == [100, 130, 160, 190]
+        assert [event.kind for event in told] == ["memory-unkept"]  # once
+        keeper.folder = tmp_path
+        await keeper.close(memory, moment(201.0))
+
+    asyncio.run(main())
+    assert taken(checkpoint.read(tmp_path), 202).watches["s"].seen.value[0] == 5.5

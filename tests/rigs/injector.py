@@ -127,6 +127,15 @@ class Injector:
 INJECTOR = Injector()
 
 
+def strike(path: Path, verb: str, name: str = "") -> dict[str, Any]:
+    """What the injector at `path` answers; `at` is the monotonic time of the hit. Blocks until the victim came by."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(PATIENCE + 10.0)
+        sock.connect(str(path))
+        sock.sendall(json.dumps({"verb": verb, "what": name}).encode() + b"\n")
+        return json.loads(sock.makefile().readline())  # type: ignore[no-any-return]
+
+
 def title(task: asyncio.Task[Any]) -> str:
     """The task's name, or that of its coroutine where nobody gave it one."""
     name = task.get_name()

@@ -64,7 +64,7 @@ MUTANTS: dict[str, tuple[Replacement, ...]] = {
         ),
     ),
     "end-not-held": (  # the platform hears of an end before the disk
-        ("agent.outbox", "Outbox._must_wait", rewritten('return body.event != "raised" or', "return False and")),
+        ("agent.outbox", "Outbox._must_wait", rewritten("return body.event not in WORSE or", "return False and")),
     ),
     "gap-not-told": (  # what the caps dropped is counted and not said
         (

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from agent.clock import SystemClock
 from tests.rigs.mutants import MUTANTS
 
 Replacement = tuple[str, str, Callable[[Any], Any]]
@@ -119,6 +120,16 @@ def one_at_a_time(run: Callable[..., Any]) -> Callable[..., Any]:
     return locked
 
 
+def beats_by_itself(take: Callable[..., Any]) -> Callable[..., Any]:
+    """`OrderBox.take` of a box that beats whenever the driver asks, whether or not anybody judges."""
+
+    def taken(self: Any) -> Any:
+        self.beat(SystemClock().now())
+        return take(self)
+
+    return taken
+
+
 def any_length(payload: Callable[..., bytes]) -> Callable[..., bytes]:
     """`modbus_wire.payload` that takes a read's reply as long as it pleases to be."""
 
@@ -161,6 +172,7 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
         ("drivers.bus", "Bus._owed", lambda old: lambda self, unit: unit.owed.clear() or []),
     ),
     "shared-lock": (("drivers.bus", "Bus.run", one_at_a_time),),  # T13
+    "beats-by-itself": (("agent.orders", "OrderBox.take", beats_by_itself),),  # T18
     "length-unchecked": (("drivers.modbus_wire", "payload", any_length),),  # T15
     "sync-normal": (  # T2: what was acknowledged is not on the disk
         ("agent.store", "BEFORE", lambda old: tuple("synchronous=NORMAL" if "synchronous" in p else p for p in old)),

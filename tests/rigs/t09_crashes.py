@@ -14,7 +14,6 @@ import fnmatch
 import itertools
 import json
 import math
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -25,6 +24,7 @@ from agent import daemon, supervise
 from agent.control import ask
 from agent.core.errors import LineLost
 from simulators.modbus import Device, TcpLine
+from tests.rigs.injector import strike
 from tests.rigs.stage import plant, told, until
 from tests.rigs.systemd import Service, setting
 from tests.rigs.trial import Case, Trial
@@ -163,18 +163,11 @@ class World:
     async def strike(self, verb: str, name: str = "") -> float:
         """What the injector answers: when it hit. NaN if the victim did not come by."""
         await until(lambda: self.service.life.ready, 20, "ready")
-        answer = await asyncio.to_thread(self._ask, verb, name)
+        answer = await asyncio.to_thread(strike, self.folder / "inject", verb, name)
         return float(answer.get("at", math.nan))
 
     async def seen(self) -> list[str]:
-        return list((await asyncio.to_thread(self._ask, "seen", ""))["seen"])
-
-    def _ask(self, verb: str, name: str) -> dict[str, Any]:
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(30)
-            sock.connect(str(self.folder / "inject"))
-            sock.sendall(json.dumps({"verb": verb, "what": name}).encode() + b"\n")
-            return json.loads(sock.makefile().readline())  # type: ignore[no-any-return]
+        return list((await asyncio.to_thread(strike, self.folder / "inject", "seen"))["seen"])
 
     # -- what was seen from outside -----------------------------------------------------------------
 
