@@ -639,7 +639,12 @@ class _Reader:
 
     def _against_period(self, table: Table, rule: AnyRule, layouts: dict[str, Layout]) -> None:
         """Refuse a duration that is too short for how often the channels are read (`stale` is 3 periods by default)."""
-        least = {Rate: ("window", 1.0), Frozen: ("limit", 1.0), Silence: ("limit", 1 / 3)}.get(type(rule))
+        least = {
+            Rate: ("window", 1.0),
+            Frozen: ("limit", 1.0),
+            Silence: ("limit", 1 / 3),
+            Feedback: ("delay", 1 / 3),  # what was ordered is seen at the next poll
+        }.get(type(rule))
         given = getattr(rule, least[0]) if least else None
         if least is None or given is None:
             return

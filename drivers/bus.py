@@ -12,9 +12,14 @@ A device's life on the line:
     polled   again as soon as a probe is answered, even by a refusal; if all were lost it was the line, and
              the others are probed at once
 
-Orders overtake: they are taken before every request and while waiting. Only a probe that runs beside the
-others on TCP is not asked for them, for it holds nobody up. An order that failed is handed out again by the
-shell; here it may take a quarter of the line's time, of a lost device a tenth, and fails at once until then.
+Nobody waits for more than one device that does not answer: behind it come those that are due and do, the last to answer
+first. And who did not answer last lets those go before that will be due while it may last: behind them is most room,
+and with a time-out of up to a period they keep theirs. Whoever is to be read first at a start is listed first.
+
+Orders overtake: they are taken before every request and while waiting, and who judges what was read has a moment before
+anybody is asked anew. Only a probe that runs beside the others on TCP is not asked for them, for it holds nobody up. An
+order that failed is handed out again by the shell; here it may take a quarter of the line's time, of a lost device a
+tenth, and fails at once until then.
 A heartbeat is one short write among them, not read back; a touch reads first, and writes only what stands there.
 A heartbeat says that somebody judges what this line shows. It is not written after its period, nor if a living device
 had not been polled lately when it was decided: after a pause of the line or of the program the sensors come first.
@@ -55,6 +60,7 @@ PROBE_SHARE = 0.1  # of the line's time at most for a dead device; reliability.m
 RECHECK = 60.0  # s until registers that were refused are tried again; a device may have been starting
 MUTE = 60.0  # s without any byte, all devices lost: perhaps the connection itself is stuck
 DISTINCT = 3  # requests in a row to an RTU unit whose replies have different lengths, project
+MOMENT = 0.01  # s for the judge before a visit that may take the whole time-out; a frame of 10,000 channels takes 3 ms
 LONG = 0.01  # s of silence that an order is not kept waiting for; shorter is the end of a frame
 HELPED_ENOUGH = 2  # once may have been a slow moment, project
 BISECT_MOST = 64  # requests in one search for missing registers; the next poll goes on
@@ -109,6 +115,16 @@ class Unit:
         self.absent = self.plan.block_of < 0
         self.outcomes: list[Outcome | None] = [None] * len(self.asks)
         self.times = np.zeros(len(self.asks))  # the loop's time of each outcome
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it never answered a poll."""
+        return self.polled == -math.inf
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether its last poll, or probe, had no answer; or its first one, and it is to be tried again."""
+        return self.lost or self.failures > 0 or (self.retries > 0 and self.is_new)
 
     def line_up(self, todo: Sequence[int]) -> list[Ask]:
         """The asks for blocks `todo`, neighbours of different shapes: no stray reply can be taken for the next.
@@ -176,6 +192,10 @@ class Bus:
         self.order: Order | None = None  # taken, not yet written
         self.helped = 0  # times in a row that a poll was completed only without the pipeline
         self.late: Unit | None = None  # it owes a reply: ask somebody else first
+        self.behind = False  # somebody answered just now: there is no more room than here
+        self.silent: Unit | None = None  # it did not answer just now
+        self.ahead: list[Unit] = []  # who goes before anybody else
+        self.patient: Unit | None = None  # it may not answer, and let them go before
 
     def close(self) -> None:
         for unit in self.units:
@@ -185,20 +205,30 @@ class Bus:
 
     async def turn(self) -> list[Frame | Event]:
         """Do the next thing: an order, a poll, a probe, or wait for one of them. Raises LineLost."""
+        await asyncio.sleep(0)  # what was read is judged now: its order goes before the next request
         self.link.check()
         if self._interrupted():
             return [await self._obey()]
+        if (pause := self.link.pause()) > LONG:  # who is due is seen when the line may be used
+            await self.orders.wait(pause)
+            return []
         now = self.clock.now().mono
         unit = self._next(now)
         if unit.due > now:
+            self.behind = False
             await self.orders.wait(unit.due - now)
             return []
-        await self.orders.wait(0.0)  # a bus without a free moment comes round here all the same
+        slow = (unit.is_doubtful or unit.is_new) and not self.link.concurrent
+        await self.orders.wait(MOMENT if slow else 0.0)  # a bus without a free moment comes round here all the same
+        if slow and self._interrupted():
+            return [await self._obey()]
+        self.ahead = [other for other in self.ahead if other is not unit]
         if unit is self.late:
             await self._let_another_speak(unit)
-        if unit.lost:
-            return await self._probe(unit)
-        return await self._poll(unit)
+        said = await (self._probe(unit) if unit.lost else self._poll(unit))
+        self.behind = unit.since >= now
+        self.silent = None if self.behind else unit
+        return said
 
     async def visit(self, unit: Unit) -> list[Frame | Event]:
         """One complete poll with its retries and its search for missing registers; it tells what was not read."""
@@ -212,12 +242,21 @@ class Bus:
         return said or [self._lose(unit, self.clock.now())]
 
     def _next(self, now: float) -> Unit:
-        """Who is due first; a unit that owes a reply lets the others go before."""
-        if self.late is not None:
-            others = [u for u in self.units if u.due <= now and u is not self.late]
-            if others:
-                return min(others, key=lambda u: u.due)
-        return min(self.units, key=lambda u: u.due)
+        """Who is due first, but for those whom a unit that does not answer lets go before."""
+        if self.silent is not None:
+            self.ahead, self.silent, self.patient = self._living(now, 0.0, self.silent), None, None
+        if self.ahead:
+            return self.ahead[0]
+        unit = min(self.units, key=lambda u: u.due)
+        if unit.is_doubtful and unit.due <= now and unit is not self.patient and not self.link.concurrent:
+            lasts = 2 * self.driver.timeout if self.half_duplex else self.driver.timeout  # dirt included
+            self.ahead, self.patient = self._living(now, 0.0 if self.behind else lasts, unit), unit
+        return self.ahead[0] if self.ahead else unit
+
+    def _living(self, now: float, within: float, but: Unit) -> list[Unit]:
+        """Who else is due within so many s and answered last time; of those that are due now who did so last first."""
+        others = [u for u in self.units if u.due <= now + within and not u.is_doubtful and u is not but]
+        return sorted(others, key=lambda u: (max(0.0, u.due - now), u.retries, -u.since))
 
     def _interrupted(self) -> bool:
         if self.order is None:

@@ -80,8 +80,8 @@ class Link(Protocol):
         rest is not asked (None). Raises LineLost.
         """
 
-    def pause(self, ask: Ask) -> float:
-        """Seconds until the line is ready for `ask`."""
+    def pause(self, ask: Ask | None = None) -> float:
+        """Seconds until the line is ready for `ask`, or for any."""
 
     def check(self) -> None:
         """Raises LineLost if the line is gone."""
@@ -185,7 +185,7 @@ class TcpLink(asyncio.Protocol):
             self.batches.discard(batch)
         return batch.outcomes, batch.times
 
-    def pause(self, ask: Ask) -> float:
+    def pause(self, ask: Ask | None = None) -> float:
         return 0.0
 
     def _fill(self, batch: Batch, now: float) -> None:
@@ -280,7 +280,7 @@ class RtuLink:
                 break
         return outcomes, times
 
-    def pause(self, ask: Ask) -> float:
+    def pause(self, ask: Ask | None = None) -> float:
         return self.line.pause(self.loop.time(), ask)
 
     async def _quiet(self, ask: Ask) -> None:

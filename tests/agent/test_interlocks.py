@@ -391,6 +391,13 @@ def test_what_cannot_protect_is_refused_with_its_line(tmp_path, old, new, says):
     assert all(n >= line for n in numbers)
 
 
+def test_a_feed_that_is_read_too_seldom_to_follow_the_trip_is_refused(tmp_path):
+    with pytest.raises(
+        ConfigFault, match=r"`zone.feed`: delay = 2 s is too short for channels that are read so seldom"
+    ):
+        load(tmp_path, SITE.replace("period = 1.0", "period = 10.0") + METHANE)
+
+
 def test_a_heartbeat_on_another_line_guards_nothing(tmp_path):
     other = """
 [[bus]]

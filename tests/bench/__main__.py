@@ -1,6 +1,6 @@
 """`make bench`: figures of this machine beside floors of the same minute; also in build/bench/*.json.
 
-    python -m tests.bench [SECTION ...]      cpu throughput latency rtu start
+    python -m tests.bench [SECTION ...]      cpu throughput latency rtu interlock day start
 
 The agent runs as its users run it: `vedette run` in a process of its own against a Modbus server in
 another, with mosquitto as the broker where it is installed (else the demo's broker, and the table says so).
@@ -9,19 +9,16 @@ CPU is all threads of the agent's process, from the scheduler's own accounting (
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
 import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,97 +26,13 @@ import msgspec
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.bench.stage import PYTHON, ROOT, agent, broker, cpu_seconds, resident_mb, running, wait_for, world
+from tests.bench.stage import percentile_ms as _ms
+
 OUT = ROOT / "build" / "bench"
-PYTHON = sys.executable
 
 
-# -- processes ----------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def running(*command: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
-    """A child that ends with the block."""
-    child = subprocess.Popen(command, text=True, cwd=ROOT, **more)
-    try:
-        yield child
-    finally:
-        child.terminate()
-        try:
-            child.wait(10)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-@contextlib.contextmanager
-def broker() -> Iterator[int]:
-    """mosquitto on a free port."""
-    port = free_port()
-    program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-    with tempfile.TemporaryDirectory() as folder:
-        conf = Path(folder) / "mosquitto.conf"
-        conf.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nlog_type none\n")
-        with running(program, "-c", str(conf), stderr=subprocess.DEVNULL):
-            wait_for(lambda: listens(port), 10, "broker")
-            yield port
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
-
-
-def wait_for(done: Callable[[], bool], seconds: float, what: str) -> None:
-    until = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > until:
-            raise TimeoutError(f"{what}: not within {seconds} s")
-        time.sleep(0.005)
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU seconds of all living threads of a process, to the nanosecond."""
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):
-            total += int((task / "schedstat").read_text().split()[0])
-    return total / 1e9
-
-
-def resident_mb(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-@contextlib.contextmanager
-def world(devices: int, channels: int, flip: float = 0.0) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:
-    """The Modbus server: its ports, and what it prints afterwards."""
-    command = (
-        PYTHON,
-        "-m",
-        "tests.bench.world",
-        "--devices",
-        str(devices),
-        "--channels",
-        str(channels),
-        "--flip",
-        str(flip),
-    )
-    with running(*command, stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        ports = json.loads(child.stdout.readline())["ports"]
-        said: list[dict[str, Any]] = []
-        reader = threading.Thread(
-            target=lambda: said.extend(json.loads(line) for line in child.stdout or ()), daemon=True
-        )
-        reader.start()
-        yield ports, said
+# -- a site and who listens to it --------------------------------------------------------------------
 
 
 def site(folder: Path, ports: list[int], channels: int, mqtt: int, period: float, pipeline: int = 1) -> Path:
@@ -138,14 +51,6 @@ def site(folder: Path, ports: list[int], channels: int, mqtt: int, period: float
     path = folder / "site.toml"
     path.write_text("\n".join(lines))
     return path
-
-
-@contextlib.contextmanager
-def agent(path: Path) -> Iterator[subprocess.Popen[str]]:
-    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
-    log = (path.parent / "agent.log").open("w")
-    with log, running(PYTHON, "-m", "agent.cli", "run", "-c", str(path), stdout=log, stderr=log, env=env) as child:
-        yield child
 
 
 class Ear:
@@ -316,17 +221,25 @@ def _delays(causes: list[float], effects: list[float]) -> list[float]:
     return found
 
 
-def _ms(delays: list[float], percent: int) -> float:
-    if len(delays) < 2:
-        return float("nan")
-    return 1000 * statistics.quantiles(delays, n=100, method="inclusive")[percent - 1]
-
-
 def bench_rtu() -> list[dict[str, Any]]:
     """Share of the wire limit that one RTU bus reaches, over a pseudo-terminal paced like the wire."""
     from tests.bench import rtu
 
     return [rtu.measure(baud) for baud in (9600, 19200)]
+
+
+def bench_interlock() -> list[dict[str, Any]]:
+    """From the register that crosses the limit to the coil that is written, whatever else is broken."""
+    from tests.bench import interlock
+
+    return interlock.measure()
+
+
+def bench_day() -> list[dict[str, Any]]:
+    """A day of 10,000 channels in a breath: noise, faults, and one real event."""
+    from tests.bench import day
+
+    return day.measure()
 
 
 def bench_start() -> list[dict[str, Any]]:
@@ -357,6 +270,8 @@ SECTIONS: dict[str, tuple[Callable[[], list[dict[str, Any]]], str]] = {
     "throughput": (bench_throughput, "goal: >= 300,000 channels/s received"),
     "latency": (bench_latency, "goal: poll to alarm p99 <= 10 ms"),
     "rtu": (bench_rtu, "goal: >= 0.90 of the wire limit"),
+    "interlock": (bench_interlock, "goal: p99 <= 1 poll period + 50 ms, and <= 1 s in every case"),
+    "day": (bench_day, "goal: no false red, the real event within its bound, replay identical (first row)"),
     "start": (bench_start, "goal: first value <= 1.5 s, resident <= 60 MB"),
 }
 
