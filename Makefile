@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help install dev demo test lint types contracts unit scoreboard scoreboard-quick bench lock clean
+.PHONY: help install dev demo test lint types contracts unit scoreboard scoreboard-quick bench bench-tamper lock clean
 
 help:
 	@echo "make demo    two minutes: simulated site, agent, broker, platform, verdict"
@@ -12,6 +12,7 @@ help:
 	@echo "make scoreboard        breaks the agent in every way we know, and counts; up to an hour"
 	@echo "make scoreboard-quick  the same in small, about five minutes"
 	@echo "make bench   measured against floors in the same run; results in build/bench"
+	@echo "make bench-tamper  how many lies of sensors are found, and how often one is called a liar that is none"
 	@echo "make install only the virtual environment"
 	@echo "make lock    renew the lock files (needs uv)"
 
@@ -49,7 +50,7 @@ contracts: dev
 	@$(BIN)/lint-imports
 
 unit: dev
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2
 
 scoreboard: dev
 	@$(BIN)/python -m tests.rigs.scoreboard
@@ -59,6 +60,9 @@ scoreboard-quick: dev
 
 bench: dev
 	@$(BIN)/python -m tests.bench
+
+bench-tamper: dev
+	@$(BIN)/python -m tests.bench.tamper
 
 lock:
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra build -o requirements.lock

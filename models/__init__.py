@@ -9,6 +9,7 @@ DETECTORS = {
     "exposure": "models.exposure:Exposure",
     "graham": "models.goaf:Graham",
     "mixture": "models.exposure:Mixture",
+    "tamper": "models.tamper:Tamper",
 }
 
 

@@ -119,6 +119,22 @@ class Break(Beat, frozen=True, kw_only=True):
     says: float
 
 
+class Lower(Beat, frozen=True, kw_only=True):
+    """One channel says a `share` of the truth."""
+
+    device: str
+    channel: str
+    share: float
+
+
+class Coarsen(Beat, frozen=True, kw_only=True):
+    """One channel comes in steps of `step`."""
+
+    device: str
+    channel: str
+    step: float
+
+
 class Slow(Beat, frozen=True, kw_only=True):
     """The device answers late."""
 
@@ -158,6 +174,8 @@ ACTIONS: dict[str, type[Beat]] = {
     "drift": Drift,
     "spike": Spike,
     "break": Break,
+    "lower": Lower,
+    "coarsen": Coarsen,
     "slow": Slow,
     "refuse": Refuse,
     "mend": Mend,
@@ -165,7 +183,7 @@ ACTIONS: dict[str, type[Beat]] = {
     "heal-uplink": HealUplink,
     "say": Say,
 }
-CONDITIONS = {"dead": faults.Dead, "frozen": faults.Freeze, "broken": faults.Break}
+CONDITIONS = {"dead": faults.Dead, "frozen": faults.Freeze, "broken": faults.Break, "lowered": faults.Lower}
 
 
 class Scenario(Struct, frozen=True):
@@ -499,6 +517,10 @@ class Stage:
                 self.devices[beat.device].faults.append(faults.Spike(beat.channel, beat.height, now, beat.width))
             case Break():
                 self.devices[beat.device].faults.append(faults.Break(beat.channel, beat.says))
+            case Lower():
+                self.devices[beat.device].faults.append(faults.Lower(beat.channel, beat.share))
+            case Coarsen():
+                self.devices[beat.device].faults.append(faults.Coarsen(beat.channel, beat.step))
             case Slow():
                 self.devices[beat.device].faults.append(faults.Slow(beat.seconds))
             case Refuse():

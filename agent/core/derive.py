@@ -34,14 +34,15 @@ def derivations(detectors: Iterable[Detector], layouts: Mapping[str, Layout]) ->
         mine = [where[name] for name in _as_named(detector.channel, where)]
         if not mine:
             raise ValueError(f"detector `{detector.name}`: no channel is called {', '.join(detector.channel)}")
-        if detector.beside and not detector.looks_beside:
+        if detector.witnessed and not detector.looks_beside:
             raise ValueError(f"detector `{detector.name}`: it has no use for channels beside; leave `beside` out")
-        for pattern in detector.beside:
+        for pattern in detector.witnessed:
             if not matching([pattern], where):
                 raise ValueError(f"detector `{detector.name}`: no channel is called {pattern}")
-        others = [where[name] for name in _as_named(detector.beside, where) if where[name] not in mine]
+        named = [where[name] for name in _as_named(detector.witnessed, where)]
         for source in dict.fromkeys(source for source, _ in mine):
             own = np.array([i for s, i in mine if s == source])
+            others = [(s, i) for s, i in named if s != source or i not in own]
             seen = _beside(layouts, source, own, others)
             beside = []
             for other in dict.fromkeys(s for s, _ in others):

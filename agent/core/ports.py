@@ -120,7 +120,12 @@ class Detector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lies: ClassVar[tuple[str, ...]] = ()  # columns `<key>.<lie>` that are 1 where the data is not to be believed
     name: str
     channel: list[str]  # `source/key`, wildcards allowed; of several sources: each by itself
-    beside: list[str] = []  # witnesses: `source/key`, wildcards allowed, of any source; what `channel` names is none
+    beside: list[str] = []  # witnesses: `source/key`, wildcards allowed, of any source; its own channels are none
+
+    @property
+    def witnessed(self) -> list[str]:
+        """Patterns of all that it sees beside its own channels. Pure."""
+        return self.beside
 
     def columns(self, seen: Layout) -> list[tuple[str, str]]:
         """Key and unit of each column that these channels of one source give. Pure. Raises `ValueError` in words."""
