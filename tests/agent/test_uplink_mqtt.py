@@ -1018,7 +1018,7 @@ class Touchy:
 
 def test_a_batch_over_which_the_broker_closes_the_connection_is_set_aside_and_nothing_else(tmp_path: Path):
     async def main() -> None:
-        broker = Touchy(b"666")
+        broker = Touchy(b"[[666.0,-666.0]]")  # 666 alone is also in many a time of day
         async with station(tmp_path, await broker.start()) as here:
             for n in (1, 2, 666, *range(3, 20)):
                 here.put(n)
