@@ -394,6 +394,7 @@ class _Reader:
     ) -> list[AnyRule]:
         outputs = {output for driver in drivers for output in driver.outputs()}
         hearts = {heart for driver in drivers for heart in driver.heartbeats()}
+        periods = {source: period for driver in drivers for source, period in driver.periods().items()}
         found: list[tuple[Table, AnyRule]] = []
         for table in written:
             for row in self._expand(table, layouts):
@@ -420,7 +421,7 @@ class _Reader:
                 continue
             if not rule.channel and not (isinstance(rule, Item) and rule.item):
                 self.told.add(table, "channel", f"rule `{rule.name}`: `channel` is empty: nothing is watched")
-            self._against_period(table, rule, layouts)
+            self._against_period(table, rule, layouts, periods)
             known = {**by_name, **layouts} if isinstance(rule, Silence) else by_name
             if isinstance(rule, Item):
                 known = {name: 0 for name in by_name if name.partition("/")[0] not in colours.UNCOLOURED}
@@ -637,25 +638,29 @@ class _Reader:
         profile = rows[0][1]
         return exposure.Substance(name, profile.unit, tuple(limits), profile.advice), profile.gas
 
-    def _against_period(self, table: Table, rule: AnyRule, layouts: dict[str, Layout]) -> None:
+    def _against_period(
+        self, table: Table, rule: AnyRule, layouts: dict[str, Layout], periods: Mapping[str, float]
+    ) -> None:
         """Refuse a duration that is too short for how often the channels are read (`stale` is 3 periods by default)."""
-        least = {
-            Rate: ("window", 1.0),
-            Frozen: ("limit", 1.0),
-            Silence: ("limit", 1 / 3),
-            Feedback: ("delay", 1 / 3),  # what was ordered is seen at the next poll
-        }.get(type(rule))
-        given = getattr(rule, least[0]) if least else None
-        if least is None or given is None:
+        found = points([rule], layouts)
+        stale = {s: max(float(layouts[s].stale[p.column]) for p in row) for s, row in found.items() if row}
+        beyond: Mapping[type[AnyRule], tuple[str, Callable[[str], float]]] = {
+            Rate: ("window", lambda source: stale[source]),
+            Frozen: ("limit", lambda source: stale[source]),
+            Silence: ("limit", lambda source: stale[source] / 3),
+            # what was ordered is seen at the next poll
+            Feedback: ("delay", lambda source: periods.get(source, stale[source] / 3)),
+        }
+        if type(rule) not in beyond:
             return
-        row = [(s, p) for s, found in points([rule], layouts).items() for p in found]
-        slowest = max((float(layouts[s].stale[p.column]) for s, p in row), default=0.0)
-        if given < least[1] * slowest:
+        field, least_of = beyond[type(rule)]
+        given, least = getattr(rule, field), max(map(least_of, stale), default=0.0)
+        if given is not None and given < least:
             self.told.add(
                 table,
-                least[0],
-                f"rule `{rule.name}`: {least[0]} = {given:g} s is too short for channels that are read so seldom "
-                f"(stale after {slowest:g} s); at least {least[1] * slowest:g} s",
+                field,
+                f"rule `{rule.name}`: {field} = {given:g} s is too short for channels that are read so seldom; "
+                f"at least {least:g} s",
             )
 
     def _builtin(self, layouts: dict[str, Layout], rules: list[AnyRule]) -> list[AnyRule]:

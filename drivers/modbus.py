@@ -161,6 +161,9 @@ class Modbus(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def layouts(self) -> Mapping[str, Layout]:
         return {d.name: registers.shared_layout(d.channel, d.period) for d in self.device}
 
+    def periods(self) -> Mapping[str, float]:
+        return {d.name: d.period for d in self.device}
+
     def outputs(self) -> tuple[str, ...]:
         return tuple(o.name for o in self.output if o.heartbeat is None)
 

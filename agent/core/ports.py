@@ -84,6 +84,10 @@ class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bus cannot meet, say). Pure; asked by the configuration, which refuses to start with any."""
         return []
 
+    def periods(self) -> Mapping[str, float]:
+        """s between two polls of each source that is polled on a grid. Pure."""
+        return {}
+
     def worst(self) -> float:
         """s that may pass between two calls of `orders` while all is well, however bad the line: beyond twice that
         the driver hangs and is started again. Pure."""
