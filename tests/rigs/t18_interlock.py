@@ -38,7 +38,7 @@ TIMER = 3.0  # s without a change of its heartbeat after which the relay trips
 CALM, HIGH = 0.4, 2.0  # % of methane; the cut limit is 1.5, below 1.0 power comes back
 LONG, STALE = 30.0, 3 * PERIOD  # s for which the agent believes a reading: longer than any fault here; as usual
 HOLD = 2.5  # s for which a trip is looked at: ticks, beats and polls come and go
-PATIENCE = 20.0  # s for what must happen sooner or later
+PATIENCE = 60.0  # s for what must happen sooner or later; sixteen agents start at once
 NEVER = 999.0  # s
 
 SITE = """
