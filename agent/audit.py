@@ -15,6 +15,7 @@ for that a checksum has to be known elsewhere, and `Audit.head` is what to tell.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import re
@@ -122,6 +123,18 @@ def records(folder: Path) -> Iterator[Record]:
     """Every record that can be read, oldest first, whether the chain holds or not."""
     for path in segments(folder):
         yield from (record for line in text(path).split(b"\n") if (record := parse(line)) is not None)
+
+
+def edges(folder: Path) -> Iterator[Alarm]:
+    """Every edge of every alarm that can be read, oldest first."""
+    for record in records(folder):
+        if record.body.startswith(b'{"kind":"alarm"'):
+            with contextlib.suppress(msgspec.DecodeError):  # not written by this version
+                yield msgspec.json.decode(record.body, type=_Told).alarm
+
+
+class _Told(msgspec.Struct):
+    alarm: Alarm
 
 
 def _previous(record: Record) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import csv
 import os
 import shutil
 import sys
@@ -21,6 +23,7 @@ from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
 
 if TYPE_CHECKING:
+    from .core.alarm import Alarm
     from .core.rules import Item
     from .profiles import Profile
 
@@ -106,9 +109,29 @@ def _parser() -> argparse.ArgumentParser:
     replay = verb("replay", _replay, "run a recording through the same core; print or compare the alarms")
     replay.add_argument("folder", type=Path, nargs="+", help="folder with site.toml and frames.jsonl")
     replay.add_argument("--compare", action="store_true", help="compare with alarms.jsonl; exit 1 on a difference")
+    replay.add_argument(
+        "--what-if",
+        metavar="CHANGE",
+        action="append",
+        default=[],
+        help="alarms gained and lost by another setting: limit=0.8, or NAME:FIELD=VALUE of one rule or detector",
+    )
     record = verb("record", _record, "read the site and write frames and alarms into a folder", site=True)
     record.add_argument("folder", type=Path)
     record.add_argument("--seconds", type=float, default=None, help="stop by itself after this time")
+    detects = verb("detect", _detect, "judge a CSV file by its own past: time, then channels; score and alarm by row")
+    detects.add_argument("file", nargs="?", default="-", metavar="FILE", help="`-` reads standard input")
+    detects.add_argument("--out", metavar="FILE", help="write there, not to standard output")
+    detects.add_argument("--channel", action="append", default=[], metavar="NAME", help="tell only of this one")
+    detects.add_argument("--budget", type=float, default=30.0, metavar="DAYS", help="days for one false alarm (30)")
+    detects.add_argument(
+        "--stands", type=float, default=300.0, metavar="S", help="s that an alarm stands, at most (300)"
+    )
+    detects.add_argument("--every", type=float, default=0.0, metavar="S", help="s between looks (every row)")
+    detects.add_argument("--plot", action="store_true", help="draw series, score and alarms with characters")
+    explain = verb("explain", _explain, "why an alarm was raised, in words and numbers, what became of it", site=True)
+    explain.add_argument("alarm", metavar="ID", help="as `vedette alarms` shows it")
+    explain.add_argument("--folder", type=Path, help="a journal somewhere else: a copy, say")
     alarms = verb("alarms", _alarms, "open alarms of the running daemon; acknowledge, shelve, reset one", site=True)
     alarms.add_argument("--ack", metavar="ID")
     for deed, what in DEEDS.items():
@@ -350,6 +373,8 @@ def _copy_site(site: Path, sources: Sequence[Path], folder: Path) -> None:
 def _replay(args: argparse.Namespace) -> int:
     from . import config, journal
 
+    if args.what_if:
+        return _what_if(args)
     differ = 0
     for folder in args.folder:
         site = config.load(folder / "site.toml")
@@ -374,7 +399,100 @@ def _replay(args: argparse.Namespace) -> int:
     return 1 if differ else 0
 
 
+def _detect(args: argparse.Namespace) -> int:
+    from models.anomaly import Anomaly
+
+    from . import detect
+
+    try:
+        settings = {"budget": args.budget * 86400, "stands": args.stands, "every": args.every}
+        one = msgspec.convert({"name": "detect", "channel": ["*"], **settings}, Anomaly)
+    except msgspec.ValidationError as error:
+        print(f"vedette detect: {error}", file=sys.stderr)
+        return USAGE
+    told, kept = 0, []
+    with contextlib.ExitStack() as stack:
+        try:
+            lines = sys.stdin if args.file == "-" else stack.enter_context(open(args.file, encoding="utf-8-sig"))
+            keys, found = detect.rows("standard input" if args.file == "-" else args.file, lines)
+            if unknown := [name for name in args.channel if name not in keys]:
+                print(f"vedette detect: no channel `{unknown[0]}`; there are {', '.join(keys)}", file=sys.stderr)
+                return USAGE
+            out = stack.enter_context(open(args.out, "w", encoding="utf-8")) if args.out else sys.stdout
+            for judged in detect.write(out, detect.judged(one, keys, found, args.channel)):
+                if judged.because:
+                    told += 1
+                    print(
+                        "\n    ".join([f"{judged.row.stamp}  {judged.because[0]}", *judged.because[1:]]),
+                        file=sys.stderr,
+                    )
+                if args.plot:
+                    kept.append(judged)
+        except OSError as error:
+            print(f"vedette detect: {error.filename}: {error.strerror}", file=sys.stderr)
+            return UNAVAILABLE
+        except (ValueError, csv.Error) as error:
+            print(f"vedette detect: {error}", file=sys.stderr)
+            return os.EX_DATAERR
+    print("\n".join([*detect.plot(keys, kept), f"{told} alarms"]), file=sys.stderr)
+    return 0
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from . import audit, config
+
+    folder = args.folder or Path(config.load(args.config).store.path) / "journal"
+    if not folder.is_dir():
+        print(f"vedette: no journal in {folder}", file=sys.stderr)
+        return UNAVAILABLE
+    edges = [edge for edge in audit.edges(folder) if edge.id == args.alarm]
+    if not edges:
+        print(f"vedette: no alarm {args.alarm} in {folder}; `vedette alarms` shows those that stand", file=sys.stderr)
+        return 1
+    return _say(args, msgspec.to_builtins(edges), "\n".join(_explained(edges)))
+
+
+def _explained(edges: Sequence[Alarm]) -> Iterator[str]:
+    """An alarm from its first edge to its last: what, why, after which standard, and what became of it."""
+    first = edges[0]
+    yield f"{first.level} {first.id}: {first.text}"
+    yield from (f"  {sentence}" for sentence in first.because)
+    if first.value is not None and first.limit is not None:
+        yield f"  value {first.value:.6g} {first.unit}, limit {first.limit:.6g} {first.unit}".rstrip()
+    clause = f"{first.basis.standard} {first.basis.clause}".strip()
+    yield f"  rule {first.rule}, after {clause}{' (to be verified)' if first.basis.verify else ''}"
+    if first.advice:
+        yield f"  {first.advice}"
+    for edge in edges:
+        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(edge.at.wall))
+        by = f" by {edge.by}" if edge.by else ""
+        yield f"  {clock}{' ' if edge.at.synced else '?'} {edge.event}{by}{f': {edge.reason}' if edge.reason else ''}"
+
+
 # -- the running daemon -------------------------------------------------------------------------------
+
+
+def _what_if(args: argparse.Namespace) -> int:
+    from . import config, journal, whatif
+
+    for folder in args.folder:
+        site = other = config.load(folder / "site.toml")
+        try:
+            for change in args.what_if:
+                other = whatif.changed(other, change)
+        except ValueError as error:
+            print(f"vedette replay: {error}", file=sys.stderr)
+            return USAGE
+        try:
+            before, after = (
+                list(journal.replay(one.core(), journal.read(folder / "frames.jsonl", site.layouts)))
+                for one in (site, other)
+            )
+        except OSError as error:
+            raise ConfigFault([f"{error.filename}: {error.strerror}"]) from None
+        print(f"{folder.name} with {' and '.join(args.what_if)}")
+        print("\n".join(f"  {line}" for line in whatif.lines(whatif.compare(before, after))))
+    return 0
 
 
 def _ask(args: argparse.Namespace, timeout: float = 5.0, /, **request: Any) -> dict[str, Any]:

@@ -35,7 +35,21 @@ from .core.errors import ConfigFault
 from .core.frame import Layout, channels
 from .core.naming import matching
 from .core.ports import Detector, Driver, Uplink
-from .core.rules import KINDS, AnyRule, Bad, Deviation, Doubt, Feedback, Frozen, Item, Rate, Silence, Vote, condition
+from .core.rules import (
+    KINDS,
+    AnyRule,
+    Bad,
+    Deviation,
+    Doubt,
+    Feedback,
+    Frozen,
+    Item,
+    Rate,
+    Silence,
+    Strange,
+    Vote,
+    condition,
+)
 from .core.units import convert, same
 from .core.words import Language
 from .hazards import Hazard, hazards
@@ -44,8 +58,10 @@ from .health import rules as health_rules
 from .interlocks import Interlock
 from .profiles import SHIPPED, Profile, gases, profile_names, profiles_in, rule, slug
 
+STRANGE = "anomaly"  # built-in detector and rule of channels with `anomaly = true`
+LOOKS = 10.0  # s between its looks
 LIE = "lie"  # built-in rules `lie.<how>`
-RESERVED = {"silent", "unfit", *(rule.name for rule in health_rules("en"))}
+RESERVED = {"silent", "unfit", STRANGE, *(rule.name for rule in health_rules("en"))}
 
 Clock = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Name = Annotated[str, Meta(pattern=r"^[\w.-]+$", min_length=1, max_length=64)]
@@ -122,6 +138,7 @@ class _Reader:
         self.resolved: list[Any] = []
         self.overrides: list[str] = []
         self._claims: dict[str, list[tuple[str, Table]]] = {}  # profile -> channels that say they are one
+        self._watched: list[tuple[str, Table]] = []  # channels with `anomaly = true`
 
     def read(self) -> Config:
         try:
@@ -153,7 +170,7 @@ class _Reader:
         written = self._tables(raw, "rule") + [row for _, row in locks]
         rules = self._rules(written, whole, [driver for _, driver in drivers], site, complete, items)
         if site.builtin:
-            rules += self._doubts(gained, whole, rules)
+            rules += self._doubts(gained, whole, rules) + self._strange(gained, rules)
         air = self._air(raw, whole) if complete else None
         uplinks = self._uplinks(raw)
         hazards = self._hazards(raw, site)
@@ -305,7 +322,8 @@ class _Reader:
         for key in ("maker", "model", "note"):  # for people
             whole.pop(key, None)
         whole["channel"] = [
-            self.places.same({k: v for k, v in row.items() if k != "profile"}, row) for row in rows.values()
+            self.places.same({k: v for k, v in row.items() if k not in ("profile", "anomaly")}, row)
+            for row in rows.values()
         ]
         return whole
 
@@ -326,6 +344,10 @@ class _Reader:
         for key, row in rows.items():
             if "profile" in row:
                 self._claims.setdefault(str(row["profile"]), []).append((f"{source}/{key}", row))
+            if not isinstance(asked := row.get("anomaly", False), bool):
+                self.told.add(row, "anomaly", f"channel `{key}`: `anomaly` is true or false")
+            elif asked:
+                self._watched.append((f"{source}/{key}", row))
 
     def _uplinks(self, raw: Table) -> list[Uplink]:
         uplinks: list[Uplink] = []
@@ -364,7 +386,11 @@ class _Reader:
     def _detectors(self, raw: Table, layouts: dict[str, Layout]) -> list[Detector]:
         found: list[Detector] = []
         taken = {name for source, base in layouts.items() for name in channels(source, base)}
-        for table in self._tables(raw, "detector"):
+        tables = self._tables(raw, "detector")
+        if self._watched:  # they ask for a detector that nobody wrote
+            named = {"kind": STRANGE, "name": STRANGE, "every": LOOKS, "channel": [name for name, _ in self._watched]}
+            tables = [*tables, self.places.same(named, self._watched[0][1])]
+        for table in tables:
             several = {key: [table[key]] for key in ("channel", "beside") if isinstance(table.get(key), str)}
             table = self.places.same({**table, **several}, table)
             one: Detector | None = self._worker(table, "detector", "kind", "", models.DETECTORS, models.detector)
@@ -702,6 +728,20 @@ class _Reader:
                 for lie in one.detector.lies:
                     found.setdefault(lie, []).extend(name for name in names if (name, lie) not in watched)
         return [Doubt(name=f"{LIE}.{lie}", channel=names, lie=lie) for lie, names in found.items() if names]
+
+    @staticmethod
+    def _strange(gained: Mapping[str, list[Derived]], rules: list[AnyRule]) -> list[AnyRule]:
+        """What a detector finds strange is an alarm, unless a rule says so."""
+        names = [
+            f"{source}/{key}"
+            for source, row in gained.items()
+            for one in row
+            if one.detector.__struct_config__.tag == STRANGE
+            for key, _ in one.given
+        ]
+        asked = [pattern for rule in rules if isinstance(rule, Strange) for pattern in rule.channel]
+        left = [name for name in names if not matching(asked, {name: 0})]
+        return [Strange(name=STRANGE, channel=left, level="yellow")] if left else []
 
     def _rule(self, table: Table) -> AnyRule | None:
         if isinstance(table.get("channel"), str):

@@ -6,6 +6,7 @@ from agent.core.ports import Detector
 from agent.named import find
 
 DETECTORS = {
+    "anomaly": "models.anomaly:Anomaly",
     "exposure": "models.exposure:Exposure",
     "graham": "models.goaf:Graham",
     "mixture": "models.exposure:Mixture",

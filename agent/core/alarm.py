@@ -196,6 +196,7 @@ class Alarm(Struct, frozen=True, omit_defaults=True):
     before: Level | None = None  # of an item whose level moved by this edge: the level that it had
     until: Instant | None = None  # when shelving ends, or what was acknowledged is annunciated again
     advice: str = ""  # what to do
+    because: tuple[str, ...] = ()  # why a detector raised it, in sentences with numbers
     evidence: tuple[str, ...] = ()
     group: str = ""  # what belongs together: a zone, an interlock
     first: str = ""  # id of the alarm of the group that came first: its own, where it did

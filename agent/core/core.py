@@ -240,9 +240,21 @@ class Bench:
         conditional = bool(self.when or self.start_when or self.clear_when)
         self.compares = conditional or any(by_kind[kind] for kind in (Deviation, Vote, Feedback))
         elsewhere = [_elsewhere(p) - {source} for p in row]
+        starts = np.cumsum([layout.measured, *(len(d.given) for d in gained)])
+        self.derived = {  # column of the source -> which detector gives it, and which of its columns it is
+            int(starts[k]) + c: (k, c) for k, d in enumerate(gained) for c in range(len(d.given))
+        }
         self.across = {  # other sources whose news decide on points here, and on which
             other: np.array([other in sources for sources in elsewhere]) for other in set().union(*elsewhere)
         }
+
+    def why(self, memories: Sequence[Any], i: int, language: words.Language) -> tuple[str, ...]:
+        """Why a point on what a detector gives stands as it does, in sentences."""
+        if self.points[i].column not in self.derived:
+            return ()
+        k, c = self.derived[self.points[i].column]
+        one = self.gained[k]
+        return tuple(words.why(language, row, facts) for row, facts in one.detector.why(memories[k], one.seen, c))
 
     def start(self, now: float) -> Watch:
         """The memory before the first frame. Age counts from here: a source that never speaks goes stale."""
@@ -679,7 +691,7 @@ class Core:
             state, known = state.copy(), dict(known)
             holding = Holding(held)
             until = {i: end for i, end in until.items() if i not in moved}
-            serial, load, new = self._raises(memory, bench, np.flatnonzero(raised), metric, seen, since, at)
+            serial, load, new = self._raises(memory, bench, np.flatnonzero(raised), watch, metric, seen, since, at)
             for i in moved:
                 event = Event.RAISE if raised[i] else Event.CLEAR
                 begun = float(back[i])
@@ -718,7 +730,15 @@ class Core:
         return bool(COMPARISONS[condition.compare](float(seen.value[column]), condition.value))
 
     def _raises(
-        self, memory: Memory, bench: Bench, raised: Array, metric: Array, seen: Seen, since: Array, at: Instant
+        self,
+        memory: Memory,
+        bench: Bench,
+        raised: Array,
+        watch: Watch,
+        metric: Array,
+        seen: Seen,
+        since: Array,
+        at: Instant,
     ) -> tuple[int, Load, dict[int, Alarm]]:
         """The last serial, the load and the first edges of what is raised now, by point: which of its group was
         first, and under which alarm it is shown."""
@@ -726,7 +746,8 @@ class Core:
         first = self._first(memory) if any(bench.points[i].rule.group for i in raised) else {}
         for i in raised.tolist():
             serial += 1
-            alarm = self._raise(bench, i, f"{memory.boot}-{serial}", float(metric[i]), seen, float(since[i]), at)
+            why = bench.why(watch.derived, i, self.language)
+            alarm = self._raise(bench, i, f"{memory.boot}-{serial}", float(metric[i]), seen, float(since[i]), at, why)
             if alarm.group:
                 alarm = structs.replace(alarm, first=first.setdefault(alarm.group, alarm.id))
             new[i] = alarm
@@ -739,7 +760,17 @@ class Core:
         open_ = [(watch.state[i], alarm) for watch in memory.watches.values() for i, alarm in watch.open.items()]
         return {alarm.group: alarm.first for state, alarm in open_ if alarm.group and holds(int(state))}
 
-    def _raise(self, bench: Bench, i: int, id: str, metric: float, seen: Seen, begun: float, at: Instant) -> Alarm:
+    def _raise(
+        self,
+        bench: Bench,
+        i: int,
+        id: str,
+        metric: float,
+        seen: Seen,
+        begun: float,
+        at: Instant,
+        because: tuple[str, ...],
+    ) -> Alarm:
         point = bench.points[i]
         rule = point.rule
         limit = float(bench.limit[i])
@@ -763,6 +794,7 @@ class Core:
             expect=rule.expect if isinstance(rule, Expect) else "",
             reading=words.number(float(seen.value[point.column])) if point.column >= 0 else "",
             of=str(len(point.siblings)),
+            because=because[0] if because else "",
             each=f"{words.number(rule.limit)} {bench.layout.unit[point.column]}" if isinstance(rule, Vote) else "",
         )
         return structs.replace(
@@ -773,6 +805,7 @@ class Core:
             value=None if np.isnan(metric) or blind else metric,
             since=_back_to(at, begun),
             text=text,
+            because=because,
             advice=words.advice(self.language, rule.advice or kind),
         )
 

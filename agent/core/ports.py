@@ -144,6 +144,10 @@ class Detector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """New memory; value (m,), NaN where it cannot say, and quality (m,) of the columns. The old memory stays."""
         raise NotImplementedError
 
+    def why(self, memory: Any, seen: Layout, column: int) -> list[tuple[str, dict[str, Any]]]:
+        """Why that column stands as it does after the last step: rows of `words.WHY` with what fills them. Pure."""
+        return []
+
     def moved(self, memory: Any, seconds: float) -> Any:
         """The same memory on a clock that stands `seconds` later; None: forget it. Pure.
 

@@ -17,6 +17,7 @@ One rule on a thousand channels and a thousand rules on one channel each cost th
     feedback   1 while the channel contradicts what was ordered of an output     -
     expect     1 while the channel is not as it is expected to be              -
     doubt      1 while a detector says that the channel lies                   -
+    anomaly    how strange a detector finds it; told from `limit` on               decades
     manual     none: a person demands it, and withdraws it                     -
     fault      1 while the channel is blind or saturated in a live source -
 """
@@ -150,6 +151,13 @@ class Limited(Rule, frozen=True, kw_only=True):
 
 class High(Limited, tag="high", frozen=True, kw_only=True):
     """Alarm at or above `limit`; clears below `restore` (default: `limit`)."""
+
+
+class Strange(High, tag="anomaly", frozen=True, kw_only=True):
+    """Alarm while a detector finds its column `<key>.anomaly` stranger than the budget of false alarms allows; see
+    `models/anomaly.py`. It says why."""
+
+    limit: float = 0.0  # decades; above 0: only what is so much rarer
 
 
 class Low(Limited, tag="low", frozen=True, kw_only=True):
@@ -309,10 +317,11 @@ class Item(Rule, tag="item", frozen=True, kw_only=True):
 
 
 AnyRule: TypeAlias = (
-    High | Low | Rate | Deviation | Frozen | Silence | Vote | Item | Feedback | Expect | Doubt | Manual | Bad
+    High | Strange | Low | Rate | Deviation | Frozen | Silence | Vote | Item | Feedback | Expect | Doubt | Manual | Bad
 )
 KINDS: dict[str, type[AnyRule]] = {
     "high": High,
+    "anomaly": Strange,
     "low": Low,
     "rate": Rate,
     "deviation": Deviation,
@@ -607,6 +616,7 @@ class Unfit(Measure):
 
 MEASURES: dict[type[AnyRule], type[Measure]] = {
     High: Value,
+    Strange: Value,
     Low: Value,
     Rate: Slope,
     Deviation: Distance,

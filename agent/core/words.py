@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 Language = Literal["en", "zh"]
 
@@ -17,6 +17,7 @@ RAISED: dict[str, dict[str, str]] = {
         "feedback": "{channel} contradicts the order to {output}",
         "expect": "{channel} is {reading}, should be {expect} ({basis})",
         "doubt": "{channel} is not to be believed: {lie}",
+        "anomaly": "{channel} is not as it used to be: {because}",
         "manual": "{output} on by {by}: {reason}",
         "vote": "{channel} and others: {value} of {of} at or beyond {each} ({basis})",
         "silence": "{channel} has sent nothing for {value} s: check power, line and address",
@@ -32,6 +33,7 @@ RAISED: dict[str, dict[str, str]] = {
         "feedback": "{channel} 与 {output} 的指令不符(馈电异常)",
         "expect": "{channel} 当前 {reading},应为 {expect}({basis})",
         "doubt": "{channel} 数据可疑:{lie}",
+        "anomaly": "{channel} 与其历史不符:{because}",
         "manual": "{output} 由 {by} 手动动作:{reason}",
         "vote": "{channel} 等 {of} 个测点中 {value} 个达到限值 {each}({basis})",
         "silence": "{channel} 已 {value} 秒无数据:请检查电源、线路和地址",
@@ -48,6 +50,7 @@ CLEARED: dict[str, dict[str, str]] = {
         "feedback": "{channel} agrees with its order again",
         "expect": "{channel} is as it should be again",
         "doubt": "{channel} looks sound again",
+        "anomaly": "{channel} is as it used to be, or this is the new normal",
         "vote": "{channel} and others: only {value} still beyond the limit",
         "silence": "{channel} is read again",
         "fault": "{channel} is good again",
@@ -61,6 +64,7 @@ CLEARED: dict[str, dict[str, str]] = {
         "feedback": "{channel} 与指令恢复一致",
         "expect": "{channel} 恢复正常状态",
         "doubt": "{channel} 数据恢复正常",
+        "anomaly": "{channel} 恢复常态,或已成为新的常态",
         "vote": "{channel} 等测点中仅 {value} 个仍超限",
         "silence": "{channel} 恢复数据",
         "fault": "{channel} 质量恢复正常",
@@ -274,6 +278,7 @@ ADVICE: dict[str, dict[str, str]] = {
         "frozen": "Check the sensor with gas or by hand; until then watch by other means.",
         "fan-lock": "Nobody starts the fan; vent the gas by the special measure, step by step, with a permit.",
         "expect": "Check on the spot, follow the site's plan for this point.",
+        "anomaly": "No limit is exceeded by this alone: look what changed there, in the process or in the instrument.",
         "doubt": "Keep what was read, look at the sensor, its wiring and its place; until then watch by other means.",
         "feedback": "Cut by hand on the spot; check breaker, relay, wiring and the feed sensor.",
         "manual": "It stays until it is withdrawn by name, and nothing else demands it.",
@@ -311,6 +316,7 @@ ADVICE: dict[str, dict[str, str]] = {
         "frozen": "用标准气或人工方法检查传感器;此前用其他方法监视。",
         "fan-lock": "严禁启动风机;按专项措施分级排放瓦斯,凭许可解锁。",
         "expect": "现场核实,按该测点的现场处置方案处理。",
+        "anomaly": "这本身不是超限:查看该处工艺或仪表发生了什么变化。",
         "doubt": "保留原始数据,检查传感器、接线和安装位置;此前用其他方法监视。",
         "feedback": "就地手动断电;检查断路器、继电器、接线和馈电传感器。",
         "manual": "须由署名人员撤销,且无其他联锁条件时方可恢复。",
@@ -320,6 +326,32 @@ ADVICE: dict[str, dict[str, str]] = {
         "fault": "修理或更换传感器;此前用其他方法监视。",
         "blind": "传感器修复之前,该处按危险处理。",
     },
+}
+
+# Why a detector raised an alarm; see `why` of the detectors. The first is part of the alarm's text.
+WHY: dict[str, dict[str, str]] = {
+    "en": {
+        "level": "{now} where {usual} ± {spread} is usual",
+        "drift": "{now} and lately {lately}; such a move is usually {spread}",
+        "day": "{now}, by {off} off what this hour is on other days; usually {spread} off",
+        "unrest": "it moves by {now} from one look to the next, usually by {usual}",
+        "together": "the channels do not go together as they used to, most of all {most}",
+        "rarity": "as strange as this is to be expected once in {rare}; told is what is rarer than once in {budget}",
+        "past": "judged against {looks} looks in {seen}; {episodes} strange episodes in them",
+    },
+    "zh": {
+        "level": "当前 {now},通常为 {usual} ± {spread}",
+        "drift": "当前 {now},近期 {lately};此类变动通常为 {spread}",
+        "day": "当前 {now},与往日同一时段相差 {off},通常相差 {spread}",
+        "unrest": "相邻两次变动 {now},通常为 {usual}",
+        "together": "各测点之间的关系与以往不同,其中以 {most} 最为明显",
+        "rarity": "如此异常预计每 {rare} 出现一次;比每 {budget} 一次更罕见的才报告",
+        "past": "依据此前 {seen} 内 {looks} 次观测,其间有 {episodes} 次异常波动",
+    },
+}
+SPAN: dict[str, list[tuple[float, str]]] = {
+    "en": [(365 * 86400.0, "years"), (86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (0.0, "seconds")],
+    "zh": [(365 * 86400.0, "年"), (86400.0, "天"), (3600.0, "小时"), (60.0, "分钟"), (0.0, "秒")],
 }
 
 # What is wrong with the agent itself, by the name of its rule; see `agent/health.py`.
@@ -411,6 +443,31 @@ def members(language: str, counts: Mapping[str, int]) -> str:
 def unseen(language: str, n: int) -> str:
     """How many points nobody sees; nothing where all are seen."""
     return UNSEEN[language].format(n=n) if n else ""
+
+
+def why(language: str, row: str, facts: Mapping[str, Any]) -> str:
+    """A sentence of `WHY`: numbers as people read them; what is called `seen`, `rare` or `budget` is a time in s."""
+    said = {
+        name: span(language, value)
+        if name in ("seen", "rare", "budget")
+        else value
+        if isinstance(value, str)
+        else number(value)
+        for name, value in facts.items()
+    }
+    return WHY[language][row].format(**said)
+
+
+def span(language: str, seconds: float) -> str:
+    """A time as people say it.
+
+    >>> span("en", 5 * 86400.0), span("zh", 90.0)
+    ('5 days', '1.5 分钟')
+    """
+    if not seconds < 1e4 * SPAN[language][0][0]:
+        return {"en": "never before", "zh": "从未"}[language]
+    size, unit = next((size, unit) for size, unit in SPAN[language] if seconds >= 2 * size or size == 60.0 <= seconds)
+    return f"{seconds / (size or 1.0):.2g} {unit}"
 
 
 def lie(language: str, name: str) -> str:

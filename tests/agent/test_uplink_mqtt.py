@@ -277,6 +277,7 @@ def test_birth_alarms_events_telemetry_and_farewell(tmp_path: Path, broker: Mosq
                     "text": "too much",
                     "basis": {"standard": "AQ 1029-2019", "clause": "4.2"},
                     "by": "",
+                    "because": [],
                     "evidence": [],
                 }
                 (event,) = ear.on("event")

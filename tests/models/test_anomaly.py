@@ -1,0 +1,211 @@
+"""What nobody foresaw, on made-up series whose truth is known: found once, in time, and nothing else told."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from agent import checks
+from agent.core.frame import Instant, Quality, frame, layout
+from models import tail
+from models.anomaly import MANY, Anomaly
+
+HOUR, DAY = 3600.0, 86400.0
+
+
+def run(rows, step=60.0, one=None, keys=None, memory=None, begin=0.0, quality=Quality.GOOD):
+    """(t, c) columns over the rows (t, n), and the memory after them."""
+    rows = np.asarray(rows, float)
+    rows = rows[:, None] if rows.ndim == 1 else rows
+    one = one or Anomaly(name="a", channel=["*"])
+    seen = layout(keys or [f"c{i}" for i in range(rows.shape[1])], ["mm"] * rows.shape[1], stale=1e12)
+    memory, out = memory or one.start(seen), []
+    for i, row in enumerate(rows):
+        at = Instant(begin + i * step, begin + i * step)
+        memory, value, _ = one.step(memory, frame("s", at, seen, row, np.where(np.isnan(row), Quality.FAULT, quality)))
+        out.append(value)
+    return np.array(out), memory, one, seen
+
+
+def starts(column):
+    """Rows at which it begins to be told."""
+    return np.flatnonzero(np.diff((column >= 0).astype(int), prepend=0) > 0).tolist()
+
+
+def noise(n, seed=1, size=1.0):
+    return np.random.default_rng(seed).normal(0.0, size, n)
+
+
+def day(n, step=600.0, size=10.0):
+    return size * np.sin(2 * np.pi * np.arange(n) * step / DAY)
+
+
+@pytest.mark.parametrize("seen", [1, 3])
+def test_the_laws_of_a_detector_hold(seen):
+    assert checks.detector(Anomaly(name="a", channel=["s/*"])) == []
+    assert checks.detector(Anomaly(name="a", channel=["s/*"], every=30.0 * seen)) == []
+
+
+def test_it_says_nothing_before_it_has_seen_enough_and_something_after():
+    out, *_ = run(noise(400))
+    first = int(np.flatnonzero(np.isfinite(out[:, 0]))[0])
+    assert tail.LEARN <= first <= tail.LEARN + 30
+    assert np.isfinite(out[first:, 0]).all()
+
+
+CHANGES = {
+    "a step": lambda x: x + np.where(np.arange(len(x)) >= 3000, 8.0, 0.0),
+    "a drift": lambda x: x + np.maximum(0, np.arange(len(x)) - 3000) * 0.05,
+    "unrest": lambda x: np.where(np.arange(len(x)) >= 3000, 6 * x, x),
+    "a calm": lambda x: np.where(np.arange(len(x)) >= 3000, 0.02 * x, x),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("step", [0.5, 60.0, 21600.0])
+def test_a_change_is_told_whatever_the_unit_and_the_step(change, size, step):
+    """It learns size and pace by itself: the same series in nanometres, or once a day, gives the same answer."""
+    out, *_ = run(size * (change(noise(4000)) + 50.0), step)
+    found = starts(out[:, 0])
+    assert found, "never told"
+    assert 3000 <= found[0] <= 3250
+    assert [row for row in found if row < 3000] == []
+
+
+def test_white_noise_spends_less_than_its_budget():
+    """40 channels that go on for 70 days at 10 min: by the budget of one a month 93 tellings, and nothing is there."""
+    out, *_ = run(noise(10_000 * 40).reshape(-1, 40), 600.0)
+    told = sum(len(starts(out[:, i])) for i in range(40))
+    assert told <= 93
+    assert len(starts(out[:, 40])) <= 7
+
+
+def test_heavy_tails_are_learnt():
+    """A channel that spikes every few hours, by a factor of ten and more, is not told for spiking."""
+    x = np.random.default_rng(3).standard_t(2, 20_000)
+    out, *_ = run(x, 300.0)
+    assert len(starts(out[10_000:, 0])) <= 3
+
+
+def test_the_hour_of_the_day_is_known_after_some_days():
+    x = day(40 * 144) + noise(40 * 144)
+    x[30 * 144 + 36 : 30 * 144 + 60] -= 11.0  # the peak of one day is missing: nothing that was not seen at night
+    out, *_ = run(x, 600.0)
+    found = [row for row in starts(out[:, 0]) if row > 20 * 144]
+    assert found
+    assert 30 * 144 + 36 <= found[0] <= 30 * 144 + 66
+    assert len(found) <= 2
+
+
+def test_channels_that_part_are_told_though_each_of_them_is_as_it_was():
+    rng = np.random.default_rng(5)
+    common = np.convolve(rng.normal(size=5000 + 19), np.ones(20) / 4, "valid")
+    x = np.stack([common + rng.normal(0, 0.05, 5000), 2 * common + rng.normal(0, 0.1, 5000)], 1)
+    x[4000:, 1] = -x[4000:, 1]
+    out, memory, one, seen = run(x)
+    alone, both = starts(out[:4200, 0]) + starts(out[:4200, 1]), starts(out[:, 2])
+    assert next(row for row in both if row >= 4000) <= 4150
+    assert len([row for row in both if row < 4000]) <= 1
+    assert len([row for row in alone if row >= 4000]) == 0
+    [(view, facts), *_] = one.why(memory, seen, 2)
+    assert (view, set(facts["most"].split(", "))) == ("together", {"c0", "c1"})
+
+
+def test_it_is_told_for_a_while_and_then_it_is_the_new_normal():
+    one = Anomaly(name="a", channel=["*"], stands=1800.0)
+    out, *_ = run(np.concatenate([noise(3000), 30.0 + noise(6000, 2)]), one=one)
+    found, told = starts(out[:, 0]), out[:, 0] >= 0
+    assert 3000 <= found[0] <= 3010
+    assert told[found[0] : found[0] + 30].all()
+    assert not told[found[0] + 30]
+    assert len(found) <= 2, "the same change is not told again and again"
+    again, *_ = run(np.concatenate([noise(3000), 30.0 + noise(6000, 2), 60.0 + noise(200, 4)]), one=one)
+    assert [row for row in starts(again[:, 0]) if row >= 9000], "the next change is told"
+
+
+def test_what_cannot_be_used_is_no_news():
+    x = noise(3000)
+    x[500:520] = np.nan
+    out, *_ = run(x)
+    assert starts(out[:, 0]) == starts(run(noise(3000))[0][:, 0]) == []
+    assert np.isfinite(out[505, 0]) == False  # noqa: E712  nobody can say
+    calibrating, *_ = run(1000 * noise(3000), quality=Quality.CALIBRATING)
+    assert np.isnan(calibrating).all(), "calibration gas teaches nothing"
+
+
+def test_gaps_and_irregular_steps_do_no_harm():
+    rng = np.random.default_rng(7)
+    one, seen = Anomaly(name="a", channel=["*"]), layout(["x"], stale=1e12)
+    memory, told, now = one.start(seen), 0, 0.0
+    for i, x in enumerate(day(6000) + noise(6000)):
+        now += 600.0 * rng.choice([0.5, 1.0, 1.0, 2.0]) if i % 1000 else 5 * DAY
+        memory, value, _ = one.step(memory, frame("s", Instant(now, now), seen, x))
+        told += bool(value[0] >= 0)
+    assert told <= 4
+
+
+def test_values_at_the_same_instant_and_channels_without_any_are_taken():
+    out, *_ = run(np.stack([noise(500), np.full(500, np.nan), np.full(500, 3.0)], 1), step=0.0)
+    assert np.isnan(out[:, 1]).all()
+    assert not (out >= 0).any()
+
+
+def test_a_constant_channel_that_moves_is_told():
+    out, *_ = run(np.concatenate([np.full(2000, 3.0), np.full(50, 4.0)]))
+    assert starts(out[:, 0])
+    assert 2000 <= starts(out[:, 0])[0] <= 2005
+
+
+def test_looks_can_be_rarer_than_frames():
+    """Ten frames to a look: the mean of the ten is looked at, and the answer stands until the next."""
+    rows = noise(3000 * 10, 3).reshape(-1, 10)
+    rows[2000:] += 10
+    one = Anomaly(name="a", channel=["*"], every=60.0)
+    often, *_ = run(rows.ravel(), 6.0, one)
+    seldom, *_ = run(rows.mean(1), 60.0)
+    told = starts(often[:, 0])
+    assert 20_000 <= told[0] <= 20_100
+    assert abs(told[0] / 10 - starts(seldom[:, 0])[0]) <= 2
+
+
+def test_a_memory_does_not_grow_and_a_thousand_channels_go_together():
+    one, n = Anomaly(name="a", channel=["*"]), 20 * MANY
+    rows = noise(200 * n).reshape(-1, n)
+    _, early, *_ = run(rows[:20], one=one)
+    out, late, *_ = run(rows, one=one)
+
+    def size(x):
+        return x.nbytes if isinstance(x, np.ndarray) else sum(map(size, x)) if isinstance(x, tuple) else 8
+
+    assert size(early) == size(late)
+    assert late.together.spread.shape == (n,)
+    assert out.shape == (200, n + 1)
+
+
+def test_it_says_why_with_the_numbers_that_it_was_judged_by():
+    out, memory, one, seen = run(np.concatenate([50 + noise(3000), 58 + noise(4, 2)]), keys=["tilt"])
+    assert out[-1, 0] >= 0
+    (view, facts), (_, rarity), (_, past) = one.why(memory, seen, 0)
+    assert view in ("level", "drift")
+    assert 51 < float(facts["now"].removesuffix(" mm")) < 58
+    assert rarity["rare"] > rarity["budget"] > 0
+    assert out[-1, 0] == pytest.approx(math.log10(rarity["rare"] / rarity["budget"]), abs=0.1)
+    assert 2900 < past["looks"] <= 3004
+
+
+@pytest.mark.parametrize("size", [0.1, 0.3, 1.0])
+def test_whatever_tail_a_score_has_its_budget_is_not_overspent(size):
+    """Independent scores with exponential tails, that is power laws before the logarithm, of three weights."""
+    rng = np.random.default_rng(11)
+    memory, told, n, budget = tail.start(1), 0, 40_000, 1000.0
+    one, prior, good = np.ones(1), np.array([0.22]), np.ones(1, bool)
+    for score in rng.exponential(size, (n, 1)):
+        surprise = tail.look(memory, score, good, prior, budget)[0]
+        told += bool(surprise >= 0)
+        memory = tail.learn(memory, score, good, one, prior, budget, one)
+    assert told <= n / budget
+    far = memory.bar + 30 * size
+    assert tail.look(memory, far, good, prior, budget)[0] > 0, "and what is far beyond it is told"
