@@ -10,6 +10,7 @@ DETECTORS = {
     "exposure": "models.exposure:Exposure",
     "graham": "models.goaf:Graham",
     "mixture": "models.exposure:Mixture",
+    "reach": "models.reach:Reach",
     "tamper": "models.tamper:Tamper",
 }
 
