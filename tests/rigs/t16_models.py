@@ -32,7 +32,7 @@ SABOTAGE = "resent-not-marked"
 POINTS = 50_000  # point-steps of one walk of the alarm machine
 STEPS = 1000  # steps of one walk of the outbox
 HUNTED = 1200  # steps of a walk that looks for a mutant
-SEEDS = (6, 8, 3)  # of the simulation that looks for a mutant: in these the siren fails
+SEEDS = (6, 16, 17, 11)  # of the simulation that looks for a mutant: in these the siren fails
 WORKERS = 2
 
 
