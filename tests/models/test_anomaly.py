@@ -64,10 +64,9 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
-@pytest.mark.parametrize("step", [0.5, 60.0, 21600.0])
+@pytest.mark.parametrize(("size", "step"), [(1e-6, 21600.0), (1e6, 0.5)])
 def test_a_change_is_told_whatever_the_unit_and_the_step(change, size, step):
-    """It learns size and pace by itself: the same series in nanometres, or once a day, gives the same answer."""
+    """It learns size and pace by itself: the same series in nanometres, or every six hours, gives the same answer."""
     out, *_ = run(size * (change(noise(4000)) + 50.0), step)
     found = starts(out[:, 0])
     assert found, "never told"
@@ -76,18 +75,18 @@ def test_a_change_is_told_whatever_the_unit_and_the_step(change, size, step):
 
 
 def test_white_noise_spends_less_than_its_budget():
-    """40 channels that go on for 70 days at 10 min: by the budget of one a month 93 tellings, and nothing is there."""
-    out, *_ = run(noise(10_000 * 40).reshape(-1, 40), 600.0)
+    """40 channels that go on for 42 days at 10 min: by the budget of one a month 56 tellings, and nothing is there."""
+    out, *_ = run(noise(6000 * 40).reshape(-1, 40), 600.0)
     told = sum(len(starts(out[:, i])) for i in range(40))
-    assert told <= 93
+    assert told <= 56
     assert len(starts(out[:, 40])) <= 7
 
 
 def test_heavy_tails_are_learnt():
     """A channel that spikes every few hours, by a factor of ten and more, is not told for spiking."""
-    x = np.random.default_rng(3).standard_t(2, 20_000)
+    x = np.random.default_rng(3).standard_t(2, 12_000)
     out, *_ = run(x, 300.0)
-    assert len(starts(out[10_000:, 0])) <= 3
+    assert len(starts(out[6000:, 0])) <= 3
 
 
 def test_the_hour_of_the_day_is_known_after_some_days():
@@ -200,7 +199,7 @@ def test_it_says_why_with_the_numbers_that_it_was_judged_by():
 def test_whatever_tail_a_score_has_its_budget_is_not_overspent(size):
     """Independent scores with exponential tails, that is power laws before the logarithm, of three weights."""
     rng = np.random.default_rng(11)
-    memory, told, n, budget = tail.start(1), 0, 40_000, 1000.0
+    memory, told, n, budget = tail.start(1), 0, 15_000, 500.0
     one, prior, good = np.ones(1), np.array([0.22]), np.ones(1, bool)
     for score in rng.exponential(size, (n, 1)):
         surprise = tail.look(memory, score, good, prior, budget)[0]
