@@ -410,11 +410,15 @@ def _detect(args: argparse.Namespace) -> int:
     except msgspec.ValidationError as error:
         print(f"vedette detect: {error}", file=sys.stderr)
         return USAGE
+    name = "standard input" if args.file == "-" else args.file
+    if args.out and args.file != "-" and os.path.exists(args.out) and os.path.samefile(args.file, args.out):
+        print(f"vedette detect: {args.out} is what is read; write somewhere else", file=sys.stderr)
+        return USAGE
     told, kept = 0, []
     with contextlib.ExitStack() as stack:
         try:
             lines = sys.stdin if args.file == "-" else stack.enter_context(open(args.file, encoding="utf-8-sig"))
-            keys, found = detect.rows("standard input" if args.file == "-" else args.file, lines)
+            keys, found = detect.rows(name, lines)
             if unknown := [name for name in args.channel if name not in keys]:
                 print(f"vedette detect: no channel `{unknown[0]}`; there are {', '.join(keys)}", file=sys.stderr)
                 return USAGE
@@ -428,9 +432,15 @@ def _detect(args: argparse.Namespace) -> int:
                     )
                 if args.plot:
                     kept.append(judged)
+        except BrokenPipeError:  # whoever read it has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         except OSError as error:
             print(f"vedette detect: {error.filename}: {error.strerror}", file=sys.stderr)
             return UNAVAILABLE
+        except UnicodeDecodeError:
+            print(f"vedette detect: {name}: no text in UTF-8", file=sys.stderr)
+            return os.EX_DATAERR
         except (ValueError, csv.Error) as error:
             print(f"vedette detect: {error}", file=sys.stderr)
             return os.EX_DATAERR

@@ -170,6 +170,22 @@ def test_what_cannot_be_done_is_said(words, says, tmp_path, capsys):
     assert says in capsys.readouterr().err
 
 
+def test_what_is_read_is_not_written_over_and_a_reader_may_leave(tmp_path, capsys):
+    (tmp_path / "in.csv").write_text(text := table(n=20, jump=10))
+    assert cli.main(["detect", str(tmp_path / "in.csv"), "--out", str(tmp_path / "in.csv")]) == cli.USAGE
+    assert (tmp_path / "in.csv").read_text() == text
+    assert "is what is read" in capsys.readouterr().err
+    (tmp_path / "no.csv").write_bytes(b"time,a\n\x82\xff,1\n")
+    assert cli.main(["detect", str(tmp_path / "no.csv")]) != 0
+    assert "no.csv: no text in UTF-8" in capsys.readouterr().err
+    (tmp_path / "in.csv").write_text(table())
+    vedette = Path(sys.executable).with_name("vedette")
+    line = f"set -o pipefail; {vedette} detect {tmp_path / 'in.csv'} 2> {tmp_path / 'said'} | head -1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert done.stdout == "timestamp,score,alarm\n"
+    assert (tmp_path / "said").read_text() == ""
+
+
 def test_of_one_channel_only_is_told_where_that_is_asked_for(tmp_path):
     (tmp_path / "in.csv").write_text(table())
     assert cli.main(["detect", str(tmp_path / "in.csv"), "--channel", "level", "--out", str(tmp_path / "o.csv")]) == 0
