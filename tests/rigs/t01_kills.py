@@ -131,7 +131,9 @@ async def agents(case: Case, kills: int) -> None:
     case.figure("edges told", weather.told)
     case.exactly("alarms lost", weather.lost, 0)
     case.at_most("readings lost by a kill", max(lost.values(), default=0) * PERIOD, BATCH, "s")
-    case.exactly("holes", len(streams.holes()), 0)
+    for boot, stream, seq in (holes := streams.holes()):
+        case.note(f"a hole: {stream} {seq} of boot {boot}, of {max(streams.keys[boot, stream])}")
+    case.exactly("holes", len(holes), 0)
     case.exactly("duplicates unmarked", streams.unmarked + sum(n > 1 for n in copies.values()), 0)
     case.at_most("duplicates by a kill", max(again.values(), default=0), WINDOW)
     case.at_most("restart to first publish, p95", float(np.percentile(starts, 95)), 3.0, "s")
