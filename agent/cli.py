@@ -23,6 +23,7 @@ from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
 
 if TYPE_CHECKING:
+    from .config import Config
     from .core.alarm import Alarm
     from .core.rules import Item
     from .profiles import Profile
@@ -371,19 +372,15 @@ def _copy_site(site: Path, sources: Sequence[Path], folder: Path) -> None:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    from . import config, journal
+    from . import config
 
     if args.what_if:
         return _what_if(args)
     differ = 0
     for folder in args.folder:
-        site = config.load(folder / "site.toml")
-        core = site.core()
+        alarms = _replayed(folder, config.load(folder / "site.toml"))
+        lines = [msgspec.json.encode(alarm).decode() for alarm in alarms]
         try:
-            lines = [
-                msgspec.json.encode(alarm).decode()
-                for alarm in journal.replay(core, journal.read(folder / "frames.jsonl", site.layouts))
-            ]
             expected = (folder / "alarms.jsonl").read_text().splitlines() if args.compare else []
         except OSError as error:
             raise ConfigFault([f"{error.filename}: {error.strerror}"]) from None
@@ -397,6 +394,33 @@ def _replay(args: argparse.Namespace) -> int:
         differ += bool(change)
         print("\n".join([f"{folder.name}: {'differs' if change else 'the same'}, {len(lines)} alarms", *change]))
     return 1 if differ else 0
+
+
+def _what_if(args: argparse.Namespace) -> int:
+    from . import config, whatif
+
+    for folder in args.folder:
+        site = other = config.load(folder / "site.toml")
+        try:
+            for change in args.what_if:
+                other = whatif.changed(other, change)
+        except ValueError as error:
+            print(f"vedette replay: {error}", file=sys.stderr)
+            return USAGE
+        before, after = (_replayed(folder, one) for one in (site, other))
+        print(f"{folder.name} with {' and '.join(args.what_if)}")
+        print("\n".join(f"  {line}" for line in whatif.lines(whatif.compare(before, after))))
+    return 0
+
+
+def _replayed(folder: Path, site: Config) -> list[Alarm]:
+    """The alarms of a recording under this configuration. Raises `ConfigFault`."""
+    from . import journal
+
+    try:
+        return list(journal.replay(site.core(), journal.read(folder / "frames.jsonl", site.layouts)))
+    except OSError as error:
+        raise ConfigFault([f"{error.filename}: {error.strerror}"]) from None
 
 
 def _detect(args: argparse.Namespace) -> int:
@@ -419,7 +443,7 @@ def _detect(args: argparse.Namespace) -> int:
         try:
             lines = sys.stdin if args.file == "-" else stack.enter_context(open(args.file, encoding="utf-8-sig"))
             keys, found = detect.rows(name, lines)
-            if unknown := [name for name in args.channel if name not in keys]:
+            if unknown := [key for key in args.channel if key not in keys]:
                 print(f"vedette detect: no channel `{unknown[0]}`; there are {', '.join(keys)}", file=sys.stderr)
                 return USAGE
             out = stack.enter_context(open(args.out, "w", encoding="utf-8")) if args.out else sys.stdout
@@ -432,9 +456,8 @@ def _detect(args: argparse.Namespace) -> int:
                     )
                 if args.plot:
                     kept.append(judged)
-        except BrokenPipeError:  # whoever read it has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+        except BrokenPipeError:
+            raise  # whoever read it has seen enough
         except OSError as error:
             print(f"vedette detect: {error.filename}: {error.strerror}", file=sys.stderr)
             return UNAVAILABLE
@@ -449,17 +472,24 @@ def _detect(args: argparse.Namespace) -> int:
 
 
 def _explain(args: argparse.Namespace) -> int:
-    from . import audit, config
+    from . import audit
 
-    folder = args.folder or Path(config.load(args.config).store.path) / "journal"
-    if not folder.is_dir():
-        print(f"vedette: no journal in {folder}", file=sys.stderr)
-        return UNAVAILABLE
+    folder = _journal(args)
     edges = [edge for edge in audit.edges(folder) if edge.id == args.alarm]
     if not edges:
         print(f"vedette: no alarm {args.alarm} in {folder}; `vedette alarms` shows those that stand", file=sys.stderr)
         return 1
     return _say(args, msgspec.to_builtins(edges), "\n".join(_explained(edges)))
+
+
+def _journal(args: argparse.Namespace) -> Path:
+    """The folder of decisions. Raises `WorldFault`."""
+    from . import config
+
+    folder: Path = args.folder or Path(config.load(args.config).store.path) / "journal"
+    if not folder.is_dir():
+        raise WorldFault(f"no journal in {folder}")
+    return folder
 
 
 def _explained(edges: Sequence[Alarm]) -> Iterator[str]:
@@ -480,29 +510,6 @@ def _explained(edges: Sequence[Alarm]) -> Iterator[str]:
 
 
 # -- the running daemon -------------------------------------------------------------------------------
-
-
-def _what_if(args: argparse.Namespace) -> int:
-    from . import config, journal, whatif
-
-    for folder in args.folder:
-        site = other = config.load(folder / "site.toml")
-        try:
-            for change in args.what_if:
-                other = whatif.changed(other, change)
-        except ValueError as error:
-            print(f"vedette replay: {error}", file=sys.stderr)
-            return USAGE
-        try:
-            before, after = (
-                list(journal.replay(one.core(), journal.read(folder / "frames.jsonl", site.layouts)))
-                for one in (site, other)
-            )
-        except OSError as error:
-            raise ConfigFault([f"{error.filename}: {error.strerror}"]) from None
-        print(f"{folder.name} with {' and '.join(args.what_if)}")
-        print("\n".join(f"  {line}" for line in whatif.lines(whatif.compare(before, after))))
-    return 0
 
 
 def _ask(args: argparse.Namespace, timeout: float = 5.0, /, **request: Any) -> dict[str, Any]:
@@ -610,12 +617,9 @@ def _queue(args: argparse.Namespace) -> int:
 
 
 def _audit(args: argparse.Namespace) -> int:
-    from . import audit, config
+    from . import audit
 
-    folder = args.folder or Path(config.load(args.config).store.path) / "journal"
-    if not folder.is_dir():
-        print(f"vedette: no journal in {folder}", file=sys.stderr)
-        return UNAVAILABLE
+    folder = _journal(args)
     if args.last:
         for record in deque(audit.records(folder), args.last):
             print(record.body.decode(errors="replace"))

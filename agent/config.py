@@ -668,19 +668,20 @@ class _Reader:
         self, table: Table, rule: AnyRule, layouts: dict[str, Layout], periods: Mapping[str, float]
     ) -> None:
         """Refuse a duration that is too short for how often the channels are read (`stale` is 3 periods by default)."""
-        found = points([rule], layouts)
-        stale = {s: max(float(layouts[s].stale[p.column]) for p in row) for s, row in found.items() if row}
-        beyond: Mapping[type[AnyRule], tuple[str, Callable[[str], float]]] = {
-            Rate: ("window", lambda source: stale[source]),
-            Frozen: ("limit", lambda source: stale[source]),
-            Silence: ("limit", lambda source: stale[source] / 3),
-            # what was ordered is seen at the next poll
-            Feedback: ("delay", lambda source: periods.get(source, stale[source] / 3)),
-        }
-        if type(rule) not in beyond:
+        fields = {Rate: "window", Frozen: "limit", Silence: "limit", Feedback: "delay"}
+        if type(rule) not in fields:
             return
-        field, least_of = beyond[type(rule)]
-        given, least = getattr(rule, field), max(map(least_of, stale), default=0.0)
+        field = fields[type(rule)]
+        stale = {
+            source: max(float(layouts[source].stale[point.column]) for point in row)
+            for source, row in points([rule], layouts).items()
+            if row
+        }
+        if isinstance(rule, Feedback):  # what was ordered is seen at the next poll
+            leasts = [periods.get(source, seconds / 3) for source, seconds in stale.items()]
+        else:
+            leasts = [seconds / 3 if isinstance(rule, Silence) else seconds for seconds in stale.values()]
+        given, least = getattr(rule, field), max(leasts, default=0.0)
         if given is not None and given < least:
             self.told.add(
                 table,
@@ -736,7 +737,7 @@ class _Reader:
             f"{source}/{key}"
             for source, row in gained.items()
             for one in row
-            if one.detector.__struct_config__.tag == STRANGE
+            if one.detector.strange
             for key, _ in one.given
         ]
         asked = [pattern for rule in rules if isinstance(rule, Strange) for pattern in rule.channel]

@@ -110,9 +110,7 @@ def rows(name: str, lines: Iterable[str]) -> tuple[list[str], Iterator[Row]]:
     return keys, read()
 
 
-def judged(
-    one: Anomaly, keys: Sequence[str], found: Iterable[Row], wanted: Sequence[str] = (), language: str = "en"
-) -> Iterator[Judged]:
+def judged(one: Anomaly, keys: Sequence[str], found: Iterable[Row], wanted: Sequence[str] = ()) -> Iterator[Judged]:
     """Every row judged by what was seen up to it. Of several channels only `wanted` are told, where any are named."""
     seen = layout(keys, stale=math.inf)
     names = [key.removesuffix(".anomaly") for key, _ in one.columns(seen)]
@@ -126,7 +124,7 @@ def judged(
         told = value >= 0
         because: tuple[str, ...] = ()
         for column in np.flatnonzero(told & ~was):
-            first, *more = (words.why(language, name, facts) for name, facts in one.why(memory, seen, int(column)))
+            first, *more = (words.why("en", name, facts) for name, facts in one.why(memory, seen, int(column)))
             because += (f"{names[column]}: {first}", *more)
         was = told
         yield Judged(row, math.nan if np.isnan(value).all() else float(np.nanmax(value)), bool(told.any()), because)

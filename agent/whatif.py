@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from .config import Config
 from .core.alarm import EVENT_NAMES, Alarm, Event
@@ -65,12 +65,9 @@ def changed(site: Config, what: str) -> Config:
 
 def set_to(one: Any, field: str, value: Any) -> Any:
     """The same rule or detector with another value, checked as the site file is. Raises `ValueError` in words."""
-    kind: type[Struct] = type(one)
-    given = {f.name: getattr(one, f.name) for f in structs.fields(one)}
     try:
-        probe = msgspec.convert({**msgspec.to_builtins(one), field: value}, kind)
-        return kind(**{**given, field: getattr(probe, field)})
-    except (msgspec.ValidationError, ValueError) as error:
+        return msgspec.convert({**msgspec.to_builtins(one), field: value}, type(one))
+    except ValueError as error:
         raise ValueError(f"{one.name}: {field} = {value!r}: {error}") from None
 
 

@@ -16,7 +16,7 @@ stands nearly still, and after `stands` s what has come to stay is the new norma
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from msgspec import Meta
@@ -46,8 +46,6 @@ FAR = 20.0  # usual distances; T2 sees no farther
 STILL = 0.1  # of what is usually learnt, while something is told
 HOLD = 0.5  # decades below the budget at which what is told ends
 TINY = 1e-12
-
-
 SHARED = float(np.log10(len(VIEWS)))  # decades that a view must be rarer: they share one budget
 
 
@@ -118,6 +116,8 @@ class Anomaly(Detector, tag="anomaly", frozen=True, kw_only=True):
     Source:  robust exponential smoothing (Huber); T2: Hotelling 1947; tails: `models/tail.py`; constants: project.
     """
 
+    strange: ClassVar[bool] = True
+
     budget: Annotated[float, Meta(gt=0)] = 30 * DAY  # s for one false alarm of a channel
     stands: Annotated[float, Meta(gt=0)] = 300.0  # s that it is told, at most
     every: Annotated[float, Meta(ge=0)] = 0.0  # s between two looks, at least
@@ -128,7 +128,7 @@ class Anomaly(Detector, tag="anomaly", frozen=True, kw_only=True):
 
     def start(self, seen: Layout) -> Memory:
         n = len(seen)
-        zero, none = np.zeros(n), np.zeros((n, n) if n <= MANY else n)
+        zero = np.zeros(n)
         one = np.eye(n) if n <= MANY else np.ones(n)
         usual = Usual(
             at=zero,
@@ -154,7 +154,7 @@ class Anomaly(Detector, tag="anomaly", frozen=True, kw_only=True):
         return Memory(
             Waits(np.nan, zero, zero),
             usual,
-            Together(zero, none + one, one, 0),
+            Together(zero, one, one, 0),
             tail.start(scores),
             np.full(scores, np.nan),
             Told(off, np.zeros(columns), off),
@@ -171,11 +171,11 @@ class Anomaly(Detector, tag="anomaly", frozen=True, kw_only=True):
                 waits = waits._replace(total=total, usable=count)
                 return memory._replace(waits=waits), memory.value, np.zeros(len(memory.value), np.uint8)
             good, value = count > 0, total / np.maximum(count, 1)
-            memory = memory._replace(waits=Waits(now, 0.0 * total, 0.0 * count))
-        memory = self._look(memory, value, good, now)
+            memory = memory._replace(waits=Waits(now, np.zeros_like(total), np.zeros_like(total)))
+        memory = self._looked(memory, value, good, now)
         return memory, memory.value, np.zeros(len(memory.value), np.uint8)
 
-    def _look(self, memory: Memory, value: Array, good: Array, now: float) -> Memory:
+    def _looked(self, memory: Memory, value: Array, good: Array, now: float) -> Memory:
         usual, together, told = memory.usual, memory.together, memory.told
         n = len(value)
         share = np.where(told.on, STILL, 1.0)
@@ -191,10 +191,7 @@ class Anomaly(Detector, tag="anomaly", frozen=True, kw_only=True):
                 passes, learns = np.append(passes, passed.max()), np.append(learns, every)
             prior, budget = _prior(n), self._budget(usual)
             surprise = tail.look(memory.tail, scores, known, prior, budget)
-            strange = np.empty(len(told.on))
-            np.fmax.reduce(surprise[: len(VIEWS) * n].reshape(len(VIEWS), n), out=strange[:n])
-            strange[:n] -= SHARED
-            strange[n:] = surprise[len(VIEWS) * n :]
+            strange = np.append(np.fmax.reduce(_by_view(surprise, n)) - SHARED, surprise[len(VIEWS) * n :])
             after = tail.learn(memory.tail, scores, known, passes, prior, budget, learns)
             told, columns = _tell(told, strange, now, self.stands)
         return Memory(memory.waits, usual, together, after, surprise, told, columns)
@@ -206,9 +203,8 @@ class Anomaly(Detector, tag="anomaly", frozen=True, kw_only=True):
     def why(self, memory: Memory, seen: Layout, column: int) -> list[tuple[str, dict[str, Any]]]:
         n, u, unit = len(seen), memory.usual, ""
         if column < n:
-            rows = memory.surprise[: len(VIEWS) * n].reshape(len(VIEWS), n)[:, column]
-            view = VIEWS[int(np.argmax(np.where(np.isnan(rows), -np.inf, rows)))]
-            k, share, unit = VIEWS.index(view) * n + column, SHARED, seen.unit[column]
+            row = int(np.argmax(np.nan_to_num(_by_view(memory.surprise, n)[:, column], nan=-np.inf)))
+            view, k, share, unit = VIEWS[row], row * n + column, SHARED, seen.unit[column]
             fast, slow = float(u.smooth[0, column]), float(u.smooth[1, column])
             sizes = {
                 "level": {"now": fast, "usual": u.level[column], "spread": u.size[0, column]},
@@ -219,11 +215,11 @@ class Anomaly(Detector, tag="anomaly", frozen=True, kw_only=True):
             facts: dict[str, Any] = {name: f"{float(size):.4g} {unit}".strip() for name, size in sizes.items()}
         else:
             view, k, share = "together", len(VIEWS) * n, 0.0
-            away = np.abs((u.smooth[0] - u.smooth[1]) / np.maximum(u.scale, TINY) - memory.together.mean)
+            away = np.abs(_drift(u) - memory.together.mean)
             facts = {"most": ", ".join(seen.key[i] for i in np.argsort(-away)[:3])}
         past = memory.tail
-        known = float(np.minimum(self._budget(u), tail.REACH * past.seconds[k])) * 10**share
-        rarity = {"rare": known * 10 ** float(memory.surprise[k] - share), "budget": known}
+        allowed = float(tail.horizon(past, self._budget(u))[k])
+        rarity = {"rare": allowed * 10 ** float(memory.surprise[k]), "budget": allowed * 10**share}
         looked = {"looks": past.samples[k], "seen": past.seconds[k], "episodes": past.episodes[k]}
         return [(view, facts), ("rarity", rarity), ("past", {name: float(value) for name, value in looked.items()})]
 
@@ -239,6 +235,17 @@ def _prior(n: int) -> Array:
     """(k,) mean excess of a peak before any was seen, of the views of n channels and of their T2."""
     views = np.full(len(VIEWS) * n, HEAVY)
     return np.append(views, HEAVY / np.sqrt(n)) if n > 1 else views
+
+
+def _by_view(rows: Array, n: int) -> Array:
+    """(views, n) what stands in (k,) rows for the views of each channel."""
+    return rows[: len(VIEWS) * n].reshape(len(VIEWS), n)
+
+
+def _drift(u: Usual) -> Array:
+    """(n,) how far each is from where it lately was, in its usual distances."""
+    drift: Array = (u.smooth[0] - u.smooth[1]) / np.maximum(u.scale, 1e-9 * np.abs(u.level) + 1e-9)
+    return drift
 
 
 def _look(u: Usual, given: Array, good: Array, now: float, share: Array) -> tuple[Usual, Array, Array, Array]:
@@ -321,9 +328,7 @@ def _look(u: Usual, given: Array, good: Array, now: float, share: Array) -> tupl
 
 def _together(t: Together, u: Usual, good: Array, share: float) -> tuple[Together, float, bool]:
     """With this look; log of the square root of T2; whether it is known."""
-    scale = np.maximum(u.scale, 1e-9 * np.abs(u.level) + 1e-9)
-    drift = (u.smooth[0] - u.smooth[1]) / scale
-    away = (np.minimum(np.maximum(drift, -FAR), FAR) - t.mean) * good
+    away = (np.minimum(np.maximum(_drift(u), -FAR), FAR) - t.mean) * good
     t2 = float(away @ t.inverse @ away if t.inverse.ndim == 2 else (away * away) @ t.inverse)
     n = len(away)
     most = min(1.0, np.sqrt(4 * n / max(t2, TINY)))

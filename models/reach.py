@@ -133,22 +133,15 @@ def line(at: Array, value: Array) -> Line:
     """
     i, j = np.triu_indices(len(at), 1)
     known = np.isfinite(value) & np.isfinite(at)[:, None]
-    count = known.sum(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rate = _median((value[j] - value[i]) / (at[j] - at[i])[:, None])
-        times = np.where(known, at[:, None], math.nan)
-        middle = np.where(known, times, 0.0).sum(0) / count
+    enough = known.sum(0) >= FEWEST
+    found = np.full((4, value.shape[1]), math.nan)
+    if enough.any():
+        value, known = value[:, enough], known[:, enough]
+        times, count = np.where(known, at[:, None], math.nan), known.sum(0)
+        rate = np.nanmedian((value[j] - value[i]) / (times[j] - times[i]), axis=0)
+        middle = np.nanmean(times, axis=0)
         rest = value - rate * (times - middle)
-        level = _median(rest)
-        scatter = 1.4826 * _median(np.abs(rest - level)) * np.sqrt(count / (count - 2.0))
-        error = scatter / np.sqrt(np.where(known, (times - middle) ** 2, 0.0).sum(0))
-    return Line(*(np.where(count < FEWEST, math.nan, x) for x in (rate, error, middle, level)))
-
-
-def _median(rows: Array) -> Array:
-    """(n,) the median of each column, of what is known; NaN where nothing is."""
-    order = np.sort(rows, axis=0)  # NaN last
-    count = np.isfinite(rows).sum(0)
-    each = np.arange(rows.shape[1])
-    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, rows.shape[0] - 1)
-    return np.where(count > 0, (order[low, each] + order[high, each]) / 2, math.nan)
+        level = np.nanmedian(rest, axis=0)
+        scatter = 1.4826 * np.nanmedian(np.abs(rest - level), axis=0) * np.sqrt(count / (count - 2.0))
+        found[:, enough] = rate, scatter / np.sqrt(np.nansum((times - middle) ** 2, axis=0)), middle, level
+    return Line(*found)

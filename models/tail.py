@@ -58,10 +58,16 @@ def mean_excess(tail: Tail, prior: Array) -> Array:
     return mean
 
 
+def horizon(tail: Tail, budget: float) -> Array:
+    """(k,) s in which one false alarm is allowed: `budget`, or what is known."""
+    allowed: Array = np.minimum(budget, REACH * np.maximum(tail.seconds, 1e-9))
+    return allowed
+
+
 def needed(tail: Tail, budget: float) -> Array:
-    """(k,) usual excesses by which a peak must pass the bar, so that one is due in `budget` s, or in what is known."""
+    """(k,) usual excesses by which a peak must pass the bar, so that one is due in the time that `horizon` gives."""
     seen = np.maximum(tail.seconds, 1e-9)
-    need: Array = np.log(np.maximum((tail.episodes + 1) / seen * np.minimum(budget, REACH * seen), 1e-9))
+    need: Array = np.log(np.maximum((tail.episodes + 1) / seen * horizon(tail, budget), 1e-9))
     return need
 
 

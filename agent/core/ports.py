@@ -122,6 +122,7 @@ class Detector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tag: ClassVar[str] = ""
     looks_beside: ClassVar[bool] = False  # it has a use for witnesses
     lies: ClassVar[tuple[str, ...]] = ()  # columns `<key>.<lie>` that are 1 where the data is not to be believed
+    strange: ClassVar[bool] = False  # its columns are alarms at 0 and above: rarer than the budget allows
     name: str
     channel: list[str]  # `source/key`, wildcards allowed; of several sources: each by itself
     beside: list[str] = []  # witnesses: `source/key`, wildcards allowed, of any source; its own channels are none

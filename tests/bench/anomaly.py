@@ -28,7 +28,6 @@ import platform
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,9 +36,9 @@ from agent import detect
 from agent.core.frame import Array, Frame, Instant, layout
 from models.anomaly import Anomaly
 
-ROOT = Path(__file__).parent.parent.parent
-SHARED = ROOT.parent / "shared"
-DATA, SCORER = SHARED / "data" / "sensors", SHARED / "tools" / "score_sensors.py"
+from .tamper import DATA, ROOT, SHARED
+
+SCORER = SHARED / "tools" / "score_sensors.py"
 OUT = ROOT / "build" / "bench" / "anomaly"
 GOALS = {  # group -> what is wanted, for the last column
     "skab": "own >= 0.92, delay <= 55 s, row F1 >= 0.85 at FAR <= 10 %",

@@ -36,7 +36,8 @@ from simulators.faults import FALSIFIED, Series, falsified
 from simulators.plant import Heading
 
 ROOT = Path(__file__).parent.parent.parent
-DATA = ROOT.parent / "shared" / "data" / "sensors"
+SHARED = ROOT.parent / "shared"
+DATA = SHARED / "data" / "sensors"
 DAY, MONTH = 86400.0, 30 * 86400.0
 FITS = {  # kind of falsification -> the lies that tell it
     "held": ("flat",),
