@@ -58,8 +58,9 @@ from .health import rules as health_rules
 from .interlocks import Interlock
 from .profiles import SHIPPED, Profile, gases, profile_names, profiles_in, rule, slug
 
-STRANGE = "anomaly"  # built-in detector and rule of channels with `anomaly = true`
-LOOKS = 10.0  # s between its looks
+STRANGE = "anomaly"  # built-in rule of channels with `anomaly = true`
+PACES = {STRANGE: 10.0, "slow": 900.0}  # built-in detectors of these: name -> s between looks
+BUDGET = 30 * 86400.0  # s for one false alarm of such a channel, by all of them
 LIE = "lie"  # built-in rules `lie.<how>`
 RESERVED = {"silent", "unfit", STRANGE, *(rule.name for rule in health_rules("en"))}
 
@@ -388,8 +389,10 @@ class _Reader:
         taken = {name for source, base in layouts.items() for name in channels(source, base)}
         tables = self._tables(raw, "detector")
         if self._watched:  # they ask for a detector that nobody wrote
-            named = {"kind": STRANGE, "name": STRANGE, "every": LOOKS, "channel": [name for name, _ in self._watched]}
-            tables = [*tables, self.places.same(named, self._watched[0][1])]
+            asked: Table = {"kind": STRANGE, "channel": [name for name, _ in self._watched]}
+            asked["budget"] = BUDGET * len(PACES)
+            builtin = [{**asked, "name": name, "every": pace} for name, pace in PACES.items()]
+            tables = [*tables, *(self.places.same(one, self._watched[0][1]) for one in builtin)]
         for table in tables:
             several = {key: [table[key]] for key in ("channel", "beside") if isinstance(table.get(key), str)}
             table = self.places.same({**table, **several}, table)

@@ -113,7 +113,7 @@ def rows(name: str, lines: Iterable[str]) -> tuple[list[str], Iterator[Row]]:
 def judged(one: Anomaly, keys: Sequence[str], found: Iterable[Row], wanted: Sequence[str] = ()) -> Iterator[Judged]:
     """Every row judged by what was seen up to it. Of several channels only `wanted` are told, where any are named."""
     seen = layout(keys, stale=math.inf)
-    names = [key.removesuffix(".anomaly") for key, _ in one.columns(seen)]
+    names = [key.removesuffix(f".{one.name}") for key, _ in one.columns(seen)]
     picked = np.array([not wanted or key in wanted for key in names])
     memory, fine = one.start(seen), np.zeros(len(keys), np.uint8)
     was = np.zeros(len(names), bool)

@@ -2,10 +2,11 @@
 
 Five views, each a number that grows with strangeness, each made comparable by `models/tail.py`:
 
-    level     the value, smoothed over ten looks, away from where it usually is
+    level     the value, smoothed over three to ten looks, away from where it usually is
     drift     the same away from where it lately was: what moves on all scales counts less
     unrest    it moves more, or less, than it used to
-    day       away from what this hour of the day was on other days
+    day       away from what this hour of the day was on other days, and this hour of the week in other weeks where
+              that has come closer
     together  the channels do not go with one another as they used to (Hotelling's T2 of their drifts)
 
 A view is told when it is stranger than the budget of false alarms allows (so many s for one, shared by the views of a
@@ -29,14 +30,17 @@ from .tail import Tail
 
 MEMORY = 1000  # looks over which what is usual is remembered
 YOUNG = 20  # looks before outliers are cut
-PACES = np.array([[0.1], [0.01]])  # share of a look in the smoothed value, and in what it lately was
+NEAR = 3000.0  # s over which a value is smoothed, where that is neither under three looks nor over ten
+QUICK, SLOW = (0.1, 0.3), 0.01  # share of a look in the smoothed value, from and to, and in what it lately was
 LATELY = 0.03  # of a look in the lately usual difference
 RESIDUAL = 0.05  # of a look in the smoothed residual of the day
-BINS = 48  # of a day
-DAY = 86400.0  # s
+BINS, SLOTS = 48, 168  # of a day, of a week
+DAY, WEEK, YEAR = 86400.0, 7 * 86400.0, 365 * 86400.0  # s
 DAYS = 60  # over which an hour is remembered, in looks of one bin
+CLOSER = 0.7  # of the usual distance from the day's profile that the week's must come within
 GAP = 5.0  # usual steps; after a longer pause a difference says nothing
-LEAST = 1000  # looks for one false alarm, however long the budget: what is seen so seldom is not known better
+LEAST = 1000  # looks for one false alarm, or a year, if that is longer than the budget: no more is known of what is
+# seen so seldom
 HEAVY = 0.22  # mean excess of a peak before any was seen; of T2 of n channels by sqrt(n) less
 MANY = 64  # channels; of more only their own variances are known
 EVERY = 8  # looks between two inversions of the covariance
@@ -49,6 +53,17 @@ TINY = 1e-12
 SHARED = float(np.log10(len(VIEWS)))  # decades that a view must be rarer: they share one budget
 
 
+class Hours(NamedTuple):
+    """What the hours are like."""
+
+    day: Array  # (BINS, n) an hour of the day
+    filled: Array  # (BINS, n) looks
+    week: Array  # (SLOTS, n) what an hour of the week has more than that
+    slots: Array  # (SLOTS, n) looks
+    miss: Array  # (2, n) usual distance from the day's profile, and from both
+    both: Array  # (n,) looks that were compared with both
+
+
 class Usual(NamedTuple):
     """What is usual of n channels."""
 
@@ -58,15 +73,14 @@ class Usual(NamedTuple):
     looks: Array  # (n,)
     last: Array  # (n,)
     quantum: Array  # (n,) the least difference ever seen, inf before any
-    smooth: Array  # (2, n) the value, smoothed over ten looks and over a hundred
+    smooth: Array  # (2, n) the value, smoothed, and over a hundred looks
     level: Array  # (n,) where it usually is
     scale: Array  # (n,) usual distance from there
     noise: Array  # (n,) usual difference of neighbours
     lately: Array  # (n,) the same lately
     size: Array  # (3, n) usual size of what level, drift and day look at
-    bins: Array  # (BINS, n) what an hour of the day is like
-    filled: Array  # (BINS, n) looks
-    residual: Array  # (n,) smoothed distance from that
+    hours: Hours
+    residual: Array  # (n,) smoothed distance from them
     days: Array  # (n,) looks that had something to compare with
 
 
@@ -109,9 +123,9 @@ class Anomaly(Detector, tag="anomaly", frozen=True, kw_only=True):
     """How strange each channel is, and all of them together.
 
     In:      value (n,) of one source, any units, any step; gaps and irregular steps allowed.
-    Out:     `<key>.anomaly` and, of several channels, `together.anomaly`: decades by which what is seen is rarer than
-             the budget allows; 0 and above while it is told, NaN while it learns. GOOD.
-    Memory:  (n,) arrays of fixed size, 1 kB a channel; of up to 64 channels their covariance. A restart goes on.
+    Out:     `<key>.<name>` and, of several channels, `together.<name>`, after the detector's own name: decades by which
+             what is seen is rarer than the budget allows; 0 and above while it is told, NaN while it learns. GOOD.
+    Memory:  (n,) arrays of fixed size, 4 kB a channel; of up to 64 channels their covariance. A restart goes on.
     Weak at: the first `LEARN` looks; what always was wrong; single outliers (`tamper` has them); what returns often.
     Source:  robust exponential smoothing (Huber); T2: Hotelling 1947; tails: `models/tail.py`; constants: project.
     """
@@ -124,11 +138,11 @@ class Anomaly(Detector, tag="anomaly", frozen=True, kw_only=True):
 
     def columns(self, seen: Layout) -> list[tuple[str, str]]:
         more = ["together"] if len(seen) > 1 else []
-        return [(f"{key}.anomaly", "") for key in (*seen.key, *more)]
+        return [(f"{key}.{self.name}", "") for key in (*seen.key, *more)]
 
     def start(self, seen: Layout) -> Memory:
         n = len(seen)
-        zero = np.zeros(n)
+        zero, day, week = np.zeros(n), np.zeros((BINS, n)), np.zeros((SLOTS, n))
         one = np.eye(n) if n <= MANY else np.ones(n)
         usual = Usual(
             at=zero,
@@ -143,8 +157,7 @@ class Anomaly(Detector, tag="anomaly", frozen=True, kw_only=True):
             noise=zero,
             lately=zero,
             size=np.zeros((3, n)),
-            bins=np.zeros((BINS, n)),
-            filled=np.zeros((BINS, n)),
+            hours=Hours(day, day, week, week, np.zeros((2, n)), zero),
             residual=zero,
             days=zero,
         )
@@ -198,7 +211,7 @@ class Anomaly(Detector, tag="anomaly", frozen=True, kw_only=True):
 
     def _budget(self, usual: Usual) -> float:
         """s for one false alarm of a channel, or of T2."""
-        return self.budget if np.isnan(usual.step) else max(self.budget, LEAST * usual.step)
+        return self.budget if np.isnan(usual.step) else max(self.budget, min(LEAST * usual.step, YEAR))
 
     def why(self, memory: Memory, seen: Layout, column: int) -> list[tuple[str, dict[str, Any]]]:
         n, u, unit = len(seen), memory.usual, ""
@@ -273,13 +286,12 @@ def _look(u: Usual, given: Array, good: Array, now: float, share: Array) -> tupl
     scale = np.maximum(np.maximum(u.scale, 0.5 * noise), 1e-9 * np.abs(u.level)) + TINY
     lately = u.lately + LATELY * near * (np.minimum(change, 10 * noise) - u.lately)
     # smoothed values
-    smooth = u.smooth + np.maximum(PACES, 1 / count) * good * (x - u.smooth)
-    # the day
+    quick = QUICK[0] if np.isnan(u.step) else min(max(u.step / NEAR, QUICK[0]), QUICK[1])
+    smooth = u.smooth + np.maximum([[quick], [SLOW]], 1 / count) * good * (x - u.smooth)
+    # the day and the week
     origin = now - now % DAY if np.isnan(u.origin) else u.origin
-    hour = int((now - origin) % DAY / DAY * BINS)
-    was, filled = u.bins[hour], u.filled[hour]
-    comparable = good & (filled >= 3) & (now - origin >= DAY)
-    off = x - was
+    far = 0.75 * np.maximum(u.size[2], np.maximum(0.1 * noise, 0.02 * scale)) * np.where(u.days < YOUNG, np.inf, 4.0)
+    hours, off, comparable = _hour(u.hours, x, good, now - origin, share, far)
     residual = u.residual + RESIDUAL * comparable * (off - u.residual)
     days = u.days + comparable
     # how large these usually are
@@ -294,11 +306,6 @@ def _look(u: Usual, given: Array, good: Array, now: float, share: Array) -> tupl
     learns[:2], learns[2] = learn, share * comparable / np.minimum(np.maximum(days, 1), MEMORY)
     cuts = np.empty((3, n))
     cuts[:2], cuts[2] = 4 * cut, np.where(days < YOUNG, np.inf, 4.0)
-    far = np.where(filled >= 3, 0.75 * usual[2] * cuts[2], np.inf)
-    pace = np.where(filled > 0, share / np.minimum(filled + 1, DAYS), 1.0) * good
-    bins, counts = u.bins.copy(), u.filled.copy()
-    bins[hour] += pace * np.minimum(np.maximum(off, -far), far)
-    counts[hour] += good
     away, most = x - u.level, 3 * scale * cut
     step = u.step
     if moved := float(passed.max()):
@@ -316,8 +323,7 @@ def _look(u: Usual, given: Array, good: Array, now: float, share: Array) -> tupl
         noise=u.noise + learn * near * (np.minimum(change, 4 * noise * cut) - u.noise),
         lately=lately,
         size=u.size + learns * (np.minimum(size, usual * cuts) - u.size),
-        bins=bins,
-        filled=counts,
+        hours=hours,
         residual=residual,
         days=days,
     )
@@ -326,14 +332,52 @@ def _look(u: Usual, given: Array, good: Array, now: float, share: Array) -> tupl
     return after, score, known, passed
 
 
+def _hour(h: Hours, x: Array, good: Array, age: float, share: Array, far: Array) -> tuple[Hours, Array, Array]:
+    """With this look; (n,) how far it is off what this hour is like; whether there is anything to compare with.
+
+    age: s since the begin of the first day; far: (n,) what a look may teach at most.
+    """
+    hour, slot = int(age % DAY / DAY * BINS), int(age % WEEK / WEEK * SLOTS)
+    was, filled, shift, slots = h.day[hour], h.filled[hour], h.week[slot], h.slots[slot]
+    compared = good & (filled >= 3) & (age >= DAY)
+    twice = good & (slots >= 3) & (age >= 2 * WEEK)
+    off = x - was
+    rest = off - shift
+    # whether the week helps
+    both = h.both + twice
+    pace = twice / np.minimum(np.maximum(both, 1), MEMORY)
+    most = np.where(both < YOUNG, np.inf, FAR * h.miss[0] + TINY)
+    miss = h.miss + pace * (np.minimum(np.abs([off, rest]), most) - h.miss)
+    helps = twice & (both > BINS) & (miss[1] < CLOSER * miss[0])
+    # what they are like now
+    day = _taught(h.day, h.filled, hour, off, good, share, far)
+    week = _taught(h.week, h.slots, slot, rest, good, share, far)
+    return Hours(*day, *week, miss, both), np.where(helps, rest, off), compared
+
+
+def _taught(
+    bins: Array, looks: Array, i: int, off: Array, good: Array, share: Array, far: Array
+) -> tuple[Array, Array]:
+    """The bins and their looks with one that is `off` by so much in the i-th."""
+    known = looks[i]
+    most = np.where(known >= 3, far, np.inf)
+    pace = np.where(known > 0, share / np.minimum(known + 1, DAYS), 1.0) * good
+    bins, looks = bins.copy(), looks.copy()
+    bins[i] += pace * np.minimum(np.maximum(off, -most), most)
+    looks[i] += good
+    return bins, looks
+
+
 def _together(t: Together, u: Usual, good: Array, share: float) -> tuple[Together, float, bool]:
     """With this look; log of the square root of T2; whether it is known."""
+    able = bool(good.any() and (u.looks >= YOUNG).all())  # before that, nobody knows how far is far
     away = (np.minimum(np.maximum(_drift(u), -FAR), FAR) - t.mean) * good
     t2 = float(away @ t.inverse @ away if t.inverse.ndim == 2 else (away * away) @ t.inverse)
     n = len(away)
-    most = min(1.0, np.sqrt(4 * n / max(t2, TINY)))
-    looks = t.looks + bool(good.any())
-    learn = share / min(max(looks, 1), MEMORY) if good.any() else 0.0
+    looks = t.looks + able
+    old = looks > YOUNG + 2 * n
+    most = min(1.0, np.sqrt(4 * n / max(t2, TINY))) if old else 1.0
+    learn = share * able / min(max(looks, 1), MEMORY)
     cut = away * most
     square = np.outer(cut, cut) if t.spread.ndim == 2 else cut * cut
     spread = t.spread + learn * (square - t.spread)
@@ -345,8 +389,7 @@ def _together(t: Together, u: Usual, good: Array, share: float) -> tuple[Togethe
             inverse = np.linalg.inv(shrunk)
         else:
             inverse = 1 / (spread + 1e-6)
-    able = bool(good.any() and (u.looks >= YOUNG).all())
-    return Together(t.mean + learn * cut, spread, inverse, looks), 0.5 * float(np.log(max(t2, TINY))), able
+    return Together(t.mean + learn * cut, spread, inverse, looks), 0.5 * float(np.log(max(t2, TINY))), able and old
 
 
 def _tell(told: Told, strange: Array, now: float, stands: float) -> tuple[Told, Array]:

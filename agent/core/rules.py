@@ -154,7 +154,7 @@ class High(Limited, tag="high", frozen=True, kw_only=True):
 
 
 class Strange(High, tag="anomaly", frozen=True, kw_only=True):
-    """Alarm while a detector finds its column `<key>.anomaly` stranger than the budget of false alarms allows; see
+    """Alarm while a detector finds its column stranger than the budget of false alarms allows; see
     `models/anomaly.py`. It says why."""
 
     limit: float = 0.0  # decades; above 0: only what is so much rarer

@@ -333,7 +333,7 @@ WHY: dict[str, dict[str, str]] = {
     "en": {
         "level": "{now} where {usual} ± {spread} is usual",
         "drift": "{now} and lately {lately}; such a move is usually {spread}",
-        "day": "{now}, by {off} off what this hour is on other days; usually {spread} off",
+        "day": "{now}, by {off} off what is usual at this hour; usually {spread} off",
         "unrest": "it moves by {now} from one look to the next, usually by {usual}",
         "together": "the channels do not go together as they used to, most of all {most}",
         "rarity": "as strange as this is to be expected once in {rare}; told is what is rarer than once in {budget}",
@@ -342,7 +342,7 @@ WHY: dict[str, dict[str, str]] = {
     "zh": {
         "level": "当前 {now},通常为 {usual} ± {spread}",
         "drift": "当前 {now},近期 {lately};此类变动通常为 {spread}",
-        "day": "当前 {now},与往日同一时段相差 {off},通常相差 {spread}",
+        "day": "当前 {now},与该时段常值相差 {off},通常相差 {spread}",
         "unrest": "相邻两次变动 {now},通常为 {usual}",
         "together": "各测点之间的关系与以往不同,其中以 {most} 最为明显",
         "rarity": "如此异常预计每 {rare} 出现一次;比每 {budget} 一次更罕见的才报告",

@@ -197,10 +197,13 @@ def test_of_one_channel_only_is_told_where_that_is_asked_for(tmp_path):
 
 def test_a_word_on_a_channel_is_all_that_a_user_writes(tmp_path):
     site = load(tmp_path, SITE.format(language=""))
-    [one] = site.detectors
-    assert (one.name, one.channel, one.every) == ("anomaly", ["dam/tilt", "dam/level"], 10.0)
+    asked = ["dam/tilt", "dam/level"]
+    assert [(one.name, one.channel, one.every) for one in site.detectors] == [
+        ("anomaly", asked, 10.0),
+        ("slow", asked, 900.0),
+    ]
     [rule] = [rule for rule in site.rules if rule.name == "anomaly"]
-    assert rule.channel == ["dam/tilt.anomaly", "dam/level.anomaly", "dam/together.anomaly"]
+    assert rule.channel == [f"dam/{key}.{one.name}" for one in site.detectors for key in ("tilt", "level", "together")]
     [raised, cleared, *_] = [alarm for alarm in told(site) if alarm.channel == "dam/tilt.anomaly"]
     assert (raised.channel, raised.level, raised.event) == ("dam/tilt.anomaly", "yellow", "raised")
     assert 1500 * 60 <= raised.at.mono <= 1510 * 60
@@ -219,7 +222,7 @@ def test_in_chinese_it_says_the_same(tmp_path):
 
 
 def test_a_rule_of_the_site_takes_the_place_of_the_built_in_one(tmp_path):
-    mine = '[[rule]]\nname = "mine"\nkind = "anomaly"\nlimit = 1.0\nlevel = "orange"\nchannel = "dam/*.anomaly"\n'
+    mine = '[[rule]]\nname = "mine"\nkind = "anomaly"\nlimit = 1.0\nlevel = "orange"\nchannel = "dam/*.*"\n'
     site = load(tmp_path, SITE.format(language="") + mine)
     assert [rule.name for rule in site.rules if rule.__struct_config__.tag == "anomaly"] == ["mine"]
     assert {alarm.rule for alarm in told(site)} == {"mine"}

@@ -82,6 +82,17 @@ def test_white_noise_spends_less_than_its_budget():
     assert len(starts(out[:, 40])) <= 7
 
 
+@pytest.mark.parametrize("n", [3, 40])
+def test_what_is_usual_of_every_view_is_known_when_it_begins_to_judge(n):
+    """A bar that begins far too high is deaf for weeks."""
+    rows = noise(4000 * n).reshape(-1, n)
+    _, early, one, _ = run(rows[:400])
+    _, late, *_ = run(rows[400:], one=one, memory=early, begin=400 * 60.0)
+    views = len(early.tail.bar) - 1  # of these the day needs days
+    judged = [i for i in range(views + 1) if i == views or i // n != 2]
+    assert np.abs(early.tail.bar - late.tail.bar)[judged].max() < 0.6
+
+
 def test_heavy_tails_are_learnt():
     """A channel that spikes every few hours, by a factor of ten and more, is not told for spiking."""
     x = np.random.default_rng(3).standard_t(2, 12_000)
@@ -97,6 +108,16 @@ def test_the_hour_of_the_day_is_known_after_some_days():
     assert found
     assert 30 * 144 + 36 <= found[0] <= 30 * 144 + 66
     assert len(found) <= 2
+
+
+def test_a_plant_that_rests_on_sundays_is_told_for_a_rest_on_a_wednesday():
+    week, step = 7 * 48, 1800.0
+    x = np.tile(np.where(np.arange(week) >= 6 * 48, 0.0, 10.0), 16) + noise(16 * week)
+    x[15 * week + 2 * 48 : 15 * week + 3 * 48] -= 10.0
+    out, *_ = run(x, step)
+    found = [row / week for row in starts(out[:, 0]) if row >= 10 * week]
+    assert len(found) == 1
+    assert 15 + 2 / 7 <= found[0] <= 15 + 3 / 7
 
 
 def test_channels_that_part_are_told_though_each_of_them_is_as_it_was():
