@@ -11,6 +11,7 @@ DETECTORS = {
     "graham": "models.goaf:Graham",
     "mixture": "models.exposure:Mixture",
     "reach": "models.reach:Reach",
+    "slope": "models.slope:Slope",
     "tamper": "models.tamper:Tamper",
 }
 
