@@ -44,7 +44,7 @@ STAYS = 0.25  # of a jump: what moves less after it stays there
 PATIENCE = 4.0  # usual pauses: what has not changed for so long stays there
 # acceleration
 FASTER = 2.0  # times the long velocity
-HELD, MOST_HELD = 3, 6  # means for which it must be so; and that are remembered
+HELD, MOST_HELD = 6, 9  # means for which it must be so, half a short window; and that are remembered
 # the stories
 ALPHAS = np.array([1.4, 1.6, 1.8, 2.0, 2.2, 2.4])
 LIKELY = np.exp(-0.5 * ((ALPHAS - 1.9) / 0.3) ** 2)  # each of them; measured slopes lie from 1.5 to 2.2
