@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help install dev demo test lint types contracts unit scoreboard scoreboard-quick bench bench-tamper bench-anomaly lock clean
+.PHONY: help install dev demo test lint types contracts unit scoreboard scoreboard-quick bench bench-tamper bench-anomaly bench-slope lock clean
 
 help:
 	@echo "make demo    two minutes: simulated site, agent, broker, platform, verdict"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench   measured against floors in the same run; results in build/bench"
 	@echo "make bench-tamper  how many lies of sensors are found, and how often one is called a liar that is none"
 	@echo "make bench-anomaly  what the anomaly detector finds on real series, and how often it is wrong"
+	@echo "make bench-slope  when slopes are said to fail, and how often they do not"
 	@echo "make install only the virtual environment"
 	@echo "make lock    renew the lock files (needs uv)"
 
@@ -67,6 +68,9 @@ bench-tamper: dev
 
 bench-anomaly: dev
 	@$(BIN)/python -m tests.bench.anomaly
+
+bench-slope: dev
+	@$(BIN)/python -m tests.bench.slope
 
 lock:
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra build -o requirements.lock

@@ -7,10 +7,14 @@ from agent.named import find
 
 DETECTORS = {
     "anomaly": "models.anomaly:Anomaly",
+    "dam": "models.dam:Dam",
     "exposure": "models.exposure:Exposure",
     "graham": "models.goaf:Graham",
+    "lag": "models.dam:Lag",
     "mixture": "models.exposure:Mixture",
+    "rain": "models.dam:Rain",
     "reach": "models.reach:Reach",
+    "slope": "models.slope:Slope",
     "tamper": "models.tamper:Tamper",
 }
 
