@@ -161,9 +161,9 @@ class _Reader:
         found = [(table, driver) for table in self._tables(raw, "bus") for driver in [self._driver(table)]]
         drivers = [(table, driver) for table, driver in found if driver is not None]
         layouts = self._layouts(drivers)
-        detectors = self._detectors(raw, layouts)
+        detectors, gained = self._detectors(raw, layouts)
         complete = not self.told.lines  # else names may be missing that are only misspelt elsewhere
-        gained = derivations(detectors, layouts) if complete else {}
+        gained = gained if complete else {}
         whole = {source: extended(base, gained.get(source, ())) for source, base in layouts.items()}
         items = self._items(raw, whole)
         whole |= colours.sources(item for _, item in items)
@@ -384,9 +384,9 @@ class _Reader:
                 outputs.add(output)
         return layouts
 
-    def _detectors(self, raw: Table, layouts: dict[str, Layout]) -> list[Detector]:
-        found: list[Detector] = []
-        taken = {name for source, base in layouts.items() for name in channels(source, base)}
+    def _detectors(self, raw: Table, layouts: dict[str, Layout]) -> tuple[list[Detector], Mapping[str, list[Derived]]]:
+        """Those of the site and the built-in ones; what each source gains by them."""
+        found: dict[str, tuple[Table, Detector]] = {}
         tables = self._tables(raw, "detector")
         if self._watched:  # they ask for a detector that nobody wrote
             asked: Table = {"kind": STRANGE, "channel": [name for name, _ in self._watched]}
@@ -399,18 +399,24 @@ class _Reader:
             one: Detector | None = self._worker(table, "detector", "kind", "", models.DETECTORS, models.detector)
             if one is None:
                 continue
-            try:
-                gained = derivations([one], layouts)
-            except ValueError as error:
-                self.told.add(table, "beside" if "beside" in str(error) else "channel", str(error))
-                continue
-            for name in [f"{source}/{key}" for source, row in gained.items() for d in row for key, _ in d.given]:
-                if name in taken:
-                    self.told.add(table, "name", f"detector `{one.name}`: a second channel is called `{name}`")
-                taken.add(name)
-            found.append(one)
+            if one.name in found:
+                self.told.add(table, "name", f"a second detector is called `{one.name}`")
+            found[one.name] = table, one
             self.resolved.append(table)
-        return found
+        detectors = [one for _, one in found.values()]
+
+        def refuse(one: Detector, error: ValueError) -> None:
+            key = "beside" if "beside" in str(error) else "channel"
+            self.told.add(found[one.name][0], key, str(error))
+
+        gained = derivations(detectors, layouts, refuse)
+        taken = {name for source, base in layouts.items() for name in channels(source, base)}
+        for source, name, one in [(s, key, d.detector) for s, row in gained.items() for d in row for key, _ in d.given]:
+            if f"{source}/{name}" in taken:
+                text = f"detector `{one.name}`: a second channel is called `{source}/{name}`"
+                self.told.add(found[one.name][0], "name", text)
+            taken.add(f"{source}/{name}")
+        return detectors, gained
 
     def _rules(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,37 +24,81 @@ class Derived(NamedTuple):
     given: list[tuple[str, str]]  # (m,) key, unit
 
 
-def derivations(detectors: Iterable[Detector], layouts: Mapping[str, Layout]) -> dict[str, list[Derived]]:
-    """What each source gains. Raises `ValueError` where a detector cannot work on a channel, or names none."""
+Refuse = Callable[[Detector, ValueError], None]
+
+
+def _raise(_: Detector, error: ValueError) -> None:
+    raise error
+
+
+def derivations(
+    detectors: Iterable[Detector], layouts: Mapping[str, Layout], refuse: Refuse = _raise
+) -> dict[str, list[Derived]]:
+    """What each source gains, in the order in which it is reckoned.
+
+    A detector may see what others give. So they go in rounds: first those that are content with what is measured, then
+    those that see what these give, and so on, in the order of the file within a round. One that cannot work on a
+    channel, or names one that is nowhere, is refused; by default that raises its `ValueError`.
+    """
     found: dict[str, list[Derived]] = {}
-    where = {
-        name: (source, i) for source, columns in layouts.items() for i, name in enumerate(channels(source, columns))
-    }
-    for detector in detectors:
-        mine = [where[name] for name in _as_named(detector.channel, where)]
-        if not mine:
-            raise ValueError(f"detector `{detector.name}`: no channel is called {', '.join(detector.channel)}")
-        if detector.witnessed and not detector.looks_beside:
-            raise ValueError(f"detector `{detector.name}`: it has no use for channels beside; leave `beside` out")
-        for pattern in detector.witnessed:
-            if not matching([pattern], where):
-                raise ValueError(f"detector `{detector.name}`: no channel is called {pattern}")
-        named = [where[name] for name in _as_named(detector.witnessed, where)]
-        for source in dict.fromkeys(source for source, _ in mine):
-            own = np.array([i for s, i in mine if s == source])
-            others = [(s, i) for s, i in named if s != source or i not in own]
-            seen = _beside(layouts, source, own, others)
-            beside = []
-            for other in dict.fromkeys(s for s, _ in others):
-                places = np.array([len(own) + k for k, (s, _) in enumerate(others) if s == other])
-                beside.append((other, np.array([i for s, i in others if s == other]), places))
-            found.setdefault(source, []).append(Derived(detector, own, beside, seen, detector.columns(seen)))
+    whole, waiting = dict(layouts), list(detectors)
+    while waiting:
+        names = {name: (s, i) for s, columns in whole.items() for i, name in enumerate(channels(s, columns))}
+        hidden = {name for name, (source, i) in names.items() if i >= whole[source].measured}
+        absent = [_absent(one, names, hidden) for one in waiting]
+        rounds = [one for one, missing in zip(waiting, absent, strict=True) if not missing]
+        gained: dict[str, list[Derived]] = {}
+        for one in rounds:
+            try:
+                for source, derived in _derived(one, whole, names, hidden):
+                    gained.setdefault(source, []).append(derived)
+            except ValueError as error:
+                refuse(one, error)
+        if not rounds:
+            for one, missing in zip(waiting, absent, strict=True):
+                refuse(one, ValueError(f"detector `{one.name}`: no channel is called {', '.join(missing)}"))
+            break
+        waiting = [one for one, missing in zip(waiting, absent, strict=True) if missing]
+        for source, more in gained.items():
+            whole[source] = extended(whole[source], more)
+            found.setdefault(source, []).extend(more)
     return found
 
 
-def _as_named(patterns: Iterable[str], names: Mapping[str, Any]) -> list[str]:
+def _absent(detector: Detector, names: Mapping[str, Any], hidden: Collection[str]) -> list[str]:
+    """What it wants to see that is nowhere: all of its channels, or any pattern of the witnesses."""
+    channel = [] if matching(detector.channel, names, hidden) else detector.channel
+    exact = [name for name in detector.channel if not any(c in name for c in "*?[") and name not in names]
+    beside = [pattern for pattern in detector.witnessed if not matching([pattern], names, hidden)]
+    return list(dict.fromkeys([*channel, *exact, *beside]))
+
+
+def _derived(
+    detector: Detector, layouts: Mapping[str, Layout], names: Mapping[str, tuple[str, int]], hidden: Collection[str]
+) -> list[tuple[str, Derived]]:
+    """The detector on each source whose channels it names. Raises `ValueError` where it cannot work on them."""
+    if detector.witnessed and not detector.looks_beside:
+        raise ValueError(f"detector `{detector.name}`: it has no use for channels beside; leave `beside` out")
+    mine = [names[name] for name in _as_named(detector.channel, names, hidden)]
+    if not mine:
+        raise ValueError(f"detector `{detector.name}`: `channel` is empty: nothing is seen")
+    named = [names[name] for name in _as_named(detector.witnessed, names, hidden)]
+    found = []
+    for source in dict.fromkeys(source for source, _ in mine):
+        own = np.array([i for s, i in mine if s == source])
+        others = [(s, i) for s, i in named if s != source or i not in own]
+        seen = _beside(layouts, source, own, others)
+        beside = []
+        for other in dict.fromkeys(s for s, _ in others):
+            places = np.array([len(own) + k for k, (s, _) in enumerate(others) if s == other])
+            beside.append((other, np.array([i for s, i in others if s == other]), places))
+        found.append((source, Derived(detector, own, beside, seen, detector.columns(seen))))
+    return found
+
+
+def _as_named(patterns: Iterable[str], names: Mapping[str, Any], hidden: Collection[str]) -> list[str]:
     """The names that the patterns mean, each once, in the order of the patterns: a detector may ask for an order."""
-    return list(dict.fromkeys(name for pattern in patterns for name in matching([pattern], names)))
+    return list(dict.fromkeys(name for pattern in patterns for name in matching([pattern], names, hidden)))
 
 
 def _beside(layouts: Mapping[str, Layout], source: str, own: Array, others: Sequence[tuple[str, int]]) -> Layout:
@@ -72,33 +116,39 @@ def extended(base: Layout, gained: Sequence[Derived]) -> Layout:
     """The layout with the columns that detectors add; they go stale when the slowest of what they see does."""
     if not gained:
         return base
-    added = [(key, unit, float(base.stale[d.own].max())) for d in gained for key, unit in d.given]
+    stale = list(base.stale)
+    for d in gained:
+        stale += [max(stale[i] for i in d.own)] * len(d.given)
+    added = [column for d in gained for column in d.given]
     nan = [np.nan] * len(added)
     whole = layout(
-        [*base.key, *(key for key, _, _ in added)],
-        [*base.unit, *(unit for _, unit, _ in added)],
+        [*base.key, *(key for key, _ in added)],
+        [*base.unit, *(unit for _, unit in added)],
         [*base.low, *nan],
         [*base.high, *nan],
-        [*base.stale, *(stale for _, _, stale in added)],
+        stale,
         [*base.deadband, *([0.0] * len(added))],
     )
-    return structs.replace(whole, measured=len(base))
+    return structs.replace(whole, measured=base.measured)
 
 
 def derive(
     frame: Frame, whole: Layout, gained: Sequence[Derived], memories: Sequence[Any], last: Callable[[str], Seen]
 ) -> tuple[Frame, tuple[Any, ...]]:
     """The frame with its derived columns, and the detectors' new memories; `last` is what was seen of a source."""
-    values, qualities, kept = [frame.value], [frame.quality], []
+    n, kept = len(frame.value), []
+    more = len(whole) - n
+    raw, value = (np.concatenate([column, np.full(more, np.nan)]) for column in (frame.raw, frame.value))
+    quality = np.concatenate([frame.quality, np.full(more, Quality.UNCERTAIN, np.uint8)])
+    age = np.concatenate([frame.age, np.zeros(more)])
+    frame = Frame(frame.source, frame.at, whole, raw, value, quality, age)  # filled column by column
     for one, memory in zip(gained, memories, strict=True):
-        memory, value, quality = one.detector.step(memory, _looked(frame, one, last))
+        memory, given, fit = one.detector.step(memory, _looked(frame, one, last))
         kept.append(memory)
-        values.append(value)
-        qualities.append(np.where(np.isnan(value), np.maximum(quality, Quality.UNCERTAIN), quality).astype(np.uint8))
-    value, quality = np.concatenate(values), np.concatenate(qualities)
-    more = len(value) - len(frame.value)
-    raw, age = np.concatenate([frame.raw, np.full(more, np.nan)]), np.concatenate([frame.age, np.zeros(more)])
-    return Frame(frame.source, frame.at, whole, raw, value, quality, age), tuple(kept)
+        value[n : n + len(given)] = given
+        quality[n : n + len(given)] = np.where(np.isnan(given), np.maximum(fit, Quality.UNCERTAIN), fit)
+        n += len(given)
+    return frame, tuple(kept)
 
 
 def _looked(frame: Frame, one: Derived, last: Callable[[str], Seen]) -> Frame:

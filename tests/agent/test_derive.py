@@ -146,3 +146,55 @@ def test_what_a_detector_finds_is_an_alarm_without_being_asked(tmp_path, monkeyp
 def test_what_cannot_be_is_refused_in_words(tmp_path, monkeypatch, more, says):
     with pytest.raises(ConfigFault, match=says):
         load(tmp_path, monkeypatch, f"{SITE}\n{more}\n")
+
+
+class Twice(Detector, tag="twice", frozen=True, kw_only=True):
+    """Two times what it sees, and a count of frames."""
+
+    looks_beside: ClassVar[bool] = True
+
+    def columns(self, seen: Layout) -> list[tuple[str, str]]:
+        return [(f"{key}.{self.name}", "") for key in seen.key if "/" not in key]
+
+    def start(self, seen: Layout) -> None:
+        return None
+
+    def step(self, memory: None, seen: Frame) -> tuple[Any, Array, Array]:
+        n = len(seen.layout) - witnesses(seen.layout)
+        return None, 2 * seen.value[:n] + np.nansum(seen.value[n:]), np.zeros(n, np.uint8)
+
+
+def test_a_detector_may_see_what_another_gives_wherever_that_stands_in_the_file():
+    first = Twice(name="two", channel=["a/x"])
+    second = Twice(name="four", channel=["a/*.two"])
+    third = Twice(name="beside", channel=["b/z"], beside=["a/x.two.four"])
+    for order in ([first, second, third], [third, second, first]):
+        core = Core({"a": A, "b": B}, [High(name="h", channel=["a/x.two.four"], limit=11.0)], detectors=order)
+        memory, verdict = core.step(core.start("boot", at(0)), frame("a", at(1), A, [3.0, 1.0]))
+        assert verdict.frames[0].layout.key == ("x", "y", "x.two", "x.two.four")
+        assert verdict.frames[0].value.tolist() == [3.0, 1.0, 6.0, 12.0]
+        assert [alarm.channel for alarm in verdict.alarms] == ["a/x.two.four"]
+        _, verdict = core.step(memory, frame("b", at(2), B, [1.0]))
+        assert verdict.frames[0].value.tolist() == [1.0, 14.0]
+
+
+def test_a_channel_that_goes_stale_slowly_makes_what_is_reckoned_from_it_stale_as_slowly():
+    slow = layout(["x", "y"], stale=[10.0, 300.0])
+    core = Core({"a": slow}, [], detectors=[Twice(name="d", channel=["a/y.c"]), Twice(name="c", channel=["a/y"])])
+    assert core.benches["a"].layout.stale.tolist() == [10.0, 300.0, 300.0, 300.0]
+    assert core.benches["a"].layout.measured == 2
+
+
+@pytest.mark.parametrize(
+    ("detectors", "says"),
+    [
+        ([Twice(name="p", channel=["a/x.q"]), Twice(name="q", channel=["a/x.p"])], "no channel is called a/x.q"),
+        ([Twice(name="p", channel=["a/x", "a/nix"])], "no channel is called a/nix"),
+        ([Twice(name="p", channel=["a/x"], beside=["c/*"])], r"no channel is called c/\*"),
+        ([Twice(name="p", channel=[])], "`channel` is empty"),
+    ],
+    ids=["a circle", "one of two", "a witness", "none"],
+)
+def test_what_is_nowhere_is_named(detectors, says):
+    with pytest.raises(ValueError, match=says):
+        derivations(detectors, {"a": A, "b": B})
