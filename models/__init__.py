@@ -7,9 +7,12 @@ from agent.named import find
 
 DETECTORS = {
     "anomaly": "models.anomaly:Anomaly",
+    "barometric": "models.water:Barometric",
     "dam": "models.dam:Dam",
     "exposure": "models.exposure:Exposure",
+    "gas": "models.gas:Gas",
     "graham": "models.goaf:Graham",
+    "inflow": "models.water:Inflow",
     "lag": "models.dam:Lag",
     "mixture": "models.exposure:Mixture",
     "rain": "models.dam:Rain",

@@ -310,7 +310,7 @@ def test_the_sites_that_ship_load(path):
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
 def test_the_site_in_the_readme_loads_with_its_rule(tmp_path, name):
-    site, rule, more, slopes = re.findall(r"```toml\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.S)
+    site, rule, more, *others = re.findall(r"```toml\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.S)
     path = tmp_path / "site.toml"
     path.write_text(site, encoding="utf-8")
     assert {rule.name for rule in config.load(path).rules} >= {"coal.ch4.T1.alarm", "coal.ch4.T1.cut"}
@@ -323,7 +323,10 @@ def test_the_site_in_the_readme_loads_with_its_rule(tmp_path, name):
         "hall": ("co",),
         "slope": ("d1",),
         "camera": ("beach",),
-        "met": ("rain",),
+        "met": ("rain", "air"),
+        "well": ("head",),
+        "sump": ("level", "pump_1", "pump_2"),
+        "face": ("ch4", "cutter", "fan"),
     }
     lines = ['[[bus]]\nname = "net"\nurl = "tcp://127.0.0.1:502"']
     lines += [
@@ -333,15 +336,15 @@ def test_the_site_in_the_readme_loads_with_its_rule(tmp_path, name):
         )
     ]
     units = {"ch4_t1": "%", "ch4_t2": "%", "air_speed": "m/s", "displacement_1": "mm", "co": "ppm"}
-    units |= {"level": "m", "p1": "m", "d1": "mm", "beach": "m", "rain": "mm"}
+    units |= {"level": "m", "p1": "m", "d1": "mm", "beach": "m", "rain": "mm", "air": "hPa", "head": "m", "ch4": "%"}
     for unit, (device, keys) in enumerate(channels.items(), 1):
         rows = [f'{{ key = "{k}", at = "holding:{n}", unit = "{units.get(k, "")}" }}' for n, k in enumerate(keys)]
         lines.append(f'[[bus.device]]\nname = "{device}"\nunit = {unit}\nchannel = [{", ".join(rows)}]')
-    path.write_text("\n".join(['[site]\nname = "mine"', *lines, more, slopes]), encoding="utf-8")
+    path.write_text("\n".join(['[site]\nname = "mine"', *lines, more, *others]), encoding="utf-8")
     loaded = config.load(path)
     assert [one.name for one in loaded.interlocks] == ["face"]
     assert loaded.air is not None
-    assert {one.name for one in loaded.detectors} >= {"lies", "creep", "pond", "rain", "seepage"}
+    assert {one.name for one in loaded.detectors} >= {"lies", "creep", "pond", "rain", "seepage", "sump", "odd"}
 
 
 def test_every_profile_that_ships_is_sound():
