@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help install dev demo test lint types contracts unit scoreboard scoreboard-quick bench bench-tamper bench-anomaly bench-slope lock clean
+.PHONY: help install dev demo test lint types contracts unit scoreboard scoreboard-quick bench bench-tamper bench-anomaly bench-slope bench-vision lock clean
 
 help:
 	@echo "make demo    two minutes: simulated site, agent, broker, platform, verdict"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench-tamper  how many lies of sensors are found, and how often one is called a liar that is none"
 	@echo "make bench-anomaly  what the anomaly detector finds on real series, and how often it is wrong"
 	@echo "make bench-slope  when slopes are said to fail, and how often they do not"
+	@echo "make bench-vision  how well the time to collision is told, on real frames and drawn scenes"
 	@echo "make install only the virtual environment"
 	@echo "make lock    renew the lock files (needs uv)"
 
@@ -65,6 +66,9 @@ bench: dev
 
 bench-tamper: dev
 	@$(BIN)/python -m tests.bench.tamper
+
+bench-vision: dev
+	@$(BIN)/python -m tests.bench.vision
 
 bench-anomaly: dev
 	@$(BIN)/python -m tests.bench.anomaly

@@ -1,0 +1,1 @@
+"""From pixels to numbers: what happens inside the process that reads cameras."""
