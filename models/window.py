@@ -11,8 +11,8 @@ one that a site trained. A manifest is a TOML file with a table for each model:
     normal = "median"           # what goes in: (x - median) / median absolute deviation of the window; or "none"
     output = "forecast"         # of the look after the window; "reconstruction" of it; or "score", positive
 
-In: (batch, looks), (batch, looks, 1) or (batch, 1, looks), float or double, the batch free. Out, of each window: one
-number, or `looks` of them for a reconstruction. Nothing is trained here and nothing leaves the box.
+In: (batch, looks), (batch, looks, 1) or (batch, 1, looks), float or double, the batch free. Out, first of all: one
+number a window, or `looks` of them for a reconstruction. Nothing is trained here and nothing leaves the box.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -232,14 +232,22 @@ def normal(window: Array, usual: Array, quantum: Array) -> tuple[Array, Array]:
     >>> normal(np.array([[1.0, 2.0, 3.0, 4.0, 9.0]]), np.zeros(1), np.ones(1))
     (array([3.]), array([1.]))
     """
-    middle = np.median(window, axis=1)
-    away = np.median(np.abs(window - middle[:, None]), axis=1)
+    middle = _median(window)
+    away = _median(np.abs(window - middle[:, None]))
     finest = np.where(quantum < np.inf, 0.5 * quantum, 0.0)
     least = np.maximum(np.maximum(LEAST * usual, finest), 1e-9 * np.abs(middle)) + TINY
     return middle, np.maximum(away, least)
 
 
-@lru_cache(16)
+def _median(rows: Array) -> Array:
+    """(n,) of each row; a fifth of the time of `np.median`, which asks much of its arguments."""
+    low, high = (rows.shape[1] - 1) // 2, rows.shape[1] // 2
+    parted = np.partition(rows, (low, high), axis=1)
+    middle: Array = 0.5 * (parted[:, low] + parted[:, high])
+    return middle
+
+
+@cache
 def found(name: str) -> Model:
     """The model of that name, or of that manifest, ready to run. Raises `ValueError` in words."""
     path, _, one = name.partition("#")

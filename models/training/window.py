@@ -1,6 +1,6 @@
 """What made the window models that ship.
 
-    python -m models.training.window --data ../shared/data/sensors [--output score] [--steps 30000]
+    python -m models.training.window --data ../shared/data/sensors [--output score] [--steps 20000]
 
 Needs beside this program: onnx >= 1.16. Everything else is numpy, one thread, fixed seeds: the same data gives the same
 figures, and on the same numpy and processor the same file.
@@ -352,9 +352,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", choices=SHAPES, default="score")
-    parser.add_argument("--steps", type=int, default=30_000)
-    parser.add_argument("--smooth", type=float, default=1.0, help="for the manifest")
-    parser.add_argument("--tail", type=float, default=0.5, help="for the manifest")
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--smooth", type=float, default=0.1, help="for the manifest")
+    parser.add_argument("--tail", type=float, default=0.25, help="for the manifest")
     parser.add_argument("--out", type=Path, default=SHIPPED.parent)
     args = parser.parse_args(argv)
     rng = np.random.default_rng(7)
