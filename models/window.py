@@ -106,7 +106,8 @@ class Window(Detector, tag="window", frozen=True, kw_only=True):
 
     strange: ClassVar[bool] = True
 
-    model: str = "shape"  # of those that ship, or a manifest: FILE.toml, or FILE.toml#NAME where there are several
+    model: str = "shape"  # of those that ship, or a manifest: FILE.toml, FILE.toml#NAME where there are several; a path
+    # is taken from where the program runs, so write it in full
     budget: Annotated[float, Meta(gt=0)] = 30 * DAY  # s for one false alarm of a channel
     stands: Annotated[float, Meta(gt=0)] = 300.0  # s that it is told, at most
     every: Annotated[float, Meta(ge=0)] = 0.0  # s between two looks, at least
