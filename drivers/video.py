@@ -18,6 +18,7 @@ import math
 import os
 import random
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -58,7 +59,8 @@ NOW = ALWAYS | np.isin(KEYS, ("stalled",))  # of this moment, however old the ne
 SCHEMES = ("http", "https", "rtsp", "rtsps")
 STARTING = 15.0  # s until the child has loaded OpenCV: from a cold card
 SILENT = 5.0  # s without progress, after which a child is killed; reliability T14
-OPENING = 4.0  # s to open: the child gives up before it is killed, and can say why
+READING = 0.8  # of it, for the next picture,
+OPENING = 4.0  # and s to open: the child gives up before it is killed, and can say why
 FIRST, LONGEST = 1.0, 4.0  # s between two tries, doubling, half of it by chance: with 4 s of opening below 10 s in all
 STEADY = 5.0  # s of pictures after which a camera is told to be back, and the pauses begin from FIRST again
 GOODBYE = 2.0  # s that a killed child may take to be gone; one that sits in a broken kernel driver takes longer
@@ -272,7 +274,7 @@ class Camera:
             width=self.video.width,
             height=self.video.height,
             opening=OPENING,
-            reading=self.video.silent - 1.0,
+            reading=READING * self.video.silent,
             loop=self.video.loop,
         )
         environment = {name: os.environ[name] for name in PASSED if name in os.environ}
@@ -293,8 +295,9 @@ class Camera:
             child.stdin.write(msgspec.json.encode(order) + b"\n")
             why = await self._listen(child.stdout)
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
+            if child.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGKILL)  # `child.kill` looks first, and may take the exit status away
             child.stdin.close()
             await child.stdout.read()  # else a full pipe would stay open
             await drain

@@ -61,7 +61,7 @@ Say = Callable[[Said], None]
 
 
 def taken() -> Say:
-    """How to speak to the parent. What libraries print goes to standard error from now on: FFmpeg's log, line by line."""
+    """How to speak to the parent. What libraries print goes to standard error now, line by line: FFmpeg's log."""
     lines = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     libc = ctypes.CDLL(None)
