@@ -61,7 +61,7 @@ STARTING = 15.0  # s until the child has loaded OpenCV: from a cold card
 SILENT = 5.0  # s without progress, after which a child is killed; reliability T14
 READING = 0.8  # of it, for the next picture,
 OPENING = 4.0  # and s to open: the child gives up before it is killed, and can say why
-FIRST, LONGEST = 1.0, 4.0  # s between two tries, doubling, half of it by chance: with 4 s of opening below 10 s in all
+FIRST, LONGEST = 1.0, 3.0  # s between two tries, doubling, half of it by chance: with 4 s of opening below 10 s in all
 STEADY = 5.0  # s of pictures after which a camera is told to be back, and the pauses begin from FIRST again
 GOODBYE = 2.0  # s that a killed child may take to be gone; one that sits in a broken kernel driver takes longer
 STALE = 15.0  # s after which what is not seen is blind: a connection may be lost and found again in between
@@ -84,6 +84,7 @@ MEANS = (  # of what FFmpeg says on standard error -> for people; the first that
     (r"Connection refused", "connection refused: is the camera on, is the port right?"),
     (r"No route to host|[Uu]nreachable", "no way to the camera: check cable, switch and address"),
     (r"resolve hostname|Name or service|name resolution", "no camera of this name: check the address"),
+    (r"End of file|ends prematurely", "closed at once: not a stream, or the camera gives no more of them"),
     (r"timed out|Immediate exit requested", "no answer in time"),
     (r"Invalid data|moov atom|[Nn]o start code|misdetection|Could not find codec|Unsupported", "not a stream"),
 )
@@ -369,7 +370,7 @@ def said(why: str, errors: str) -> str:
             if re.search(pattern, line):
                 return means
     last = next(iter(lines), "")
-    last = re.sub(r" ?@ ?0x[0-9a-f]+", "", last)[:200].strip()
+    last = re.sub(r" ?@ ?0x[0-9a-f]+|^\[OPENCV:FFMPEG:\d+\] ", "", last)[:200].strip()
     return f"cannot be opened: {last}" if last else "not a stream"
 
 

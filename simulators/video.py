@@ -19,6 +19,7 @@ Image = NDArray[np.uint8]  # (h, w, 3)
 Fault = Literal[
     "",
     "stall",  # the connection stands, no byte comes any more
+    "dead",  # the same, and those connections never come to life again, as behind a radio that lost them
     "mute",  # connections are taken, and nothing is said
     "refuse",  # nobody listens, and who was connected is cut off
     "close",  # streams end, and new ones end at once
@@ -144,9 +145,10 @@ class CameraServer:
             writer.close()
 
     async def _stream(self, writer: asyncio.StreamWriter) -> None:
-        loop = asyncio.get_running_loop()
+        loop, dead = asyncio.get_running_loop(), False
         while self.fault != "close":
-            if self.fault != "stall":
+            dead |= self.fault == "dead"
+            if self.fault != "stall" and not dead:
                 body = await loop.run_in_executor(None, self._jpeg, self.sent, self.fault)
                 head = f"Content-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n".encode()
                 writer.write(BOUNDARY + head + body + b"\r\n")

@@ -150,7 +150,7 @@ def test_without_opencv_the_check_says_what_to_install(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("why", "errors", "says"),
     [
-        ("", "[tcp @ 0x1] Connection refused\n[http @ 0x2] HTTP error 401 Unauthorized\n", "wrong user or password (401)"),
+        ("", "[tcp @ 0x1] Connection refused\n[http @ 0x2] HTTP error 401\n", "wrong user or password (401)"),
         ("", "HTTP error 401 Unauthorized\nConnection to tcp://h:1 failed: Connection refused\n", "connection refused"),
         ("", "[rtsp @ 0x7f00aa] something new\n\n", "cannot be opened: [rtsp] something new"),
         ("no such device", "anything", "no such device"),
@@ -192,7 +192,7 @@ def test_a_stall_is_seen_and_the_camera_is_back_after_it():
     async def story():
         async with server() as far, Watch(camera(far.url)) as watch:
             await watch.well()
-            await far.fail("stall")
+            await far.fail("dead")
             seen = await watch.until(lambda: watch.now["stalled"] == 1.0)
             await watch.until(lambda: watch.now["offline"] == 1.0)
             last = next(item for item in reversed(watch.said) if isinstance(item, Frame))

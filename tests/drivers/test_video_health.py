@@ -28,7 +28,7 @@ USUAL = Picture(
 
 
 def watched(*acts, limits=LIMITS):
-    """The memory after acts of (seconds, changes to the usual picture), and when it is then. Content and time move on."""
+    """The memory after acts of (seconds, changes to the usual picture), and when it is then. Content and time go on."""
     memory, n = Memory(), 0
     for seconds, changes in acts:
         for _ in range(round(seconds / STEP)):
