@@ -35,7 +35,7 @@ from agent.core.frame import Frame, Instant, Layout, Quality, frame, layout
 from agent.core.ports import Clock, Driver, Event, Orders
 
 from . import video_health as health
-from .video_child import ENDED, Order, Said
+from .video_child import ENDED, Order, Said, is_device
 from .video_health import Limits
 
 KEYS = (
@@ -119,7 +119,7 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
             found.append("a device or file has no user")
         if wrong := secret.fault(self.password, self.user):
             found.append(wrong)
-        if self.loop and (rest or self.url.startswith("/dev/")):
+        if self.loop and (rest or is_device(self.url)):
             found.append("loop is for files")
         if found:
             raise ValueError("; ".join(found))

@@ -107,6 +107,11 @@ def picture(cv2: Any, image: Any, at: float, pts: float, count: int) -> Picture:
 # -- the stream ---------------------------------------------------------------------------------------
 
 
+def is_device(url: str) -> bool:
+    """Whether it is a local camera."""
+    return url.startswith("/dev/")
+
+
 def obstacle(url: str) -> str:
     """Why a local device or file cannot be opened, in words; empty for anything that may be tried."""
     if "://" in url:
@@ -114,7 +119,7 @@ def obstacle(url: str) -> str:
     try:
         mode = os.stat(url).st_mode
     except FileNotFoundError:
-        return f"no such {'device' if url.startswith('/dev/') else 'file'}"
+        return f"no such {'device' if is_device(url) else 'file'}"
     except OSError as error:
         return str(error.strerror)
     if stat.S_ISDIR(mode):
@@ -124,9 +129,11 @@ def obstacle(url: str) -> str:
 
 def opened(cv2: Any, order: Order) -> Any:
     """A capture by the back-end that suits; its time-outs are given at the opening, later they do nothing."""
-    if order.url.startswith("/dev/"):
-        size = [cv2.CAP_PROP_FRAME_WIDTH, order.width, cv2.CAP_PROP_FRAME_HEIGHT, order.height]
-        return cv2.VideoCapture(order.url, cv2.CAP_V4L2, [*size, cv2.CAP_PROP_BUFFERSIZE, 1])
+    if is_device(order.url):
+        capture = cv2.VideoCapture(order.url, cv2.CAP_V4L2)
+        for wish, value in (("FRAME_WIDTH", order.width), ("FRAME_HEIGHT", order.height), ("BUFFERSIZE", 1)):
+            capture.set(getattr(cv2, f"CAP_PROP_{wish}"), value)  # at the opening one refused wish would refuse all
+        return capture
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1000 * order.opening)]
     limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * order.reading)]
     return cv2.VideoCapture(order.url, cv2.CAP_FFMPEG, [*limits, cv2.CAP_PROP_N_THREADS, 1])
@@ -137,11 +144,13 @@ def watch(cv2: Any, order: Order, say: Say) -> str:
     if why := obstacle(order.url):
         return why
     count, offset = 0, 0.0  # s that earlier rounds of a file took
-    is_file = "://" not in order.url and not order.url.startswith("/dev/")
+    is_file = "://" not in order.url and not is_device(order.url)
     while True:
         began = time.monotonic()
         capture = opened(cv2, order)
         if not capture.isOpened():
+            if is_device(order.url):
+                return "cannot be opened: no camera, or another program has it"
             took = time.monotonic() - began
             return f"no answer in {order.opening:g} s" if took >= 0.9 * order.opening else ""
         say(Said("open"))
@@ -191,6 +200,7 @@ def main() -> int:
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = OPTIONS
     os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "24"  # AV_LOG_WARNING: where a 401 is told
     os.environ["OPENCV_LOG_LEVEL"] = "ERROR"
+    os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(max(1, int(order.reading)))  # s; 10 where not set
     try:
         import cv2
     except ImportError as error:

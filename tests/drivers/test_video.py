@@ -14,14 +14,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from agent import checks, config
-from agent.clock import SystemClock
+from agent.clock import ManualClock, SystemClock
+from agent.core.core import Core
 from agent.core.errors import ConfigFault
 from agent.core.frame import Frame, Quality
 from agent.core.ports import Event
+from agent.core.rules import High
 from drivers import driver, video
 from drivers.video import Video
+from drivers.video_health import SCENE, Picture, look
 from tests.tools.slaves import Mailbox
 
 cv2 = pytest.importorskip("cv2")
@@ -247,7 +251,9 @@ def test_a_stream_that_breaks_is_opened_again(fault):
     asyncio.run(story())
 
 
-@pytest.mark.parametrize(("name", "says"), [("nothing.avi", "no such file"), ("text.avi", "not a stream")])
+@pytest.mark.parametrize(
+    ("name", "says"), [("nothing.avi", "no such file"), ("text.avi", "not a stream"), ("/dev/null", "no camera")]
+)
 def test_what_is_no_stream_says_so(tmp_path, name, says):
     (tmp_path / "text.avi").write_text("hello " * 100)
 
@@ -257,6 +263,36 @@ def test_what_is_no_stream_says_so(tmp_path, name, says):
             assert says in watch.events("camera-lost")[0]
 
     asyncio.run(story())
+
+
+def test_an_alarm_stands_while_its_camera_is_away():
+    clock = ManualClock(mono=100.0)
+    made = camera("http://10.0.0.1/x", period=1.0)
+    there = video.Camera(made, clock)
+    rules = [High(name=key, channel=[f"cam/{key}"], limit=0.5) for key in ("offline", "covered")]
+    core = Core(made.layouts(), rules)
+    memory, told = core.start("boot", clock.now()), []
+
+    def seconds(n):
+        nonlocal memory
+        for _ in range(n):
+            memory, verdict = core.step(memory, there.frame(clock.advance(1.0)))
+            told.extend((alarm.rule, alarm.event) for alarm in verdict.alarms)
+
+    flat = Picture(
+        at=100.0, pts=0.0, count=1, content=1, mean=90.0, black=0.0, white=0.0, texture=1.0, sharp=0.0,
+        scene=bytes(SCENE),
+    )  # fmt: skip
+    for i in range(5):
+        there.memory = look(there.memory, replace(flat, at=100.0 + i, count=i + 1, content=i), made.limits)
+    there.pictures = 5
+    seconds(5)
+    assert told == [("covered", "raised")]
+    there.pictures, there.reason = 0, "connection refused"
+    seconds(10)
+    assert told == [("covered", "raised"), ("offline", "raised")]
+    frame = there.frame(clock.now())
+    assert dict(zip(frame.layout.key, frame.quality.tolist(), strict=True))["covered"] == Quality.UNCERTAIN
 
 
 # -- secrets ------------------------------------------------------------------------------------------
@@ -338,8 +374,10 @@ def test_twenty_cycles_leave_nothing_behind(monkeypatch):
 def test_a_child_does_not_outlive_an_agent_that_is_killed():
     story = """
 import asyncio, sys
-from agent.clock import SystemClock
+from agent.clock import ManualClock, SystemClock
+from agent.core.core import Core
 from drivers.video import Video
+from drivers.video_health import SCENE, Picture, look
 from tests.tools.slaves import Mailbox
 async def main():
     async for item in Video(name="cam", url=sys.argv[1], period=0.2).frames(SystemClock(), Mailbox()):
