@@ -54,7 +54,7 @@ KEYS = (
 )
 UNITS = ("",) * 8 + ("1/s", "s", "%", "%")
 ALWAYS = np.isin(KEYS, ("offline", "fps", "age"))  # known without a picture
-NOW = ALWAYS | np.isin(KEYS, ("stalled",))  # of this moment, however old the newest picture
+AGES = np.isin(KEYS, ("brightness",))  # as old as the newest picture; it goes stale for all that cannot be told
 
 SCHEMES = ("http", "https", "rtsp", "rtsps")
 STARTING = 15.0  # s until the child has loaded OpenCV: from a cold card
@@ -233,7 +233,12 @@ class Camera:
         return news
 
     def frame(self, at: Instant) -> Frame:
-        """The camera's states at this moment. What cannot be told is NaN and UNCERTAIN: it ends no alarm."""
+        """The camera's states at this moment.
+
+        What cannot be told is NaN and UNCERTAIN: it begins and ends no alarm. That a camera is blind is said by
+        `offline` and `stalled`, and for a site without a rule on these by `brightness`, which goes stale: one alarm
+        for a camera, not one for each of its states.
+        """
         said = health.states(self.memory, at.mono, self.video.limits)
         online = self.pictures > 0
         age = at.mono - max(self.began, self.memory.fresh)
@@ -243,7 +248,7 @@ class Camera:
         value = np.array([offline, *seen, said.fps if online else 0.0, age, said.brightness, said.sharpness])
         value[~ALWAYS & (not online)] = np.nan
         quality = np.where(np.isnan(value), Quality.UNCERTAIN, Quality.GOOD)
-        ages = np.where(NOW if online else ALWAYS, 0.0, age)
+        ages = np.where(AGES, age, 0.0)
         return frame(self.video.camera, at, self.layout, value, quality, ages)
 
     async def keep_open(self) -> None:

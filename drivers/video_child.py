@@ -31,6 +31,9 @@ from .video_health import HIGH, WIDE, Picture
 LOOKED_AT = 320  # pixels of width, that numbers do not depend on the camera's resolution
 BLACK, WHITE = 24, 250  # grey below and from which a pixel counts as black or white; project
 ENDED = "the file has ended"
+DAMAGED = (
+    10  # pictures in a row that cannot be decoded, until the stream is given up; a stream that ended fails at once
+)
 PR_SET_PDEATHSIG = 1  # prctl(2)
 IOLBF = 1  # setvbuf(3): line by line
 OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|analyzeduration;1000000"  # of FFmpeg: TCP, and an open within the limit
@@ -154,14 +157,18 @@ def watch(cv2: Any, order: Order, say: Say) -> str:
             took = time.monotonic() - began
             return f"no answer in {order.opening:g} s" if took >= 0.9 * order.opening else ""
         say(Said("open"))
-        due, pts, first, waited = 0.0, 0.0, count, time.monotonic()
-        began = waited
-        while capture.grab():
-            count += 1
+        due, pts, first, failed = 0.0, 0.0, count, 0
+        began = asked = time.monotonic()
+        while failed < DAMAGED and time.monotonic() - asked < 0.9 * order.reading:
+            asked = time.monotonic()
+            if not capture.grab():
+                failed += 1
+                continue
+            count, failed = count + 1, 0
             pts = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
             if is_file:
                 time.sleep(max(0.0, min(1.0, began + pts - time.monotonic())))
-            waited = at = time.monotonic()
+            asked = at = time.monotonic()
             if at < due:
                 continue
             ok, image = capture.retrieve()
@@ -174,7 +181,7 @@ def watch(cv2: Any, order: Order, say: Say) -> str:
             say(Said("picture", picture(cv2, image, at, offset + pts, count)))
         capture.release()
         if not (is_file and order.loop and count > first):
-            took = time.monotonic() - waited
+            took = time.monotonic() - asked
             if is_file:
                 return ENDED if count > first else "not a stream"
             return f"no picture for {took:.1f} s" if took >= 0.9 * order.reading else "the stream was closed"

@@ -111,7 +111,7 @@ class States(Struct, frozen=True):
     overexposed: bool | None
     moved: bool | None
     fps: float  # 1/s
-    brightness: float  # %, NaN without a picture
+    brightness: float  # %, of the newest picture; NaN without one
     sharpness: float  # % of what the camera had in such light, NaN while that is not known
 
 
@@ -173,8 +173,9 @@ def states(memory: Memory, now: float, limits: Limits) -> States:
     """How the camera stands at `now` (monotonic s)."""
     seen = memory.newest
     stalled = now - memory.fresh > limits.stalled
-    if seen is None:
-        return States(stalled, None, None, None, None, None, None, 0.0, math.nan, math.nan)
+    if seen is None or stalled:  # an old picture says nothing of now
+        brightness = math.nan if seen is None else 100.0 * seen.mean / 255.0
+        return States(stalled, None, None, None, None, None, None, 0.0, brightness, math.nan)
     shows = not (memory.black.on or memory.overexposed.on or memory.covered.on)
     usual = memory.sharp[brightness_class(seen.mean)]
     settled = SETTLED * limits.hold
@@ -187,7 +188,7 @@ def states(memory: Memory, now: float, limits: Limits) -> States:
         defocused=memory.defocused.on if known else None,
         overexposed=memory.overexposed.on,
         moved=memory.moved.on if shows and memory.fit >= settled and not math.isnan(memory.shift) else None,
-        fps=0.0 if stalled else memory.fps.value,
+        fps=memory.fps.value,
         brightness=100.0 * seen.mean / 255.0,
         sharpness=100.0 * seen.sharp / usual.value if known else math.nan,
     )

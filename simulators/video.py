@@ -145,11 +145,11 @@ class CameraServer:
             writer.close()
 
     async def _stream(self, writer: asyncio.StreamWriter) -> None:
-        loop, dead = asyncio.get_running_loop(), False
+        dead = False
         while self.fault != "close":
             dead |= self.fault == "dead"
             if self.fault != "stall" and not dead:
-                body = await loop.run_in_executor(None, self._jpeg, self.sent, self.fault)
+                body = self._jpeg(self.sent, self.fault)
                 head = f"Content-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n".encode()
                 writer.write(BOUNDARY + head + body + b"\r\n")
                 self.sent += 1
