@@ -1,4 +1,4 @@
-"""A network camera: MJPEG over HTTP on this machine, with everything that goes wrong with cameras.
+"""A network camera: MJPEG over HTTP and RTSP on this machine, with everything that goes wrong with cameras.
 
 The scene is drawn: a textured background that stands, something that moves through it, and a little noise. `fault` may
 be changed at any moment, also while somebody watches; `heal` takes it away. Nothing here knows the driver: on the other
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import struct
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
 
 import cv2
@@ -36,6 +38,9 @@ Fault = Literal[
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 BOUNDARY = b"--picture\r\n"
+SDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\nm=video 0 RTP/AVP 26\r\na=control:track0\r\n"
+PACKET = 1400  # bytes of a picture in one packet
+TICKS = 7500  # of 90 kHz from one picture to the next: 12 in a second
 
 
 class Scene:
@@ -98,6 +103,10 @@ class CameraServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/stream"
 
+    @property
+    def rtsp_url(self) -> str:
+        return f"rtsp://127.0.0.1:{self.port}/stream"
+
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -129,7 +138,9 @@ class CameraServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             request = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            if self.fault == "mute":
+            if request.split("\r\n", 1)[0].endswith("RTSP/1.0"):
+                await self._rtsp(request, reader, writer)
+            elif self.fault == "mute":
                 await reader.read()  # until the other side has enough of it
             elif self.fault == "unauthorised" or (self._key and f"Basic {self._key}" not in request):
                 writer.write(b'HTTP/1.0 401 Unauthorized\r\nWWW-Authenticate: Basic realm="camera"\r\n\r\n')
@@ -137,21 +148,48 @@ class CameraServer:
                 writer.write(b"HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n<html>please log in</html>")
             else:
                 writer.write(b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=picture\r\n\r\n")
-                await self._stream(writer)
+                await self._stream(writer, _part)
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass  # who watched went away
         finally:
             writer.close()
 
-    async def _stream(self, writer: asyncio.StreamWriter) -> None:
+    async def _rtsp(self, request: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One conversation after RFC 2326, pictures interleaved; nothing is heard any more once it plays."""
+        while True:
+            if self.fault == "mute":
+                await reader.read()
+                return
+            lines = request.split("\r\n")
+            verb = lines[0].partition(" ")[0]
+            sequence = next((line for line in lines if line.lower().startswith("cseq:")), "CSeq: 0")
+            code, more, body = "200 OK", "Public: OPTIONS, DESCRIBE, SETUP, PLAY", ""
+            if self.fault == "unauthorised" or (self._key and f"Basic {self._key}" not in request):
+                code, more = "401 Unauthorized", 'WWW-Authenticate: Basic realm="camera"'
+            elif self.fault == "no-stream":
+                code = "404 Not Found"
+            elif verb == "DESCRIBE":
+                more, body = "Content-Type: application/sdp", SDP
+            elif verb == "SETUP":
+                more = "Session: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1"
+            elif verb == "PLAY":
+                more = "Session: 1"
+            writer.write(
+                f"RTSP/1.0 {code}\r\n{sequence}\r\n{more}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+            )
+            await writer.drain()
+            if verb == "PLAY" and code == "200 OK":
+                await self._stream(writer, _packets)
+                return
+            request = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+
+    async def _stream(self, writer: asyncio.StreamWriter, wrapped: Callable[[bytes, int], bytes]) -> None:
         dead = False
         while self.fault != "close":
             dead |= self.fault == "dead"
             if self.fault != "stall" and not dead:
-                body = self._jpeg(self.sent, self.fault)
-                head = f"Content-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-                writer.write(BOUNDARY + head + body + b"\r\n")
+                writer.write(wrapped(self._jpeg(self.sent, self.fault), self.sent))
                 self.sent += 1
             await writer.drain()
             if writer.is_closing():
@@ -167,3 +205,38 @@ class CameraServer:
                 damaged[i] = 0
             return bytes(damaged)
         return whole
+
+
+def _part(jpeg: bytes, n: int) -> bytes:
+    """A picture as a part of a multipart body."""
+    return BOUNDARY + f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode() + jpeg + b"\r\n"
+
+
+def _packets(jpeg: bytes, n: int) -> bytes:
+    """The n-th picture as interleaved RTP packets after RFC 2435, with its own quantisation tables."""
+    tables, kind, width, height = b"", 1, 0, 0
+    for marker, body in _segments(jpeg):
+        if marker == 0xDB:
+            tables += b"".join(body[i + 1 : i + 65] for i in range(0, len(body), 65))
+        elif marker == 0xC0:
+            height, width, kind = *struct.unpack(">HH", body[1:5]), int(body[7] == 0x22)
+    scan = jpeg[jpeg.index(b"\xff\xda") + 2 :]
+    scan = scan[struct.unpack(">H", scan[:2])[0] : -2]
+    out = b""
+    for i, at in enumerate(range(0, len(scan), PACKET)):
+        payload = bytes([0]) + at.to_bytes(3, "big") + bytes([kind, 255, width // 8, height // 8])
+        payload += struct.pack(">BBH", 0, 0, len(tables)) + tables if at == 0 else b""
+        payload += scan[at : at + PACKET]
+        last = at + PACKET >= len(scan)
+        head = struct.pack(">BBHII", 0x80, (last << 7) | 26, (n * 64 + i) & 0xFFFF, n * TICKS & 0xFFFFFFFF, 4711)
+        out += struct.pack(">cBH", b"$", 0, len(head) + len(payload)) + head + payload
+    return out
+
+
+def _segments(jpeg: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and body of each segment before the picture itself."""
+    at = 2
+    while jpeg[at + 1] != 0xDA:
+        size = struct.unpack(">H", jpeg[at + 2 : at + 4])[0]
+        yield jpeg[at + 1], jpeg[at + 4 : at + 2 + size]
+        at += 2 + size

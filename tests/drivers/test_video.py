@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import doctest
 import os
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from agent.core.errors import ConfigFault
 from agent.core.frame import Frame, Quality
 from agent.core.ports import Event
 from agent.core.rules import High
-from drivers import driver, video
+from drivers import driver, video, video_health
 from drivers.video import Video
 from drivers.video_health import SCENE, Picture, look
 from tests.tools.slaves import Mailbox
@@ -237,6 +238,32 @@ def test_a_camera_that_cannot_be_opened_is_offline_in_every_period_and_comes_bac
     asyncio.run(story())
 
 
+def test_rtsp_goes_over_tcp_with_a_password_and_through_the_same_faults(monkeypatch):
+    monkeypatch.setenv("CAMERA_WORD", "w@ /x")
+
+    async def story():
+        async with (
+            server(user="viewer", password="w@ /x") as far,
+            Watch(camera(far.rtsp_url, user="viewer", password="env:CAMERA_WORD")) as watch,
+        ):
+            await watch.well()
+            await far.fail("covered")
+            await watch.until(lambda: watch.now["covered"] == 1.0)
+            await far.heal()
+            await watch.well()
+            await far.fail("dead")
+            seen = await watch.until(lambda: watch.now["stalled"] == 1.0)
+            await watch.until(lambda: watch.now["offline"] == 1.0)
+            for fault, says in (("unauthorised", "(401)"), ("no-stream", "(404)")):
+                await far.fail(fault)
+                await watch.until(lambda says=says: any(says in text for text in watch.events("camera-lost")))
+            await far.heal()
+            back = await watch.until(lambda: watch.now["offline"] == 0.0)
+            print(f"rtsp: stall seen after {seen:.1f} s, pictures {back:.1f} s after healing")
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("fault", ["broken", "close"])
 def test_a_stream_that_breaks_is_opened_again(fault):
     async def story():
@@ -323,6 +350,10 @@ def test_a_password_opens_the_stream_and_stands_nowhere(monkeypatch):
                 assert "password env:CAMERA_WORD cannot be read" in watch.events("camera-lost")[0]
 
     asyncio.run(story())
+
+
+def test_the_examples_of_the_docstrings_run():
+    assert doctest.testmod(video).failed == doctest.testmod(video_health).failed == 0
 
 
 @pytest.mark.parametrize("text", ["open http://u:geheim@h/x failed", "the address http://u:geheim@h/x?a=b"])
