@@ -29,6 +29,7 @@ ENOUGH = 10.0  # spans that do not overlap, before an efficiency is told
 SURE = 0.1  # its standard error then, at most
 FEWEST, MANY = 5, 15  # samples to a rate; and to one that is told before its time
 CLEAR = 0.05  # of itself: its error then, at most
+ROUGH = 0.1  # the same of a block that a pump, or the loss of its state, cut short: it is looked at once
 PLAIN = 4.0  # errors by which it must be more than was known, where it is only the least that can come in
 JUMP = 0.5  # of the usual inflow: more than that of one is not learnt
 
@@ -183,9 +184,9 @@ class Inflow(Detector, tag="inflow", frozen=True, kw_only=True):
 
     In:      value (n,), levels in m, cm or mm of sumps with one area; beside it the pumps that empty them.
     Out:     per level `<key>.inflow` in m3/h, and `<key>.inflow_over`, % above what is usual, NaN until a day was seen.
-             It is reckoned while the pumps stand; told after `window`, when they start, or as soon as its error is
-             below 5 %. While they run it holds, or is at least what makes the level rise against them, where that is
-             more. GOOD; NaN where for four windows nothing could be said.
+             It is reckoned while the pumps stand; told after `window`, when they start if its error is below 10 %, or
+             as soon as that is below 5 %. While they run it holds, or is at least what makes the level rise against
+             them, where that is more. GOOD; NaN where for four windows nothing could be said.
     Memory:  sums over two blocks, and what is usual, forgotten over `memory`. A restart goes on.
     Weak at: pumps that never stand and tell no `flow`: what they still hold is not seen; a sump whose walls slope,
              where `area` is not even.
@@ -287,9 +288,14 @@ class Inflow(Detector, tag="inflow", frozen=True, kw_only=True):
         return m._replace(run=run, inflow=np.where(more, least, m.inflow), at=np.where(more, now, m.at))
 
     def _ended(self, m: Filling, now: float) -> Filling:
-        """The block's inflow is told, and teaches; the next begins, where `now` is known."""
-        rate, _ = self._rate(m.block)
+        """The block's inflow is told if it is sure enough, and teaches; the next begins, where `now` is known."""
+        rate, error = self._rate(m.block)
         known, lasted = np.isfinite(rate), np.nan_to_num(m.block.last - m.block.begun)
+        with np.errstate(
+            divide="ignore"
+        ):  # of few samples nobody knows the error well: Student's, at one in a thousand
+            doubt = error * (1 + 7 / np.maximum(m.block.number - 2, 0))
+        told = known & ((doubt <= ROUGH * np.abs(rate)) | (not math.isnan(now)))
         seen = m.seen + known * lasted
         share = known * lasted / np.maximum(np.minimum(seen, self.memory), 1e-9)
         most = np.where(m.seen >= DAY, JUMP * np.abs(m.usual), np.inf)
@@ -297,8 +303,8 @@ class Inflow(Detector, tag="inflow", frozen=True, kw_only=True):
         return Filling(
             m.stood,
             block(len(rate), now),
-            inflow=np.where(known, rate, m.inflow),
-            at=np.where(known, m.block.last, m.at),
+            inflow=np.where(told, rate, m.inflow),
+            at=np.where(told, m.block.last, m.at),
             usual=np.where(np.isnan(m.usual), rate, nearer),
             seen=seen,
             run=m.run,

@@ -183,6 +183,22 @@ def test_while_a_pump_runs_that_holds_the_water_what_was_known_holds():
     assert all(out[i, 0] == out[i + 20, 0] for i in late if rows[i : i + 21, 1].all())
 
 
+def test_a_pump_that_starts_again_at_once_makes_no_inrush_of_a_few_rough_samples():
+    rng, level, on, stopped, by_hand, rows = np.random.default_rng(2), 1.5, False, -1e9, -1e9, []
+    for i in range(60 * 360):
+        now, was, on = i * 10.0, on, level > 2.0 or (on and level > 1.0)
+        if was and not on and now - by_hand > HOUR / 4:
+            stopped = now
+        if now - stopped == 110:
+            by_hand = now
+        on = on or now - by_hand < 30
+        level += (30.0 - 120.0 * on) * 10.0 / HOUR / 20.0
+        rows.append((level + rng.normal(0, 0.01), float(on)))
+    out, _ = run(IN, SUMP, SUMP_UNITS, rows, 10.0)
+    assert np.isfinite(out[40 * 360 :, 1]).all()
+    assert np.nanmax(out[:, 1]) < 30.0
+
+
 def test_a_pump_that_cannot_be_seen_is_no_pump_that_stands():
     rows = sump(40, lambda hour: 30.0)[:, :2]
     rows[35 * 360 :, 1] = np.nan
