@@ -124,6 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     detects.add_argument("file", nargs="?", default="-", metavar="FILE", help="`-` reads standard input")
     detects.add_argument("--out", metavar="FILE", help="write there, not to standard output")
     detects.add_argument("--channel", action="append", default=[], metavar="NAME", help="tell only of this one")
+    detects.add_argument("--kind", choices=("anomaly", "window"), default="anomaly", help="the detector (anomaly)")
+    detects.add_argument("--model", metavar="NAME", help="of `--kind window`: one that ships, or a manifest FILE.toml")
     detects.add_argument("--budget", type=float, default=30.0, metavar="DAYS", help="days for one false alarm (30)")
     detects.add_argument(
         "--stands", type=float, default=300.0, metavar="S", help="s that an alarm stands, at most (300)"
@@ -424,13 +426,15 @@ def _replayed(folder: Path, site: Config) -> list[Alarm]:
 
 
 def _detect(args: argparse.Namespace) -> int:
-    from models.anomaly import Anomaly
+    import models
 
     from . import detect
 
     try:
         settings = {"budget": args.budget * 86400, "stands": args.stands, "every": args.every}
-        one = msgspec.convert({"name": "detect", "channel": ["*"], **settings}, Anomaly)
+        if args.model:
+            settings["model"] = args.model
+        one = msgspec.convert({"name": "detect", "channel": ["*"], **settings}, models.detector(args.kind))
     except msgspec.ValidationError as error:
         print(f"vedette detect: {error}", file=sys.stderr)
         return USAGE

@@ -17,10 +17,9 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from models.anomaly import Anomaly
-
 from .core import words
 from .core.frame import Array, Frame, Instant, layout
+from .core.ports import Detector
 
 ABSENT = frozenset({-9999.0, -99999.0, -7999.0, 7999.0})  # what loggers write for nothing: USGS and hydrology, Campbell
 FORMATS = ("%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M")
@@ -110,8 +109,11 @@ def rows(name: str, lines: Iterable[str]) -> tuple[list[str], Iterator[Row]]:
     return keys, read()
 
 
-def judged(one: Anomaly, keys: Sequence[str], found: Iterable[Row], wanted: Sequence[str] = ()) -> Iterator[Judged]:
-    """Every row judged by what was seen up to it. Of several channels only `wanted` are told, where any are named."""
+def judged(one: Detector, keys: Sequence[str], found: Iterable[Row], wanted: Sequence[str] = ()) -> Iterator[Judged]:
+    """Every row judged by what was seen up to it, by a detector of what is strange (`models.strange`).
+
+    Of several channels only `wanted` are told, where any are named.
+    """
     seen = layout(keys, stale=math.inf)
     names = [key.removesuffix(f".{one.name}") for key, _ in one.columns(seen)]
     picked = np.array([not wanted or key in wanted for key in names])

@@ -19,6 +19,7 @@ DETECTORS = {
     "reach": "models.reach:Reach",
     "slope": "models.slope:Slope",
     "tamper": "models.tamper:Tamper",
+    "window": "models.window:Window",
 }
 
 

@@ -25,7 +25,9 @@ from msgspec import Meta
 from agent.core.frame import Array, Frame, Layout, Quality
 from agent.core.ports import Detector
 
+from . import strange as shared
 from . import tail
+from .strange import DAY, STILL, Told, Waits
 from .tail import Tail
 
 MEMORY = 1000  # looks over which what is usual is remembered
@@ -35,20 +37,16 @@ QUICK, SLOW = (0.1, 0.3), 0.01  # share of a look in the smoothed value, from an
 LATELY = 0.03  # of a look in the lately usual difference
 RESIDUAL = 0.05  # of a look in the smoothed residual of the day
 BINS, SLOTS = 48, 168  # of a day, of a week
-DAY, WEEK, YEAR = 86400.0, 7 * 86400.0, 365 * 86400.0  # s
+WEEK = 7 * DAY  # s
 DAYS = 60  # over which an hour is remembered, in looks of one bin
 CLOSER = 0.7  # of the usual distance from the day's profile that the week's must come within
 GAP = 5.0  # usual steps; after a longer pause a difference says nothing
-LEAST = 1000  # looks for one false alarm, or a year, if that is longer than the budget: no more is known of what is
-# seen so seldom
 HEAVY = 0.22  # mean excess of a peak before any was seen; of T2 of n channels by sqrt(n) less
 MANY = 64  # channels; of more only their own variances are known
 EVERY = 8  # looks between two inversions of the covariance
 SHRINK = 0.05  # of the covariance to its diagonal
 VIEWS = ("level", "drift", "day", "unrest")
 FAR = 20.0  # usual distances; T2 sees no farther
-STILL = 0.1  # of what is usually learnt, while something is told
-HOLD = 0.5  # decades below the budget at which what is told ends
 TINY = 1e-12
 SHARED = float(np.log10(len(VIEWS)))  # decades that a view must be rarer: they share one budget
 
@@ -91,22 +89,6 @@ class Together(NamedTuple):
     spread: Array  # (n, n) covariance, or (n,) variances
     inverse: Array  # the same, inverted
     looks: int
-
-
-class Told(NamedTuple):
-    """What is told now, by column."""
-
-    on: Array  # (c,) bool
-    since: Array  # (c,) s
-    spent: Array  # (c,) bool: told long enough, and still strange
-
-
-class Waits(NamedTuple):
-    """What came since the last look, where not every frame is looked at."""
-
-    looked: float  # s, NaN before any
-    total: Array  # (n,) sum of usable values
-    usable: Array  # (n,) how many
 
 
 class Memory(NamedTuple):
@@ -162,7 +144,6 @@ class Anomaly(Detector, tag="anomaly", frozen=True, kw_only=True):
             days=zero,
         )
         columns = len(self.columns(seen))
-        off = np.zeros(columns, bool)
         scores = len(VIEWS) * n + (n > 1)
         return Memory(
             Waits(np.nan, zero, zero),
@@ -170,22 +151,17 @@ class Anomaly(Detector, tag="anomaly", frozen=True, kw_only=True):
             Together(zero, one, one, 0),
             tail.start(scores),
             np.full(scores, np.nan),
-            Told(off, np.zeros(columns), off),
+            shared.silent(columns),
             np.full(columns, np.nan),
         )
 
     def step(self, memory: Memory, seen: Frame) -> tuple[Memory, Array, Array]:
         now, value = seen.at.mono, seen.value
         good = np.isfinite(value) & (seen.quality <= Quality.OVER_RANGE)
-        if self.every:
-            waits = memory.waits
-            total, count = waits.total + np.where(good, value, 0.0), waits.usable + good
-            if now - waits.looked < self.every * 0.999:
-                waits = waits._replace(total=total, usable=count)
-                return memory._replace(waits=waits), memory.value, np.zeros(len(memory.value), np.uint8)
-            good, value = count > 0, total / np.maximum(count, 1)
-            memory = memory._replace(waits=Waits(now, np.zeros_like(total), np.zeros_like(total)))
-        memory = self._looked(memory, value, good, now)
+        waits, due, value, good = shared.wait(memory.waits, value, good, now, self.every)
+        memory = memory._replace(waits=waits)
+        if due:
+            memory = self._looked(memory, value, good, now)
         return memory, memory.value, np.zeros(len(memory.value), np.uint8)
 
     def _looked(self, memory: Memory, value: Array, good: Array, now: float) -> Memory:
@@ -206,12 +182,12 @@ class Anomaly(Detector, tag="anomaly", frozen=True, kw_only=True):
             surprise = tail.look(memory.tail, scores, known, prior, budget)
             strange = np.append(np.fmax.reduce(_by_view(surprise, n)) - SHARED, surprise[len(VIEWS) * n :])
             after = tail.learn(memory.tail, scores, known, passes, prior, budget, learns)
-            told, columns = _tell(told, strange, now, self.stands)
+            told, columns = shared.tell(told, strange, now, self.stands)
         return Memory(memory.waits, usual, together, after, surprise, told, columns)
 
     def _budget(self, usual: Usual) -> float:
         """s for one false alarm of a channel, or of T2."""
-        return self.budget if np.isnan(usual.step) else max(self.budget, min(LEAST * usual.step, YEAR))
+        return shared.allowed(self.budget, usual.step)
 
     def why(self, memory: Memory, seen: Layout, column: int) -> list[tuple[str, dict[str, Any]]]:
         n, u, unit = len(seen), memory.usual, ""
@@ -230,11 +206,8 @@ class Anomaly(Detector, tag="anomaly", frozen=True, kw_only=True):
             view, k, share = "together", len(VIEWS) * n, 0.0
             away = np.abs(_drift(u) - memory.together.mean)
             facts = {"most": ", ".join(seen.key[i] for i in np.argsort(-away)[:3])}
-        past = memory.tail
-        allowed = float(tail.horizon(past, self._budget(u))[k])
-        rarity = {"rare": allowed * 10 ** float(memory.surprise[k]), "budget": allowed * 10**share}
-        looked = {"looks": past.samples[k], "seen": past.seconds[k], "episodes": past.episodes[k]}
-        return [(view, facts), ("rarity", rarity), ("past", {name: float(value) for name, value in looked.items()})]
+        rarity = shared.rarity(memory.tail, k, float(memory.surprise[k]), self._budget(u), share)
+        return [(view, facts), *rarity]
 
     def moved(self, memory: Memory, seconds: float) -> Memory:
         usual = memory.usual._replace(at=memory.usual.at + seconds, origin=memory.usual.origin + seconds)
@@ -307,12 +280,9 @@ def _look(u: Usual, given: Array, good: Array, now: float, share: Array) -> tupl
     cuts = np.empty((3, n))
     cuts[:2], cuts[2] = 4 * cut, np.where(days < YOUNG, np.inf, 4.0)
     away, most = x - u.level, 3 * scale * cut
-    step = u.step
-    if moved := float(passed.max()):
-        step = moved if np.isnan(step) else step + (min(moved, 5 * step) - step) / 50
     after = Usual(
         at=np.where(good, now, u.at),
-        step=step,
+        step=shared.pace(u.step, float(passed.max())),
         origin=origin,
         looks=looks,
         last=x,
@@ -390,16 +360,3 @@ def _together(t: Together, u: Usual, good: Array, share: float) -> tuple[Togethe
         else:
             inverse = 1 / (spread + 1e-6)
     return Together(t.mean + learn * cut, spread, inverse, looks), 0.5 * float(np.log(max(t2, TINY))), able and old
-
-
-def _tell(told: Told, strange: Array, now: float, stands: float) -> tuple[Told, Array]:
-    """What is told now, and the columns."""
-    fires, ebbs = strange >= 0, ~(strange > -HOLD)
-    begins = fires & ~told.on & ~told.spent
-    since = np.where(begins, now, told.since)
-    on = (told.on & ~ebbs) | begins
-    over = on & (now - since >= stands)
-    spent = (told.spent | over) & ~ebbs
-    on = on & ~over
-    value = np.where(on, np.fmax(strange, 0.0), np.minimum(strange, -0.01))
-    return Told(on, since, spent), value

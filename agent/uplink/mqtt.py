@@ -45,7 +45,6 @@ import ssl
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -58,6 +57,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from .. import secret
 from ..core.alarm import LEVELS, Alarm, Point
 from ..core.errors import LineLost, Refused
 from ..core.frame import Array, Instant
@@ -141,10 +141,8 @@ class Mqtt(Uplink, tag="mqtt", frozen=True, kw_only=True):
         place = _split(self.url)
         if place.username or place.password:
             raise ValueError("user and password do not belong into url; use user and password")
-        if self.password and self.password.partition(":")[0] not in ("env", "file", "credential"):
-            raise ValueError("password must say where it is kept: env:NAME, file:/path or credential:NAME")
-        if self.password and not self.user:
-            raise ValueError("password without user")
+        if wrong := secret.fault(self.password, self.user):
+            raise ValueError(wrong)
         if (self.ca or self.cert or self.key) and place.scheme != "mqtts":
             raise ValueError("ca, cert and key need mqtts:// in url")
         if bool(self.cert) != bool(self.key):
@@ -201,14 +199,7 @@ class Mqtt(Uplink, tag="mqtt", frozen=True, kw_only=True):
 
     def secret(self) -> str:
         """The password, from where it is kept. Raises `LineLost` where it is not there."""
-        kind, _, where = self.password.partition(":")
-        try:
-            if kind == "env":
-                return os.environ[where]
-            folder = os.environ["CREDENTIALS_DIRECTORY"] if kind == "credential" else "/"
-            return (Path(folder) / where).read_text("utf-8").rstrip("\r\n")
-        except (KeyError, OSError, UnicodeDecodeError) as error:
-            raise LineLost(f"connect uplink {self.name!r}: password {self.password} cannot be read: {error}") from error
+        return secret.read(self.password, f"connect uplink {self.name!r}")
 
     def context(self) -> ssl.SSLContext | None:
         """TLS as configured, None without. Raises `LineLost` where a file is missing or damaged."""

@@ -327,6 +327,7 @@ def test_the_site_in_the_readme_loads_with_its_rule(tmp_path, name):
         "well": ("head",),
         "sump": ("level", "pump_1", "pump_2"),
         "face": ("ch4", "cutter", "fan"),
+        "pump": ("vibration",),
     }
     lines = ['[[bus]]\nname = "net"\nurl = "tcp://127.0.0.1:502"']
     lines += [
@@ -344,7 +345,16 @@ def test_the_site_in_the_readme_loads_with_its_rule(tmp_path, name):
     loaded = config.load(path)
     assert [one.name for one in loaded.interlocks] == ["face"]
     assert loaded.air is not None
-    assert {one.name for one in loaded.detectors} >= {"lies", "creep", "pond", "rain", "seepage", "sump", "odd"}
+    assert {one.name for one in loaded.detectors} >= {
+        "lies",
+        "creep",
+        "pond",
+        "rain",
+        "seepage",
+        "sump",
+        "odd",
+        "shape",
+    }
 
 
 def test_every_profile_that_ships_is_sound():

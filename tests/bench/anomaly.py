@@ -1,6 +1,6 @@
 """`make bench-anomaly`: what the anomaly detector finds on real series, and how often it is wrong.
 
-    python -m tests.bench.anomaly [--group NAME ...] [--per-case]
+    python -m tests.bench.anomaly [--group NAME ...] [--per-case] [--kind window [--model NAME]] [--one-process]
 
 Every case of ../shared/data/sensors (where it is there) goes through `agent.detect`, which is what `vedette detect`
 runs: row by row, without a look ahead, one configuration for all. The alarms are scored by
@@ -10,6 +10,8 @@ runs: row by row, without a look ahead, one configuration for all. The alarms ar
     oracle   event F1 of the same scores at the threshold that the labels pick for the whole group
     floor    event F1 of |x - mean| > 4 deviations, mean and deviation exponential over 500 rows: fixed beforehand
     clock    event F1 of an alarm every 60 rows, whatever happens
+
+`--kind window` puts the optional window model in place of the statistics: the same tables, to be held side by side.
 
 The learning curve is over all groups, by rows seen. Cost: one look of 8 channels and of 1,000, the floor beside it.
 """
@@ -28,13 +30,16 @@ import platform
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from agent import detect
 from agent.core.frame import Array, Frame, Instant, layout
+from agent.core.ports import Detector
 from models.anomaly import Anomaly
+from models.window import Window
 
 from .tamper import DATA, ROOT, SHARED
 
@@ -51,7 +56,7 @@ GOALS = {  # group -> what is wanted, for the last column
     "flood": "",
 }
 SEEN = (300, 1000, 3000, 10_000)  # rows: borders of the learning curve
-ONE = Anomaly(name="bench", channel=["*"])
+PLAIN = Anomaly(name="bench", channel=["*"])
 
 
 def scorer() -> Any:
@@ -65,15 +70,15 @@ def scorer() -> Any:
     return module
 
 
-def run(spec: dict[str, Any]) -> tuple[str, Array, Array, Array]:
+def run(one: Detector, spec: dict[str, Any]) -> tuple[str, Array, Array, Array]:
     """One case: score (NaN while it learns), alarm, and the alarm of the floor, row by row."""
     case, feed = scorer().Case(str(DATA), spec), io.StringIO()
     case.feed(feed)
     keys, rows = detect.rows(spec["id"], io.StringIO(feed.getvalue()))
     wanted = [spec["target"]] if spec.get("target") else []
-    found = list(detect.judged(ONE, keys, rows, wanted))
+    found = list(detect.judged(one, keys, rows, wanted))
     picked = [keys.index(key) for key in wanted or keys]
-    values = np.array([one.row.value for one in found])[:, picked]
+    values = np.array([j.row.value for j in found])[:, picked]
     return spec["id"], np.array([j.score for j in found]), np.array([j.told for j in found]), floor(values)
 
 
@@ -93,25 +98,31 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--group", action="append", help="only these")
     parser.add_argument("--per-case", action="store_true", help="false alarms and delays of every case")
+    parser.add_argument("--kind", choices=("anomaly", "window"), default="anomaly", help="the detector")
+    parser.add_argument("--model", default="shape", help="of `--kind window`: a name or a manifest")
+    parser.add_argument("--one-process", action="store_true", help="leave the other cores to others")
     args = parser.parse_args(argv)
-    print(f"anomaly on {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    facts: dict[str, Any] = {"cost": cost()}
+    one: Detector = PLAIN if args.kind == "anomaly" else Window(name="bench", channel=["*"], model=args.model)
+    print(f"{args.kind} on {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    facts: dict[str, Any] = {"cost": cost(one)}
     if SCORER.is_file() and (DATA / "cases.json").is_file():
-        facts |= groups(args.group, args.per_case)
+        facts |= groups(one, args.group, args.per_case, 1 if args.one_process else os.cpu_count())
     else:
         print(
             f"no real series here: {DATA.relative_to(ROOT.parent)} and its scorer are missing; only cost was measured"
         )
     OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "result.json").write_text(json.dumps(facts, indent=1, default=float))
+    (OUT / ("result.json" if args.kind == "anomaly" else "window.json")).write_text(
+        json.dumps(facts, indent=1, default=float)
+    )
     return 0
 
 
-def groups(only: list[str] | None, per_case: bool) -> dict[str, Any]:
+def groups(one: Detector, only: list[str] | None, per_case: bool, processes: int | None) -> dict[str, Any]:
     score = scorer()
     specs = [s for s in json.loads((DATA / "cases.json").read_text())["cases"] if not only or s["group"] in only]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        found = {name: parts for name, *parts in pool.map(run, specs)}
+    with ProcessPoolExecutor(processes) as pool:
+        found = {name: parts for name, *parts in pool.map(partial(run, one), specs)}
     cases = [score.Case(str(DATA), spec) for spec in specs]
     facts: dict[str, Any] = {}
     print(f"\n{'group':8} {'cases':>5} {'events':>6} {'floor':>6} {'clock':>6} {'own':>6} {'oracle':>6} {'ratio':>6} "
@@ -189,17 +200,17 @@ def curve(score: Any, cases: list[Any], found: dict[str, list[Array]]) -> list[d
     return rows
 
 
-def cost() -> dict[str, float]:
-    """us of a look, all views on, and whether the memory grows."""
+def cost(one: Detector) -> dict[str, float]:
+    """us of a look, all of it on, and whether the memory grows."""
     found = {}
     rng = np.random.default_rng(1)
     for n, looks in ((8, 6000), (1000, 400)):
         seen, fine, age = layout([f"c{i}" for i in range(n)], stale=math.inf), np.zeros(n, np.uint8), np.zeros(n)
         rows = rng.normal(size=(looks, n)).cumsum(0) * 0.01 + rng.normal(size=(looks, n))
-        memory, size = ONE.start(seen), 0
+        memory, size = one.start(seen), 0
         began = time.perf_counter()
         for i, row in enumerate(rows):
-            memory, _, _ = ONE.step(memory, Frame("s", Instant(float(i), float(i)), seen, row, row, fine, age))
+            memory, _, _ = one.step(memory, Frame("s", Instant(float(i), float(i)), seen, row, row, fine, age))
             if i == looks // 2:
                 size = len(pickle.dumps(memory))
         took = (time.perf_counter() - began) / looks * 1e6

@@ -75,11 +75,11 @@ def test_a_change_is_told_whatever_the_unit_and_the_step(change, size, step):
 
 
 def test_white_noise_spends_less_than_its_budget():
-    """40 channels that go on for 42 days at 10 min: by the budget of one a month 56 tellings, and nothing is there."""
-    out, *_ = run(noise(6000 * 40).reshape(-1, 40), 600.0)
+    """40 channels that go on for 21 days at 10 min: by the budget of one a month 28 tellings, and nothing is there."""
+    out, *_ = run(noise(3000 * 40).reshape(-1, 40), 600.0)
     told = sum(len(starts(out[:, i])) for i in range(40))
-    assert told <= 56
-    assert len(starts(out[:, 40])) <= 7
+    assert told <= 28
+    assert len(starts(out[:, 40])) <= 3
 
 
 @pytest.mark.parametrize("n", [3, 40])
@@ -95,9 +95,9 @@ def test_what_is_usual_of_every_view_is_known_when_it_begins_to_judge(n):
 
 def test_heavy_tails_are_learnt():
     """A channel that spikes every few hours, by a factor of ten and more, is not told for spiking."""
-    x = np.random.default_rng(3).standard_t(2, 12_000)
+    x = np.random.default_rng(3).standard_t(2, 7000)
     out, *_ = run(x, 300.0)
-    assert len(starts(out[6000:, 0])) <= 3
+    assert len(starts(out[3500:, 0])) <= 3
 
 
 def test_the_hour_of_the_day_is_known_after_some_days():
@@ -136,14 +136,13 @@ def test_channels_that_part_are_told_though_each_of_them_is_as_it_was():
 
 def test_it_is_told_for_a_while_and_then_it_is_the_new_normal():
     one = Anomaly(name="a", channel=["*"], stands=1800.0)
-    out, *_ = run(np.concatenate([noise(3000), 30.0 + noise(6000, 2)]), one=one)
+    out, *_ = run(np.concatenate([noise(3000), 30.0 + noise(3000, 2), 60.0 + noise(200, 4)]), one=one)
     found, told = starts(out[:, 0]), out[:, 0] >= 0
     assert 3000 <= found[0] <= 3010
     assert told[found[0] : found[0] + 30].all()
     assert not told[found[0] + 30]
-    assert len(found) <= 2, "the same change is not told again and again"
-    again, *_ = run(np.concatenate([noise(3000), 30.0 + noise(6000, 2), 60.0 + noise(200, 4)]), one=one)
-    assert [row for row in starts(again[:, 0]) if row >= 9000], "the next change is told"
+    assert len([row for row in found if row < 6000]) <= 2, "the same change is not told again and again"
+    assert [row for row in found if row >= 6000], "the next change is told"
 
 
 def test_what_cannot_be_used_is_no_news():

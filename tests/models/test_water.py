@@ -240,8 +240,8 @@ def test_in_the_judge_time_to_overflow_and_what_is_strange_look_at_what_is_recko
     ]
     core = Core({"s": seen}, [High(name="inrush", channel=["s/level.inflow_over"], limit=50.0)], detectors=detectors)
     memory, raised = core.start("boot", Instant(0.0, 0.0)), []
-    for i, (level, pump, _) in enumerate(sump(40, lambda hour: 30.0 if hour < 36 else 90.0, step=20.0)):
-        now = Instant(20.0 * i, 0.0)
+    for i, (level, pump, _) in enumerate(sump(40, lambda hour: 30.0 if hour < 36 else 90.0, step=30.0)):
+        now = Instant(30.0 * i, 0.0)
         for event in (frame("s", now, seen, [level, pump]), Tick(now)):
             memory, verdict = core.step(memory, event)
             raised += [a for a in verdict.alarms if a.event == "raised"]

@@ -149,6 +149,11 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
         ("agent.store", "History._tighten", lambda old: lambda self: None),
     ),
     "acknowledge-before-commit": (("agent.store", "Alarms.commit", written_behind),),  # T1
+    "decoder-by-itself": (  # T14: OpenCV's own patience, and nobody who kills it
+        ("drivers.video", "SILENT", lambda old: 60.0),
+        ("drivers.video", "OPENING", lambda old: 30.0),
+        ("drivers.video", "READING", lambda old: 0.5),
+    ),
     "wall-clock-decides": (("agent.clock", "SystemClock.now", wall_decides),),  # T11
     "publish-after-commit": (  # T19: raises wait for the disk, as the ends of alarms do
         ("agent.outbox", "Outbox._must_wait", lambda old: lambda self, entry: entry.item.lane == "alarm"),

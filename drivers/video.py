@@ -1,0 +1,384 @@
+"""A camera as a source: its settings and the driver. Channels are *states of the camera*, no pictures.
+
+One `Video` is one camera. A child (`video_child.py`) decodes and says numbers, for OpenCV may block for as long as it
+likes; what they mean is `video_health.py`. Here the child is started, watched, killed when it is silent, and started
+again.
+
+Other drivers raise when their line is lost, and `keep` starts them again. A camera that is away must still say so in
+each period (`offline` = 1), and what was learnt of its scene must outlive the connection; so this one opens again by
+itself, with pauses of its own. It raises only what is our own mistake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import math
+import os
+import random
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar
+from urllib.parse import quote, urlsplit
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from agent import secret
+from agent.core.errors import LineLost
+from agent.core.frame import Frame, Instant, Layout, Quality, frame, layout
+from agent.core.ports import Clock, Driver, Event, Orders
+
+from . import video_health as health
+from .video_child import ENDED, Order, Said, is_device
+from .video_health import Limits
+
+KEYS = (
+    "offline",  # 1: no connection that gives pictures
+    "stalled",  # 1: there is one, and no new picture comes
+    "frozen",  # 1: pictures come, and their content does not change
+    "black",
+    "covered",  # 1: hardly any texture, and neither black nor overexposed
+    "defocused",
+    "overexposed",
+    "moved",  # 1: the scene is shifted against the usual one, or is another one
+    "fps",
+    "age",  # s of the newest picture; before the first one since the start
+    "brightness",
+    "sharpness",  # % of what is usual in such light
+)
+UNITS = ("",) * 8 + ("1/s", "s", "%", "%")
+ALWAYS = np.isin(KEYS, ("offline", "fps", "age"))  # known without a picture
+AGES = np.isin(KEYS, ("brightness",))  # as old as the newest picture; it goes stale for all that cannot be told
+
+SCHEMES = ("http", "https", "rtsp", "rtsps")
+STARTING = 15.0  # s until the child has loaded OpenCV: from a cold card
+SILENT = 5.0  # s without progress, after which a child is killed; reliability T14
+READING = 0.8  # of it, for the next picture,
+OPENING = 4.0  # and s to open: the child gives up before it is killed, and can say why
+FIRST, LONGEST = 1.0, 3.0  # s between two tries, doubling, half of it by chance: with 4 s of opening below 10 s in all
+STEADY = 5.0  # s of pictures after which a camera is told to be back, and the pauses begin from FIRST again
+GOODBYE = 2.0  # s that a killed child may take to be gone; one that sits in a broken kernel driver takes longer
+STALE = 15.0  # s after which what is not seen is blind: a connection may be lost and found again in between
+TAIL = 4096  # bytes that are kept of the child's standard error
+REASONS = 8  # different reasons that are told of one outage
+PASSED = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "VIRTUAL_ENV",
+)  # environment of the child: no secrets of others
+
+MEANS = (  # of what FFmpeg says on standard error -> for people; the first that fits
+    (r"\b401\b|Unauthorized", "wrong user or password (401)"),
+    (r"\b403\b|Forbidden", "user has no right to this stream (403)"),
+    (r"\b404\b|Not Found", "no such stream here (404): check the path"),
+    (r"\b5\d\d\b Server|Server returned 5", "the camera reports an error of its own"),
+    (r"Connection refused", "connection refused: is the camera on, is the port right?"),
+    (r"No route to host|[Uu]nreachable", "no way to the camera: check cable, switch and address"),
+    (r"resolve hostname|Name or service|name resolution", "no camera of this name: check the address"),
+    (r"End of file|ends prematurely", "closed at once: not a stream, or the camera gives no more of them"),
+    (r"timed out|Immediate exit requested", "no answer in time"),
+    (r"Invalid data|moov atom|[Nn]o start code|misdetection|Could not find codec|Unsupported", "not a stream"),
+)
+
+
+class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One camera."""
+
+    tag: ClassVar[str] = "video"
+
+    url: Annotated[str, Meta(min_length=1)]  # /dev/video0, rtsp://host/path, http://host/stream (MJPEG), or a file
+    source: Annotated[str, Meta(pattern=r"^[^\s/]*$")] = ""  # name of the source; empty: that of the bus
+    user: str = ""
+    password: str = ""  # where it is kept, never itself: env:NAME, file:/path or credential:NAME (systemd)
+    period: Annotated[float, Meta(ge=0.1, le=60)] = 1.0  # s between two frames of states
+    width: Annotated[int, Meta(ge=64, le=7680)] = (
+        1920  # pixels at most: what is larger is reduced before it is looked at
+    )
+    height: Annotated[int, Meta(ge=36, le=4320)] = 1080
+    loop: bool = False  # a file begins again at its end; else the camera is offline then
+    limits: Limits = Limits()  # when a state begins
+
+    def __post_init__(self) -> None:
+        found = []
+        scheme, _, rest = self.url.partition("://")
+        if rest and scheme not in SCHEMES:
+            found.append(f"url: {scheme}:// is not known; known are {', '.join(SCHEMES)}, a device or a file")
+        place = urlsplit(self.url if rest else "")
+        if place.username or place.password:
+            found.append("user and password do not belong into url; use user and password")
+        if self.user and not rest:
+            found.append("a device or file has no user")
+        if wrong := secret.fault(self.password, self.user):
+            found.append(wrong)
+        if self.loop and (rest or is_device(self.url)):
+            found.append("loop is for files")
+        if found:
+            raise ValueError("; ".join(found))
+
+    @property
+    def camera(self) -> str:
+        """Name of the source."""
+        return self.source or self.name
+
+    @property
+    def shown(self) -> str:
+        """The address for people: a query may hold a secret."""
+        return self.url.partition("?")[0]
+
+    @property
+    def silent(self) -> float:
+        """s without progress after which the child is killed."""
+        return max(SILENT, 2 * self.limits.stalled)
+
+    def layouts(self) -> Mapping[str, Layout]:
+        n = len(KEYS)
+        high = [1.0] * 8 + [math.nan, math.nan, 100.0, math.nan]
+        return {self.camera: layout(KEYS, UNITS, [0.0] * n, high, stale=max(STALE, 3 * self.period))}
+
+    def periods(self) -> Mapping[str, float]:
+        return {self.camera: self.period}
+
+    def faults(self) -> list[str]:
+        """Whether there is anything to decode with."""
+        if importlib.util.find_spec("cv2") is None:
+            return ['a camera needs OpenCV, which is not installed: pip install "vedette[video]"']
+        return []
+
+    def wiring(self) -> list[str]:
+        ask = "no password" if not self.password else f"password {self.password}"
+        return [
+            f"{self.shown}: decoded by a process of its own ({ask}), killed after {self.silent:g} s of silence",
+            f"{self.camera}: every {self.period:g} s, {len(KEYS)} channels of the camera's state",
+        ]
+
+    def address(self) -> str:
+        """The address with user and password. Raises `LineLost` where the password cannot be read."""
+        if not self.user:
+            return self.url
+        word = secret.read(self.password, "ask for a stream") if self.password else ""
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://{quote(self.user, safe='')}:{quote(word, safe='')}@{rest}"
+
+    async def frames(self, clock: Clock, orders: Orders) -> AsyncIterator[Frame | Event]:
+        """Say how the camera is until cancelled, be it there or not. Leaves no child behind."""
+        camera = Camera(self, clock)
+        task = asyncio.create_task(camera.keep_open(), name=f"camera {self.camera}")
+        due = clock.now().mono + self.period
+        try:
+            while True:
+                await orders.wait(max(0.0, min(due - clock.now().mono, self.period)))
+                for event in camera.news():
+                    yield event
+                if task.done():
+                    task.result()
+                now = clock.now()
+                if now.mono >= due:
+                    due = max(due + self.period, now.mono)
+                    yield camera.frame(now)
+        finally:
+            await _ended(task)
+
+    async def once(self, clock: Clock) -> list[Frame | Event]:
+        """How the camera is once pictures came for as long as a state takes, or why it is not there."""
+        camera = Camera(self, clock)
+        task = asyncio.create_task(camera.keep_open(), name=f"camera {self.camera}")
+        until = clock.now().mono + STARTING + self.silent
+        try:
+            while not (camera.reason or camera.pictures >= 3 or task.done()) and clock.now().mono < until:
+                await clock.sleep(0.05)
+            if task.done():
+                task.result()
+            return [*camera.news(), camera.frame(clock.now())]
+        finally:
+            await _ended(task)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task], timeout=GOODBYE)
+
+
+# -- one camera, opened again and again ---------------------------------------------------------------
+
+
+class Camera:
+    """One camera while its driver runs: the child, what was learnt, and what is to be told."""
+
+    def __init__(self, video: Video, clock: Clock, rng: random.Random | None = None) -> None:
+        self.video, self.clock, self.rng = video, clock, rng or random.Random()
+        self.memory = health.Memory()
+        self.pictures = 0  # looked at on this connection
+        self.reason = ""  # why there is no connection; empty: there is one, or nobody knows yet
+        self.began = clock.now().mono
+        self.layout = video.layouts()[video.camera]
+        self._first = math.inf  # monotonic s of the first picture of this connection
+        self._told: list[str] = []  # reasons of this outage
+        self._news: list[Event] = []
+
+    def news(self) -> list[Event]:
+        """What happened since the last call."""
+        if self._told and self.pictures and self.memory.fresh - self._first >= STEADY:
+            self._told = []
+            self._tell("camera-recovered", "the camera gives pictures again")
+        news, self._news = self._news, []
+        return news
+
+    def frame(self, at: Instant) -> Frame:
+        """The camera's states at this moment.
+
+        What cannot be told is NaN and UNCERTAIN: it begins and ends no alarm. That a camera is blind is said by
+        `offline` and `stalled`, and for a site without a rule on these by `brightness`, which goes stale: one alarm
+        for a camera, not one for each of its states.
+        """
+        said = health.states(self.memory, at.mono, self.video.limits)
+        online = self.pictures > 0
+        age = at.mono - max(self.began, self.memory.fresh)
+        offline = 0.0 if online else 1.0 if self.reason else math.nan
+        flags = (said.stalled, said.frozen, said.black, said.covered, said.defocused, said.overexposed, said.moved)
+        seen = [math.nan if flag is None else float(flag) for flag in flags]
+        value = np.array([offline, *seen, said.fps if online else 0.0, age, said.brightness, said.sharpness])
+        value[~ALWAYS & (not online)] = np.nan
+        quality = np.where(np.isnan(value), Quality.UNCERTAIN, Quality.GOOD)
+        ages = np.where(AGES, age, 0.0)
+        return frame(self.video.camera, at, self.layout, value, quality, ages)
+
+    async def keep_open(self) -> None:
+        """Open, watch, and open again; ends only with a file that ended."""
+        pause = FIRST
+        while True:
+            why = await self._connection()
+            if self.pictures and self.memory.fresh - self._first >= STEADY:
+                pause = FIRST
+            self.pictures = 0
+            self._lose(why)
+            if why == ENDED:
+                return
+            await self.clock.sleep(pause * (0.5 + 0.5 * self.rng.random()))
+            pause = min(LONGEST, 2 * pause)
+
+    # -- one child ------------------------------------------------------------------------------------
+
+    async def _connection(self) -> str:
+        """One child from start to end. Why it ended, in words."""
+        try:
+            url = self.video.address()
+        except LineLost as fault:
+            return str(fault)
+        order = Order(
+            url=url,
+            parent=os.getpid(),
+            sample=min(0.5, max(0.05, self.video.period / 4)),
+            width=self.video.width,
+            height=self.video.height,
+            opening=OPENING,
+            reading=READING * self.video.silent,
+            loop=self.video.loop,
+        )
+        environment = {name: os.environ[name] for name in PASSED if name in os.environ}
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "drivers.video_child"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # a Ctrl-C is for the agent alone
+            env={**environment, "PYTHONPATH": str(Path(__file__).parent.parent), "MALLOC_ARENA_MAX": "2"},
+        )
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        tail = bytearray()
+        drain = asyncio.create_task(_keep_tail(child.stderr, tail))
+        try:
+            child.stdin.write(msgspec.json.encode(order) + b"\n")
+            why = await self._listen(child.stdout)
+        finally:
+            if child.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGKILL)  # `child.kill` looks first, and may take the exit status away
+            child.stdin.close()
+            await child.stdout.read()  # else a full pipe would stay open
+            await drain
+            await child.wait()
+        return said(why, _hidden(tail.decode(errors="replace"), url))
+
+    async def _listen(self, lines: asyncio.StreamReader) -> str:
+        """Take what the child says until it ends or makes no progress. Why it ended; empty where it did not say."""
+        now = asyncio.get_running_loop().time
+        deadline = now() + STARTING
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    line = await lines.readline()
+            except TimeoutError:
+                return f"no progress for {self.video.silent:g} s"
+            if not line:
+                return ""
+            told = msgspec.json.decode(line, type=Said)
+            if told.say == "end":
+                return told.why
+            if told.picture is None:
+                deadline = now() + self.video.silent
+                continue
+            before = self.memory.fresh
+            self.memory = health.look(self.memory, told.picture, self.video.limits)
+            if self.memory.fresh > before:
+                deadline = now() + self.video.silent
+                self._see()
+
+    def _see(self) -> None:
+        if not self.pictures:
+            self._first = self.memory.fresh
+        self.pictures += 1
+        self.reason = ""
+
+    def _lose(self, why: str) -> None:
+        """The camera is away. Each reason is told once in an outage."""
+        self.reason = why
+        if why not in self._told and len(self._told) < REASONS:
+            self._told.append(why)
+            self._tell("camera-lost", f"{self.video.shown}: {why}")
+
+    def _tell(self, kind: str, text: str) -> None:
+        self._news.append(Event(kind, self.video.camera, self.clock.now(), text))
+
+
+async def _keep_tail(stream: asyncio.StreamReader, tail: bytearray) -> None:
+    """Read to the end, and keep the last of it."""
+    while chunk := await stream.read(TAIL):
+        tail += chunk
+        del tail[:-TAIL]
+
+
+# -- what is said of it -------------------------------------------------------------------------------
+
+
+def said(why: str, errors: str) -> str:
+    """Why a child ended, for people: what it said itself, else what FFmpeg's last lines mean, else the last line.
+
+    >>> said("", "[http @ 0x7f3a] HTTP error 401 Unauthorized")
+    'wrong user or password (401)'
+    """
+    if why:
+        return why
+    lines = [line for line in reversed(errors.splitlines()) if line.strip()]
+    for line in lines:
+        for pattern, means in MEANS:
+            if re.search(pattern, line):
+                return means
+    last = next(iter(lines), "")
+    last = re.sub(r" ?@ ?0x[0-9a-f]+|^\[OPENCV:FFMPEG:\d+\] ", "", last)[:200].strip()
+    return f"cannot be opened: {last}" if last else "not a stream"
+
+
+def _hidden(text: str, url: str) -> str:
+    """The text without user and password of the address, as they are and as they stand in it."""
+    return re.sub(r"://[^/@\s]*@", "://", text.replace(url, "the camera"))

@@ -1,0 +1,1 @@
+"""Scripts that made what stands in `models/weights`. Nothing of the daemon imports them."""
