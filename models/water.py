@@ -29,6 +29,8 @@ ENOUGH = 10.0  # spans that do not overlap, before an efficiency is told
 SURE = 0.1  # its standard error then, at most
 FEWEST, MANY = 5, 15  # samples to a rate; and to one that is told before its time
 CLEAR = 0.05  # of itself: its error then, at most
+ROUGH = 0.1  # the same of a block that a pump, or the loss of its state, cut short: it is looked at once
+PLAIN = 4.0  # errors by which it must be more than was known, where it is only the least that can come in
 JUMP = 0.5  # of the usual inflow: more than that of one is not learnt
 
 
@@ -168,6 +170,7 @@ class Filling(NamedTuple):
     at: Array  # (n,) s, when
     usual: Array  # (n,) m3/h
     seen: Array  # (n,) s of blocks that taught it
+    run: Block  # the stretch in which pumps run, or nobody knows whether they do; what they take counts as nothing
 
 
 def block(n: int, begun: float = math.nan) -> Block:
@@ -181,10 +184,12 @@ class Inflow(Detector, tag="inflow", frozen=True, kw_only=True):
 
     In:      value (n,), levels in m, cm or mm of sumps with one area; beside it the pumps that empty them.
     Out:     per level `<key>.inflow` in m3/h, and `<key>.inflow_over`, % above what is usual, NaN until a day was seen.
-             It is reckoned while the pumps stand, and holds while they run; told after `window`, when they start, or as
-             soon as its error is below 5 %. GOOD; NaN where for four windows nothing could be said.
-    Memory:  sums over one block, and what is usual, forgotten over `memory`. A restart goes on.
-    Weak at: pumps that never stand and tell no `flow`; a sump whose walls slope, where `area` is not even.
+             It is reckoned while the pumps stand; told after `window`, when they start if its error is below 10 %, or
+             as soon as that is below 5 %. While they run it holds, or is at least what makes the level rise against
+             them, where that is more. GOOD; NaN where for four windows nothing could be said.
+    Memory:  sums over two blocks, and what is usual, forgotten over `memory`. A restart goes on.
+    Weak at: pumps that never stand and tell no `flow`: what they still hold is not seen; a sump whose walls slope,
+             where `area` is not even.
     Source:  balance of volume; limits of 30 % (mine, district) and 50 % (one outlet): practice after the rules on mine
              water prevention 2018, verify; the numbers here are the project's.
     """
@@ -214,16 +219,16 @@ class Inflow(Detector, tag="inflow", frozen=True, kw_only=True):
     def start(self, seen: Layout) -> Filling:
         n = len(seen) - witnesses(seen)
         nan = np.full(n, math.nan)
-        return Filling(math.nan, block(n), nan, nan, nan, np.zeros(n))
+        return Filling(math.nan, block(n), nan, nan, nan, np.zeros(n), block(n))
 
     def step(self, memory: Filling, seen: Frame) -> tuple[Filling, Array, Array]:
         now, m, n = seen.at.mono, memory, len(seen.layout) - witnesses(seen.layout)
         good = np.isfinite(seen.value) & (seen.quality <= Quality.OVER_RANGE) & (seen.age <= seen.layout.stale)
         stands = bool(good[n:].all()) and (bool(self.flow) or not (seen.value[n:] > 0.5).any())
         if not stands:
-            m = self._ended(m, math.nan)._replace(stood=math.nan)
+            m = self._pressed(self._ended(m, math.nan)._replace(stood=math.nan), seen, good, now)
         elif math.isnan(m.stood):
-            m = m._replace(stood=now)
+            m = m._replace(stood=now, run=block(n))
         if stands and now - m.stood >= (0.0 if self.flow else self.settle):
             on = now - m.block.last <= seen.layout.stale.max()  # else: what pumps did meanwhile nobody knows
             m = m._replace(block=self._with(m.block if on else block(n, now), seen, good, now))
@@ -239,8 +244,8 @@ class Inflow(Detector, tag="inflow", frozen=True, kw_only=True):
         return m, np.concatenate([inflow, over]), np.zeros(2 * n, np.uint8)
 
     def moved(self, memory: Filling, seconds: float) -> Filling:
-        one = memory.block._replace(begun=memory.block.begun + seconds, last=memory.block.last + seconds)
-        return memory._replace(stood=memory.stood + seconds, block=one, at=memory.at + seconds)
+        stands, runs = (b._replace(begun=b.begun + seconds, last=b.last + seconds) for b in (memory.block, memory.run))
+        return memory._replace(stood=memory.stood + seconds, block=stands, at=memory.at + seconds, run=runs)
 
     def _metres(self, seen: Layout) -> Array:
         """(n,) m by unit of each level. Raises `ValueError`."""
@@ -256,7 +261,7 @@ class Inflow(Detector, tag="inflow", frozen=True, kw_only=True):
         """With one more sample."""
         n = len(b.number)
         level, fit = seen.value[:n] * self._metres(seen.layout), good[:n]
-        flow = float(seen.value[n:] @ self._hourly(seen.layout))
+        flow = float(np.where(good[n:], seen.value[n:], 0.0) @ self._hourly(seen.layout))
         taken = b.taken + (b.flow + flow) / 2 * (now - b.last) / HOUR
         level = level + taken / self.area
         first = np.where(np.isnan(b.first) & fit, level, b.first)
@@ -273,10 +278,24 @@ class Inflow(Detector, tag="inflow", frozen=True, kw_only=True):
         rate, error = np.where(b.number >= FEWEST, [rate, error], math.nan) * self.area * HOUR
         return rate, error
 
+    def _pressed(self, m: Filling, seen: Frame, good: Array, now: float) -> Filling:
+        """While pumps run, or nobody knows: they take and never give, so no less comes in than makes the level rise."""
+        fits = now - m.run.begun < self.window and now - m.run.last <= seen.layout.stale.max()
+        run = self._with(m.run if fits else block(len(m.usual), now), seen, good, now)
+        least, error = self._rate(run)
+        known = np.where(now - m.at <= 4 * self.window, m.inflow, m.usual)
+        more = (run.number >= MANY) & (error <= CLEAR * least) & (least - PLAIN * error > known)
+        return m._replace(run=run, inflow=np.where(more, least, m.inflow), at=np.where(more, now, m.at))
+
     def _ended(self, m: Filling, now: float) -> Filling:
-        """The block's inflow is told, and teaches; the next begins, where `now` is known."""
-        rate, _ = self._rate(m.block)
+        """The block's inflow is told if it is sure enough, and teaches; the next begins, where `now` is known."""
+        rate, error = self._rate(m.block)
         known, lasted = np.isfinite(rate), np.nan_to_num(m.block.last - m.block.begun)
+        with np.errstate(
+            divide="ignore"
+        ):  # of few samples nobody knows the error well: Student's, at one in a thousand
+            doubt = error * (1 + 7 / np.maximum(m.block.number - 2, 0))
+        told = known & ((doubt <= ROUGH * np.abs(rate)) | (not math.isnan(now)))
         seen = m.seen + known * lasted
         share = known * lasted / np.maximum(np.minimum(seen, self.memory), 1e-9)
         most = np.where(m.seen >= DAY, JUMP * np.abs(m.usual), np.inf)
@@ -284,8 +303,9 @@ class Inflow(Detector, tag="inflow", frozen=True, kw_only=True):
         return Filling(
             m.stood,
             block(len(rate), now),
-            inflow=np.where(known, rate, m.inflow),
-            at=np.where(known, m.block.last, m.at),
+            inflow=np.where(told, rate, m.inflow),
+            at=np.where(told, m.block.last, m.at),
             usual=np.where(np.isnan(m.usual), rate, nearer),
             seen=seen,
+            run=m.run,
         )

@@ -37,8 +37,10 @@ def derivations(
     """What each source gains, in the order in which it is reckoned.
 
     A detector may see what others give. So they go in rounds: first those that are content with what is measured, then
-    those that see what these give, and so on, in the order of the file within a round. One that cannot work on a
-    channel, or names one that is nowhere, is refused; by default that raises its `ValueError`.
+    those that see what these give, and so on, in the order of the file within a round. A wildcard that may mean what
+    detectors give waits until the others are through, so that it misses none; of several that wait, those go first for
+    which no other gives more. One that cannot work on a channel, or names one that is nowhere, is refused; by default
+    that raises its `ValueError`.
     """
     found: dict[str, list[Derived]] = {}
     whole, waiting = dict(layouts), list(detectors)
@@ -46,7 +48,8 @@ def derivations(
         names = {name: (s, i) for s, columns in whole.items() for i, name in enumerate(channels(s, columns))}
         hidden = {name for name, (source, i) in names.items() if i >= whole[source].measured}
         absent = [_absent(one, names, hidden) for one in waiting]
-        rounds = [one for one, missing in zip(waiting, absent, strict=True) if not missing]
+        ready = [one for one, missing in zip(waiting, absent, strict=True) if not missing]
+        rounds = [one for one in ready if not _is_open(one)] or _unfed(ready, whole, names, hidden)
         gained: dict[str, list[Derived]] = {}
         for one in rounds:
             try:
@@ -55,10 +58,16 @@ def derivations(
             except ValueError as error:
                 refuse(one, error)
         if not rounds:
+            promised = _promised(waiting, absent, whole)
             for one, missing in zip(waiting, absent, strict=True):
-                refuse(one, ValueError(f"detector `{one.name}`: no channel is called {', '.join(missing)}"))
+                late = [
+                    f"; detector `{promised[m]}` would give {m}, but waits itself" for m in missing if m in promised
+                ]
+                text = f"detector `{one.name}`: no channel is called {', '.join(missing)}{''.join(late)}"
+                refuse(one, ValueError(text))
             break
-        waiting = [one for one, missing in zip(waiting, absent, strict=True) if missing]
+        gone = {id(one) for one in rounds}
+        waiting = [one for one in waiting if id(one) not in gone]
         for source, more in gained.items():
             whole[source] = extended(whole[source], more)
             found.setdefault(source, []).extend(more)
@@ -71,6 +80,53 @@ def _absent(detector: Detector, names: Mapping[str, Any], hidden: Collection[str
     exact = [name for name in detector.channel if not any(c in name for c in "*?[") and name not in names]
     beside = [pattern for pattern in detector.witnessed if not matching([pattern], names, hidden)]
     return list(dict.fromkeys([*channel, *exact, *beside]))
+
+
+def _is_open(detector: Detector) -> bool:
+    """Whether a wildcard of it may mean what a detector gives that has not come yet."""
+    return any("." in name and any(c in name for c in "*?[") for name in [*detector.channel, *detector.witnessed])
+
+
+def _unfed(
+    ready: Sequence[Detector],
+    layouts: Mapping[str, Layout],
+    names: Mapping[str, tuple[str, int]],
+    hidden: Collection[str],
+) -> list[Detector]:
+    """Those whose patterns mean nothing that another is about to give; all, where each of them waits for another."""
+    if len(ready) < 2:
+        return list(ready)
+    given = [_gives(one, layouts, names, hidden) for one in ready]
+    free = []
+    for one, own in zip(ready, given, strict=True):
+        others = [more for more in given if more is not own]
+        if not any(matching([*one.channel, *one.witnessed], more, more) for more in others):
+            free.append(one)
+    return free or list(ready)
+
+
+def _gives(
+    one: Detector, layouts: Mapping[str, Layout], names: Mapping[str, tuple[str, int]], hidden: Collection[str]
+) -> dict[str, str]:
+    """What it would give by what is there now, and who that is; nothing where it cannot work."""
+    try:
+        return {f"{s}/{key}": one.name for s, d in _derived(one, layouts, names, hidden) for key, _ in d.given}
+    except ValueError:
+        return {}
+
+
+def _promised(
+    waiting: Sequence[Detector], absent: Sequence[Sequence[str]], layouts: Mapping[str, Layout]
+) -> dict[str, str]:
+    """Who would give which channel, if what all of them miss were there: so a circle is told from a misspelt name."""
+    whole = dict(layouts)
+    for name in dict.fromkeys(name for missing in absent for name in missing if not any(c in name for c in "*?[")):
+        source, _, key = name.partition("/")
+        if source in whole:
+            base = whole[source]
+            whole[source] = layout([*base.key, key], [*base.unit, ""], stale=1.0)
+    names = {name: (s, i) for s, columns in whole.items() for i, name in enumerate(channels(s, columns))}
+    return {name: who for one in waiting for name, who in _gives(one, whole, names, ()).items()}
 
 
 def _derived(

@@ -7,13 +7,16 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from agent import config
+from agent import checkpoint, config
 from agent.core.core import Core, Tick
 from agent.core.derive import derivations
 from agent.core.errors import ConfigFault
 from agent.core.frame import Array, Frame, Instant, Layout, frame, layout
 from agent.core.ports import Detector, witnesses
 from agent.core.rules import Doubt, Frozen, High
+from models.anomaly import Anomaly
+from models.reach import Reach
+from models.water import Inflow
 
 
 class Above(Detector, tag="above", frozen=True, kw_only=True):
@@ -176,6 +179,74 @@ def test_a_detector_may_see_what_another_gives_wherever_that_stands_in_the_file(
         assert [alarm.channel for alarm in verdict.alarms] == ["a/x.two.four"]
         _, verdict = core.step(memory, frame("b", at(2), B, [1.0]))
         assert verdict.frames[0].value.tolist() == [1.0, 14.0]
+
+
+def test_a_wildcard_waits_for_all_that_it_may_mean():
+    given = [
+        Twice(name="all", channel=["a/*.r*"]),
+        Twice(name="r", channel=["a/x"]),
+        Twice(name="in", channel=["a/y"]),
+        Twice(name="r2", channel=["a/*.in"]),
+    ]
+    for order in (given, given[::-1]):
+        rows = {d.detector.name: d.seen.key for d in derivations(order, {"a": A, "b": B})["a"]}
+        assert rows["all"] == ("x.r", "y.in.r2")
+
+
+def test_two_wildcards_that_mean_each_other_are_reckoned_once():
+    both = [Twice(name="p", channel=["a/*.*"]), Twice(name="q", channel=["a/*.*"]), Twice(name="r", channel=["a/x"])]
+    rows = {d.detector.name: d.seen.key for d in derivations(both, {"a": A})["a"]}
+    assert rows == {"r": ("x",), "p": ("x.r",), "q": ("x.r",)}
+
+
+def test_a_circle_and_what_waits_for_it_are_told_each_with_who_is_waited_for():
+    told = {}
+    circle = [
+        Twice(name="p", channel=["a/x"], beside=["a/y.q"]),
+        Twice(name="q", channel=["a/y"], beside=["a/x.p"]),
+        Twice(name="self", channel=["b/z"], beside=["b/z.self"]),
+        Twice(name="nix", channel=["a/nix"]),
+        Twice(name="after", channel=["a/nix.nix"]),
+    ]
+    assert derivations(circle, {"a": A, "b": B}, lambda one, error: told.update({one.name: str(error)})) == {}
+    assert told["p"] == "detector `p`: no channel is called a/y.q; detector `q` would give a/y.q, but waits itself"
+    assert "detector `p` would give a/x.p" in told["q"]
+    assert "detector `self` would give b/z.self" in told["self"]
+    assert told["nix"].endswith("no channel is called a/nix"), "a name that is nowhere is no circle"
+    assert "detector `nix` would give a/nix.nix" in told["after"]
+
+
+def test_a_chain_of_detectors_goes_on_after_a_restart_as_if_nothing_had_been():
+    seen = layout(["level", "pump"], ["m", ""], stale=60.0)
+    chain = [
+        Anomaly(name="odd", channel=["s/level.inflow"]),
+        Reach(name="more", channel=["s/level.inflow"], limit=500.0),
+        Inflow(name="in", channel=["s/level"], area=20.0, pump=("s/pump",), window=600.0),
+    ]
+    core = Core({"s": seen}, [High(name="h", channel=["s/level.inflow"], limit=10.0)], detectors=chain)
+
+    def run(cut=None, shift=0.0):
+        memory, out = core.start("boot", at(0)), []
+        for i in range(1500):
+            hour, by = i / 180, shift if cut is not None and i >= cut else 0.0
+            now = Instant(20.0 * i + by, 1.7e9 + 20.0 * i)
+            if i == cut:  # the machine starts again: its clock begins anew
+                before = Instant(20.0 * (i - 1), 1.7e9 + 20.0 * (i - 1), synced=True)
+                data = checkpoint.pack(core, memory, before, "k1")
+                again = Instant(before.mono + shift, before.wall, synced=True)
+                memory = checkpoint.unpack(core, core.start("boot", again), data, again, "k2")
+            level = 1.0 + 0.3 * (hour % 1) + 0.002 * ((i * 7919) % 13 - 6) + 0.1 * max(hour - 6, 0) ** 2
+            memory, verdict = core.step(memory, frame("s", now, seen, [level, float(i % 180 > 170)]))
+            out.append((verdict.frames[0].value, [(a.rule, a.event) for a in verdict.alarms]))
+        return np.array([v for v, _ in out]), [edge for _, edges in out for edge in edges]
+
+    whole, edges = run()
+    assert edges, "the chain raises something at all"
+    assert np.isfinite(whole[-1, 2:4]).any()
+    for cut in (400, 1000):
+        values, again = run(cut, -5e3)
+        assert np.allclose(values, whole, equal_nan=True)
+        assert again == edges
 
 
 def test_a_channel_that_goes_stale_slowly_makes_what_is_reckoned_from_it_stale_as_slowly():

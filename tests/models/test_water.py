@@ -163,6 +163,42 @@ def test_a_flow_that_is_known_hides_nothing():
     assert out[-1, 0] == pytest.approx(60.0, abs=6.0)
 
 
+def test_an_inrush_against_which_the_pump_runs_without_end_is_told_while_it_runs():
+    rows = sump(60, lambda hour: 30.0 if hour < 48 else 200.0)
+    out, memory = run(IN, SUMP, SUMP_UNITS, rows[:, :2], 10.0)
+    hours = np.arange(len(rows)) * 10.0 / HOUR
+    assert rows[hours > 48.1, 1].all(), "it never stands again"
+    late = hours > 48.25
+    assert (out[late, 1] > 50.0).all(), "and does not hold what was usual"
+    assert out[late, 0].max() < 90.0, "80 m3/h more than the pump takes, the rest cannot be known"
+    assert memory.usual[0] == pytest.approx(30.0, abs=1.0), "and nothing of it is learnt"
+
+
+def test_while_a_pump_runs_that_holds_the_water_what_was_known_holds():
+    rows = sump(72, lambda hour: 30.0)
+    out, _ = run(IN, SUMP, SUMP_UNITS, rows[:, :2], 10.0)
+    starts = np.flatnonzero(np.diff(rows[:, 1]) > 0) + 1
+    late = starts[starts > 30 * 360]
+    assert len(late) > 20
+    assert all(out[i, 0] == out[i + 20, 0] for i in late if rows[i : i + 21, 1].all())
+
+
+def test_a_pump_that_starts_again_at_once_makes_no_inrush_of_a_few_rough_samples():
+    rng, level, on, stopped, by_hand, rows = np.random.default_rng(2), 1.5, False, -1e9, -1e9, []
+    for i in range(60 * 360):
+        now, was, on = i * 10.0, on, level > 2.0 or (on and level > 1.0)
+        if was and not on and now - by_hand > HOUR / 4:
+            stopped = now
+        if now - stopped == 110:
+            by_hand = now
+        on = on or now - by_hand < 30
+        level += (30.0 - 120.0 * on) * 10.0 / HOUR / 20.0
+        rows.append((level + rng.normal(0, 0.01), float(on)))
+    out, _ = run(IN, SUMP, SUMP_UNITS, rows, 10.0)
+    assert np.isfinite(out[40 * 360 :, 1]).all()
+    assert np.nanmax(out[:, 1]) < 30.0
+
+
 def test_a_pump_that_cannot_be_seen_is_no_pump_that_stands():
     rows = sump(40, lambda hour: 30.0)[:, :2]
     rows[35 * 360 :, 1] = np.nan
@@ -177,6 +213,17 @@ def test_a_sump_that_is_restarted_knows_its_usual_inflow():
     first, memory = run(IN, SUMP, SUMP_UNITS, rows[:9001], 10.0)
     second, _ = run(IN, SUMP, SUMP_UNITS, rows[9001:], 10.0, IN.moved(memory, -5e4), 9001 * 10.0 - 5e4)
     assert np.allclose(np.vstack([first, second]), whole, equal_nan=True)
+
+
+def test_a_restart_in_the_middle_of_an_inrush_goes_on_as_if_nothing_had_been():
+    rows = sump(51, lambda hour: 30.0 if hour < 48 else 200.0)[:, :2]
+    rows[::7, 0] = np.nan
+    whole, _ = run(IN, SUMP, SUMP_UNITS, rows, 10.0)
+    cut = int(48.1 * 360)  # the pump has run for minutes
+    first, memory = run(IN, SUMP, SUMP_UNITS, rows[:cut], 10.0)
+    second, _ = run(IN, SUMP, SUMP_UNITS, rows[cut:], 10.0, IN.moved(memory, -5e4), cut * 10.0 - 5e4)
+    assert np.allclose(np.vstack([first, second]), whole, equal_nan=True)
+    assert whole[-1, 1] > 50.0
 
 
 def test_pump_and_flow_together_are_refused():
