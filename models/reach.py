@@ -33,12 +33,36 @@ class Line(NamedTuple):
     level: Array  # (n,) there
 
 
-class Memory(NamedTuple):
-    begun: float  # s, of the mean under way, NaN before any
+class Mean(NamedTuple):
+    """A mean of n channels under way."""
+
+    begun: float  # s, NaN before any frame
     late: float  # s, sum of how much later than that its frames came
     frames: int
     total: Array  # (n,) of the values in it
     usable: Array  # (n,) how many
+
+
+def mean_of(n: int, begun: float = math.nan) -> Mean:
+    """A mean of nothing yet."""
+    return Mean(begun, 0.0, 0, np.zeros(n), np.zeros(n))
+
+
+def taken(m: Mean, now: float, value: Array, good: Array) -> Mean:
+    """With one more frame, values (n,) of which those that are good (n,) count; the first begins it."""
+    begun = now if math.isnan(m.begun) else m.begun
+    total = m.total + np.where(good, value, 0.0)
+    return Mean(begun, m.late + now - begun, m.frames + 1, total, m.usable + good)
+
+
+def ended(m: Mean) -> tuple[float, Array]:
+    """When it was, s, and the mean (n,), NaN of nothing. It has a frame at least."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return m.begun + m.late / m.frames, np.where(m.usable > 0, m.total / m.usable, math.nan)
+
+
+class Memory(NamedTuple):
+    under: Mean
     at: Array  # (POINTS,) s, of the last means, NaN before any
     mean: Array  # (POINTS, n) NaN where none
     line: Line  # through them, NaN where it cannot be known; its time is 0 at `end`
@@ -73,38 +97,28 @@ class Reach(Detector, tag="reach", frozen=True, kw_only=True):
 
     def start(self, seen: Layout) -> Memory:
         n = len(seen)
-        nan, zero = np.full(n, math.nan), np.zeros(n)
-        means = np.full((POINTS, n), math.nan)
-        return Memory(math.nan, 0.0, 0, zero, zero, np.full(POINTS, math.nan), means, Line(nan, nan, nan, nan), 0.0)
+        nan, means = np.full(n, math.nan), np.full((POINTS, n), math.nan)
+        return Memory(mean_of(n), np.full(POINTS, math.nan), means, Line(nan, nan, nan, nan), 0.0)
 
     def step(self, memory: Memory, seen: Frame) -> tuple[Memory, Array, Array]:
         now, m = seen.at.mono, memory
         good = np.isfinite(seen.value) & (seen.quality <= Quality.OVER_RANGE)
-        if math.isnan(m.begun):
-            m = m._replace(begun=now)
-        elif now - m.begun >= self.window / POINTS * 0.999:
+        if now - m.under.begun >= self.window / POINTS * 0.999:
             m = self._read(m, now)
-        m = m._replace(
-            late=m.late + now - m.begun,
-            frames=m.frames + 1,
-            total=m.total + np.where(good, seen.value, 0.0),
-            usable=m.usable + good,
-        )
+        m = m._replace(under=taken(m.under, now, seen.value, good))
         columns = self._told(m, now)
         return m, columns, np.zeros(len(columns), np.uint8)
 
     def moved(self, memory: Memory, seconds: float) -> Memory:
-        return memory._replace(begun=memory.begun + seconds, at=memory.at + seconds, end=memory.end + seconds)
+        under = memory.under._replace(begun=memory.under.begun + seconds)
+        return memory._replace(under=under, at=memory.at + seconds, end=memory.end + seconds)
 
     def _read(self, m: Memory, now: float) -> Memory:
         """With one more mean, and the line anew; the next mean begins."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = np.where(m.usable > 0, m.total / m.usable, math.nan)
-        at = np.append(m.at[1:], m.begun + m.late / m.frames)
-        means = np.vstack([m.mean[1:], mean])
+        when, mean = ended(m.under)
+        at, means = np.append(m.at[1:], when), np.vstack([m.mean[1:], mean])
         means[now - at > 1.5 * self.window] = math.nan  # too long ago: there was a gap
-        none = np.zeros(len(mean))
-        return Memory(now, 0.0, 0, none, none, at, means, line(at - now, means), now)
+        return Memory(mean_of(len(mean), now), at, means, line(at - now, means), now)
 
     def _told(self, m: Memory, now: float) -> Array:
         """The columns."""

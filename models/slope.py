@@ -29,7 +29,7 @@ from msgspec import Meta
 from agent.core.frame import Array, Frame, Layout, Quality
 from agent.core.ports import Detector
 
-from .reach import FEWEST, SURE, Line, line
+from .reach import FEWEST, SURE, Line, Mean, ended, line, mean_of, taken
 
 HOUR, DAY = 3600.0, 86400.0  # s
 POINTS = 120  # means in the long window
@@ -78,11 +78,7 @@ class Steps(NamedTuple):
 class Memory(NamedTuple):
     steps: Steps
     last: float  # s, of the last frame, NaN before any
-    begun: float  # s, of the mean under way, NaN where none is
-    late: float  # s, sum of how much later than that its frames came
-    frames: int
-    total: Array  # (n,) of the values in it
-    usable: Array  # (n,) how many
+    under: Mean
     at: Array  # (POINTS,) s, of the last means, NaN before any
     mean: Array  # (POINTS, n) NaN where none
     short: Line  # through the last of them
@@ -133,24 +129,15 @@ class Slope(Detector, tag="slope", frozen=True, kw_only=True):
         steps = Steps(nan, nan, nan, nan, zero, nan, zero)
         at, mean = np.full(POINTS, math.nan), np.full((POINTS, n), math.nan)
         found, ends = np.full((LAST, 3, n), math.nan), np.full((LAST, n), math.nan)
-        return Memory(steps, math.nan, math.nan, 0.0, 0, zero, zero, at, mean, none, none, zero, found, ends, 0.0)
+        return Memory(steps, math.nan, mean_of(n), at, mean, none, none, zero, found, ends, 0.0)
 
     def step(self, memory: Memory, seen: Frame) -> tuple[Memory, Array, Array]:
         now, m = seen.at.mono, memory
         good = np.isfinite(seen.value) & (seen.quality <= Quality.OVER_RANGE)
         steps, value = stepped(m.steps, now, np.where(good, seen.value, math.nan))
-        known, begun = np.isfinite(value), now if math.isnan(m.begun) else m.begun
         until = now + (now - m.last)  # when the next frame is due
-        m = m._replace(
-            steps=steps,
-            last=now,
-            begun=begun,
-            late=m.late + now - begun,
-            frames=m.frames + 1,
-            total=m.total + np.where(known, value, 0.0),
-            usable=m.usable + known,
-        )
-        if until - begun >= self.long / POINTS * 0.999:
+        m = m._replace(steps=steps, last=now, under=taken(m.under, now, value, np.isfinite(value)))
+        if until - m.under.begun >= self.long / POINTS * 0.999:
             m = self._read(m, now)
         columns = self._told(m, now)
         return m, columns, np.zeros(len(columns), np.uint8)
@@ -160,7 +147,7 @@ class Slope(Detector, tag="slope", frozen=True, kw_only=True):
         return m._replace(
             steps=m.steps._replace(at=m.steps.at + seconds),
             last=m.last + seconds,
-            begun=m.begun + seconds,
+            under=m.under._replace(begun=m.under.begun + seconds),
             at=m.at + seconds,
             found=m.found + seconds,
             ends=m.ends + seconds,
@@ -169,9 +156,8 @@ class Slope(Detector, tag="slope", frozen=True, kw_only=True):
 
     def _read(self, m: Memory, now: float) -> Memory:
         """With one more mean, and all that follows from it."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = np.where(m.usable > 0, m.total / m.usable, math.nan)
-        at, means = np.append(m.at[1:], m.begun + m.late / m.frames), np.vstack([m.mean[1:], mean])
+        when, mean = ended(m.under)
+        at, means = np.append(m.at[1:], when), np.vstack([m.mean[1:], mean])
         ago, place = now - at, np.arange(POINTS)
         means[(ago > 1.05 * self.long) & ((place < POINTS - RECENT) | (ago > 4 * self.long))] = math.nan
         lately = (ago <= 1.05 * self.short) | (place >= POINTS - FEW) & (ago <= 4 * self.short)
@@ -184,8 +170,7 @@ class Slope(Detector, tag="slope", frozen=True, kw_only=True):
             newest[:, alike] = now + forecast(at[known] - now, curve, FARTHEST * self.long)
         found = np.concatenate([m.found[1:], newest[None]])
         ends = np.vstack([m.ends[1:], np.median(found[:, 1], axis=0)])
-        none = np.zeros(len(mean))
-        return Memory(m.steps, now, math.nan, 0.0, 0, none, none, at, means, short, long, held, found, ends, now)
+        return Memory(m.steps, now, mean_of(len(mean)), at, means, short, long, held, found, ends, now)
 
     def _told(self, m: Memory, now: float) -> Array:
         """The columns."""

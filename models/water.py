@@ -9,6 +9,7 @@ may look at the columns given here.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
@@ -32,6 +33,19 @@ CLEAR = 0.05  # of itself: its error then, at most
 ROUGH = 0.1  # the same of a block that a pump, or the loss of its state, cut short: it is looked at once
 PLAIN = 4.0  # errors by which it must be more than was known, where it is only the least that can come in
 JUMP = 0.5  # of the usual inflow: more than that of one is not learnt
+
+
+@cache
+def _each(units: tuple[str, ...], to: str) -> Array:
+    """(n,) one of each unit in the unit `to`. Raises `ValueError`."""
+    return np.array([convert(1.0, unit, to) for unit in units])
+
+
+@cache
+def _heads(pressure: str, units: tuple[str, ...]) -> Array:
+    """(n,) the head of water of one unit of pressure, in each unit. Raises `ValueError`."""
+    head = convert(HEAD, pressure, "Pa")
+    return np.array([convert(head, "m", unit) for unit in units])
 
 
 class Air(NamedTuple):
@@ -109,8 +123,7 @@ class Barometric(Detector, tag="barometric", frozen=True, kw_only=True):
         if witnesses(seen) != 1:
             raise ValueError(f"barometric `{self.name}`: barometer must name one channel that is no level")
         try:
-            head = convert(HEAD, seen.unit[n], "Pa")
-            return np.array([convert(head, "m", unit) for unit in seen.unit[:n]])
+            return _heads(seen.unit[n], seen.unit[:n])
         except ValueError as error:
             raise ValueError(f"barometric `{self.name}`: levels in m, a barometer in hPa: {error}") from None
 
@@ -250,12 +263,12 @@ class Inflow(Detector, tag="inflow", frozen=True, kw_only=True):
     def _metres(self, seen: Layout) -> Array:
         """(n,) m by unit of each level. Raises `ValueError`."""
         units = seen.unit[: len(seen) - witnesses(seen)]
-        return np.array([convert(1.0, unit, "m") for unit in units])
+        return _each(units, "m")
 
     def _hourly(self, seen: Layout) -> Array:
         """(w,) m3/h by unit of each flow, 0 of a state. Raises `ValueError`."""
         units = seen.unit[len(seen) - witnesses(seen) :]
-        return np.array([convert(1.0, unit, "m3/h") if self.flow else 0.0 for unit in units])
+        return _each(units, "m3/h") if self.flow else np.zeros(len(units))
 
     def _with(self, b: Block, seen: Frame, good: Array, now: float) -> Block:
         """With one more sample."""
@@ -291,9 +304,8 @@ class Inflow(Detector, tag="inflow", frozen=True, kw_only=True):
         """The block's inflow is told if it is sure enough, and teaches; the next begins, where `now` is known."""
         rate, error = self._rate(m.block)
         known, lasted = np.isfinite(rate), np.nan_to_num(m.block.last - m.block.begun)
-        with np.errstate(
-            divide="ignore"
-        ):  # of few samples nobody knows the error well: Student's, at one in a thousand
+        with np.errstate(divide="ignore"):
+            # of few samples nobody knows the error well: Student's, at one in a thousand
             doubt = error * (1 + 7 / np.maximum(m.block.number - 2, 0))
         told = known & ((doubt <= ROUGH * np.abs(rate)) | (not math.isnan(now)))
         seen = m.seen + known * lasted

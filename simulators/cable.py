@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from .port import Port
 
-class Cable:
+
+class Cable(Port):
     """The link between a client and a broker as a TCP proxy that can be cut.
 
     `cut` breaks the connections and refuses new ones; `cut(silent=True)` leaves them open and moves no
@@ -13,10 +15,8 @@ class Cable:
     """
 
     def __init__(self, host: str, port: int) -> None:
+        super().__init__()
         self.far = (host, port)
-        self.port = 0
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
         self._flows.set()
 
@@ -28,35 +28,18 @@ class Cable:
     def whole(self) -> bool:
         return self._server is not None and self._flows.is_set()
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
     async def cut(self, silent: bool = False) -> None:
         if silent:
             self._flows.clear()
             return
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.stop()
 
     async def heal(self) -> None:
         self._flows.set()
         if self._server is None:
             await self.start()
 
-    async def stop(self) -> None:
-        await self.cut()
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._join(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ends = [writer]
         try:
             far_reader, far = await asyncio.open_connection(*self.far)

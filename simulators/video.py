@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .port import Port
+
 Image = NDArray[np.uint8]  # (h, w, 3)
 Fault = Literal[
     "",
@@ -86,18 +88,16 @@ class Scene:
         return whole
 
 
-class CameraServer:
+class CameraServer(Port):
     """One camera that listens on a free port of this machine from `start` to `stop`."""
 
     def __init__(self, user: str = "", password: str = "", fps: float = 12.0, scene: Scene | None = None) -> None:
+        super().__init__()
         self.scene = scene or Scene()
         self.fps = fps
-        self.port = 0
         self.sent = 0  # pictures
         self.fault: Fault = ""
         self._key = base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -106,18 +106,6 @@ class CameraServer:
     @property
     def rtsp_url(self) -> str:
         return f"rtsp://127.0.0.1:{self.port}/stream"
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def fail(self, fault: Fault) -> None:
         """From now on it does this."""
@@ -129,11 +117,6 @@ class CameraServer:
 
     async def heal(self) -> None:
         await self.fail("")
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

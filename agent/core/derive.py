@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import structs
 
 from .frame import Array, Frame, Layout, Quality, channels, layout
-from .naming import matching
+from .naming import is_wild, matching
 from .ports import Detector
 from .rules import Seen
 
@@ -45,7 +45,7 @@ def derivations(
     found: dict[str, list[Derived]] = {}
     whole, waiting = dict(layouts), list(detectors)
     while waiting:
-        names = {name: (s, i) for s, columns in whole.items() for i, name in enumerate(channels(s, columns))}
+        names = _places(whole)
         hidden = {name for name, (source, i) in names.items() if i >= whole[source].measured}
         absent = [_absent(one, names, hidden) for one in waiting]
         ready = [one for one, missing in zip(waiting, absent, strict=True) if not missing]
@@ -74,17 +74,22 @@ def derivations(
     return found
 
 
+def _places(layouts: Mapping[str, Layout]) -> dict[str, tuple[str, int]]:
+    """Where each channel stands: its source, and its column there."""
+    return {name: (s, i) for s, columns in layouts.items() for i, name in enumerate(channels(s, columns))}
+
+
 def _absent(detector: Detector, names: Mapping[str, Any], hidden: Collection[str]) -> list[str]:
     """What it wants to see that is nowhere: all of its channels, or any pattern of the witnesses."""
     channel = [] if matching(detector.channel, names, hidden) else detector.channel
-    exact = [name for name in detector.channel if not any(c in name for c in "*?[") and name not in names]
+    exact = [name for name in detector.channel if not is_wild(name) and name not in names]
     beside = [pattern for pattern in detector.witnessed if not matching([pattern], names, hidden)]
     return list(dict.fromkeys([*channel, *exact, *beside]))
 
 
 def _is_open(detector: Detector) -> bool:
     """Whether a wildcard of it may mean what a detector gives that has not come yet."""
-    return any("." in name and any(c in name for c in "*?[") for name in [*detector.channel, *detector.witnessed])
+    return any("." in name and is_wild(name) for name in [*detector.channel, *detector.witnessed])
 
 
 def _unfed(
@@ -120,12 +125,12 @@ def _promised(
 ) -> dict[str, str]:
     """Who would give which channel, if what all of them miss were there: so a circle is told from a misspelt name."""
     whole = dict(layouts)
-    for name in dict.fromkeys(name for missing in absent for name in missing if not any(c in name for c in "*?[")):
+    for name in dict.fromkeys(name for missing in absent for name in missing if not is_wild(name)):
         source, _, key = name.partition("/")
         if source in whole:
             base = whole[source]
             whole[source] = layout([*base.key, key], [*base.unit, ""], stale=1.0)
-    names = {name: (s, i) for s, columns in whole.items() for i, name in enumerate(channels(s, columns))}
+    names = _places(whole)
     return {name: who for one in waiting for name, who in _gives(one, whole, names, ()).items()}
 
 

@@ -8,6 +8,15 @@ from fnmatch import translate
 from typing import Any
 
 
+def is_wild(pattern: str) -> bool:
+    """Whether a pattern may mean more than the one name that it spells.
+
+    >>> is_wild("a/*"), is_wild("a/b")
+    (True, False)
+    """
+    return any(c in pattern for c in "*?[")
+
+
 def matching(patterns: Iterable[str], names: Mapping[str, Any], hidden: Collection[str] = ()) -> list[str]:
     """The names that one of the patterns means, in the order of `names`.
 
@@ -20,7 +29,7 @@ def matching(patterns: Iterable[str], names: Mapping[str, Any], hidden: Collecti
     (['a'], ['a.twa'])
     """
     exact = {pattern for pattern in patterns if pattern in names}
-    wild = [pattern for pattern in patterns if pattern not in exact and any(c in pattern for c in "*?[")]
+    wild = [pattern for pattern in patterns if pattern not in exact and is_wild(pattern)]
     if not wild:
         return [name for name in names if name in exact] if len(exact) > 1 else list(exact)
     any_of = re.compile("|".join(map(translate, wild)))

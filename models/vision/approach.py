@@ -17,7 +17,7 @@ import numpy as np
 
 from agent.core.frame import Array
 
-from .scale import Aligned, Box, aligned, inner
+from .scale import Aligned, Box, Start, aligned, inner
 
 MARGIN = 0.2  # of a box that is left out at each edge
 AGES = (0.1, 0.2, 0.3, 0.5)  # s, of the earlier pictures that each is laid onto; the first tells where to look
@@ -144,7 +144,7 @@ def _kept(at: float, picture: Array, box: Box) -> View:
     return View(at, box, (left, top), part, ((x1 + x2) / 2, (y1 + y2) / 2))
 
 
-def _found(then: View, now: View, start: tuple[float, float, float], rough: bool) -> Aligned | None:
+def _found(then: View, now: View, start: Start, rough: bool) -> Aligned | None:
     """The thing of one view in another; start and what is found: growth, and how its middle moved in the picture."""
     x, y = then.corner
     x1, y1, x2, y2 = inner(then.box, MARGIN)

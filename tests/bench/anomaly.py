@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import io
 import json
 import math
@@ -41,7 +40,7 @@ from agent.core.ports import Detector
 from models.anomaly import Anomaly
 from models.window import Window
 
-from .tamper import DATA, ROOT, SHARED
+from .tamper import DATA, ROOT, SHARED, tool
 
 SCORER = SHARED / "tools" / "score_sensors.py"
 OUT = ROOT / "build" / "bench" / "anomaly"
@@ -61,13 +60,7 @@ PLAIN = Anomaly(name="bench", channel=["*"])
 
 def scorer() -> Any:
     """The scorer, as a module."""
-    spec = importlib.util.spec_from_file_location("score_sensors", SCORER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["score_sensors"] = module
-    spec.loader.exec_module(module)
-    return module
+    return tool(SCORER)
 
 
 def run(one: Detector, spec: dict[str, Any]) -> tuple[str, Array, Array, Array]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
 import json
 import os
 import platform
@@ -38,6 +39,19 @@ from simulators.plant import Heading
 ROOT = Path(__file__).parent.parent.parent
 SHARED = ROOT.parent / "shared"
 DATA = SHARED / "data" / "sensors"
+
+
+def tool(path: Path) -> Any:
+    """A script of ../shared/tools as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 DAY, MONTH = 86400.0, 30 * 86400.0
 FITS = {  # kind of falsification -> the lies that tell it
     "held": ("flat",),

@@ -29,7 +29,7 @@ from agent.core.frame import Array
 from models.vision.approach import Memory, seen
 from models.vision.scale import Box
 
-from .tamper import ROOT, SHARED
+from .tamper import ROOT, SHARED, tool
 
 DATA, SCORER = SHARED / "data" / "vision", SHARED / "tools" / "score_vision.py"
 OUT = ROOT / "build" / "bench" / "vision"
@@ -119,11 +119,6 @@ def floor(rows: list[dict[str, str]], _: list[Array]) -> list[float]:
 
 def scored(rows: list[dict[str, str]], told: list[float], rate: float) -> dict[str, Any]:
     """After the scorer."""
-    spec = importlib.util.spec_from_file_location("score_vision", SCORER)
-    assert spec is not None
-    assert spec.loader is not None
-    scorer = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(scorer)
     with tempfile.TemporaryDirectory() as folder:
         truth, est = Path(folder) / "truth.csv", Path(folder) / "est.csv"
         with truth.open("w", newline="") as file:
@@ -135,7 +130,7 @@ def scored(rows: list[dict[str, str]], told: list[float], rate: float) -> dict[s
             out.writerow(["frame", "ttc_s"])
             for row, u in zip(rows, told, strict=True):
                 out.writerow([row["frame"], "" if math.isnan(u) else 1 / u if u > 1e-3 else "inf"])
-        found: dict[str, Any] = scorer.score_ttc(str(truth), str(est), fps=rate)
+        found: dict[str, Any] = tool(SCORER).score_ttc(str(truth), str(est), fps=rate)
         return found
 
 
