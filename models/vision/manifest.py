@@ -61,7 +61,7 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pad: Annotated[int, Meta(ge=0, le=255)] = 114
     layout: Literal["nchw", "nhwc"] = "nchw"
     score: Share = 0.3  # least that is told
-    overlap: Share = 0.5  # intersection over union, above which two of one kind are one thing
+    overlap: Share = 0.45  # intersection over union, above which two of one kind are one thing
     about: str = ""  # what it is and is not
     trained: list[str] = []  # on what, with licences
     script: str = ""  # that made it
