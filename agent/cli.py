@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from . import __version__
+from . import __version__, nets
 from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
 
@@ -159,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     hazards.add_argument("inventory", type=Path, nargs="?", metavar="FILE", help="hazards.toml of a site")
     profiles = verb("profiles", _profiles, "limits that ship, with their sources")
     profiles.add_argument("name", nargs="*", help="one profile in full, or the first part of some names")
+    nets.arguments(verb("models", lambda _: USAGE, "nets that look at pictures: list, verify, import, fetch, bench"))
     verb("version", lambda args: _say(args, {"version": __version__}, f"vedette {__version__}"), "the version")
     return parser
 

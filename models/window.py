@@ -249,6 +249,11 @@ def _median(rows: Array) -> Array:
     return middle
 
 
+def known() -> dict[str, Manifest]:
+    """The models that ship. Raises `ValueError` in words."""
+    return _read(SHIPPED)
+
+
 @cache
 def found(name: str) -> Model:
     """The model of that name, or of that manifest, ready to run. Raises `ValueError` in words."""

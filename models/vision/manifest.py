@@ -40,7 +40,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 Share = Annotated[float, Meta(gt=0, le=1)]
 
 
-class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One net."""
 
     file: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]  # a name, never a path

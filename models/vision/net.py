@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from agent.core.errors import NetFault
@@ -85,7 +84,8 @@ class Net(NamedTuple):
     def raw(self, outputs: Sequence[Array], seen: Shown) -> Raw:
         """What one look found, in px of the picture. Raises `NetFault` where that is not what its family says."""
         try:
-            raw = FAMILIES[self.manifest.family](outputs, seen.size, self.manifest.score)
+            with np.errstate(all="ignore"):  # what is no number is not told
+                raw = FAMILIES[self.manifest.family](outputs, seen.size, self.manifest.score)
         except ValueError as error:
             raise NetFault(f"net {self.path}: it does not speak as a {self.manifest.family}: {error}") from None
         return placed(raw, seen)
@@ -108,10 +108,13 @@ def entry(name: str, where: tuple[Path, ...] | None = None) -> Entry:
     return known[name]
 
 
-def ready(one: Entry, threads: int = 1, provider: str = "cpu") -> Net:
-    """A net that is described, after all that there is to verify. Raises `NetFault`."""
+def ready(one: Entry, threads: int = 1, provider: str = "cpu", held: bytes | None = None) -> Net:
+    """A net that is described, after all that there is to verify. Raises `NetFault`.
+
+    held: its weights, where they are not to be read from its path.
+    """
     manifest = one.manifest
-    session = _session(one.path, weights(one), threads, provider)
+    session = opened(one.path, checked(one, weights(one) if held is None else held), threads, provider)
     net = Net(one.name, manifest, one.path, _runner(one.path, session), session)
     _fits(net)
     picture = np.full((*TRIED, 3), GREY, np.uint8)
@@ -124,16 +127,22 @@ def ready(one: Entry, threads: int = 1, provider: str = "cpu") -> Net:
 
 
 def weights(one: Entry) -> bytes:
-    """The file of a net, if it is the one of its manifest. Raises `NetFault`."""
+    """What lies where a net should be, no more than one byte beyond its size. Raises `NetFault`."""
     wanted = one.manifest
     try:
         with one.path.open("rb") as file:
-            held = file.read(wanted.bytes + 1)  # never more: what lies there may be anything
+            held = file.read(wanted.bytes + 1)
     except FileNotFoundError:
         get = f"`vedette models fetch {one.name}`, or" if wanted.url else "get it and"
         raise NetFault(f"net `{one.name}` is not here ({one.path}): {get} `vedette models import FILE`") from None
     except OSError as error:
         raise NetFault(f"net {one.path}: {error.strerror}") from None
+    return held
+
+
+def checked(one: Entry, held: bytes) -> bytes:
+    """The same weights, if they are those of the manifest. Raises `NetFault`."""
+    wanted = one.manifest
     again = f"remove it, then `vedette models fetch {one.name}` or `vedette models import FILE`"
     if len(held) != wanted.bytes:
         has = f"more than {wanted.bytes}" if len(held) > wanted.bytes else f"{len(held)} of {wanted.bytes}"
@@ -145,6 +154,8 @@ def weights(one: Entry) -> bytes:
 
 def shown(manifest: Manifest, picture: Array, part: Box | None = None) -> Shown:
     """What the net is shown of a picture (h, w, 3) uint8 BGR, or of a part of it."""
+    import cv2
+
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
         raise ValueError(f"a picture is (h, w, 3) uint8, not {picture.shape} {picture.dtype}")
     h, w = picture.shape[:2]
@@ -222,11 +233,13 @@ def told(manifest: Manifest, raws: Sequence[Raw]) -> list[Found]:
     ]
 
 
-def _session(path: Path, held: bytes, threads: int, provider: str) -> Any:
+def opened(path: Path, held: bytes, threads: int = 1, provider: str = "cpu") -> Any:
+    """A session of ONNX Runtime on these weights. Raises `NetFault`; `path` is only named."""
     try:
+        import cv2  # noqa: F401
         import onnxruntime
-    except ImportError:
-        raise NetFault("nets need onnxruntime: pip install 'vedette[video]'") from None
+    except ImportError as error:
+        raise NetFault(f"nets need OpenCV and ONNX Runtime ({error}): pip install 'vedette[video]'") from None
     wanted, built = PROVIDERS.get(provider, provider), onnxruntime.get_available_providers()
     if wanted not in built:
         plain = {name: word for word, name in PROVIDERS.items()}
