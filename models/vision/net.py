@@ -162,12 +162,9 @@ def shown(manifest: Manifest, picture: Array, part: Box | None = None) -> Shown:
     x1, y1, x2, y2 = part or (0, 0, w, h)
     left, top = min(max(0, int(x1)), w - 1), min(max(0, int(y1)), h - 1)
     right, below = max(left + 1, min(w, math.ceil(x2))), max(top + 1, min(h, math.ceil(y2)))
-    seen = np.ascontiguousarray(picture[top:below, left:right])
     size, (wide, high) = fitted(manifest, (below - top, right - left))
     by = wide / (right - left), high / (below - top)
-    # Where pixels are left out, what is far flickers: vehicles in AP50 0.83 with means of areas, 0.77 without
-    how = cv2.INTER_AREA if min(by) < 1 else cv2.INTER_LINEAR
-    seen = cv2.resize(seen, (wide, high), interpolation=how)
+    seen = smaller(np.ascontiguousarray(picture[top:below, left:right]), (wide, high))
     if manifest.colour != "bgr":
         seen = cv2.cvtColor(seen, cv2.COLOR_BGR2RGB if manifest.colour == "rgb" else cv2.COLOR_BGR2GRAY)
     seen = seen.reshape(high, wide, -1)
@@ -187,6 +184,21 @@ def shown(manifest: Manifest, picture: Array, part: Box | None = None) -> Shown:
         if plus[i] != 0:
             inside += plus[i]
     return Shown(pixels, size, by, (left, top, right, below), (h, w))
+
+
+def smaller(picture: Array, size: tuple[int, int]) -> Array:
+    """The picture (h, w, 3) uint8 in another size (width, height), smaller or larger.
+
+    Halved by means as often as it goes, then between pixels. Where pixels are left out, what is far flickers: AP50 of
+    vehicles 0.77 instead of 0.83 (yolox_nano). Means of any other area (`INTER_AREA`) are as good, and 13 times slower.
+    """
+    import cv2
+
+    while picture.shape[1] >= 2 * size[0] and picture.shape[0] >= 2 * size[1]:
+        h, w = picture.shape[0] // 2, picture.shape[1] // 2  # an odd row at the edge is worth half a pixel of its place
+        picture = cv2.resize(picture[: 2 * h, : 2 * w], (w, h), interpolation=cv2.INTER_AREA)
+    resized: Array = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+    return resized
 
 
 def fitted(manifest: Manifest, picture: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ import pytest
 
 from agent.core.errors import NetFault, WorldFault
 from models import window
+from models.training.window import placed
 from models.vision import net, shelf
 from models.vision.manifest import SHIPPED, Manifest, entries, read
 from tests.tools.onnx import blue
@@ -65,12 +67,12 @@ def test_what_is_found_is_in_pixels_of_the_picture(tmp_path):
 
 def test_what_is_far_is_found_by_a_second_look_at_a_part_and_told_once(tmp_path):
     one = net.load("blue", folders=here(tmp_path))
-    seen = picture(320, 960, (320, 160, 400, 240), (600, 120, 616, 136))
+    seen = picture(320, 960, (320, 160, 400, 240), (608, 128, 624, 144))
     part = (480.0, 0.0, 672.0, 128.0 + 0.5)
     assert [f.box for f in one.find(seen)] == [pytest.approx((200, 40, 520, 320))]
     near, far = sorted(one.find(seen, [(480, 64, 672, 192)]), key=lambda f: f.box[0])
     assert near.box == pytest.approx((200, 40, 520, 320))
-    assert far.box == pytest.approx((576, 96, 640, 160))
+    assert far.box == pytest.approx((584, 104, 648, 168))
     assert len(one.find(seen, [part])) == 1  # what the edge of a part cuts is left to the look at the whole
 
 
@@ -202,6 +204,13 @@ def test_the_manifest_that_ships_is_whole_and_the_window_models_are_read_beside_
     assert {"yolox_nano", "nanodet_m", "fastestdet", "yunet_n_320"} <= set(nets)
     assert all(one.licence and one.source and (one.url or (SHIPPED / one.file).is_file()) for one in nets.values())
     assert not set(window.known()) & {"net", *nets}
+
+
+def test_a_window_model_that_is_trained_anew_leaves_the_nets_in_the_manifest_alone():
+    before = (SHIPPED / "MANIFEST.toml").read_text("utf-8")
+    after = tomllib.loads(placed(before, "shape", '[shape]\nfile = "new.onnx"\n'))
+    assert after == {**tomllib.loads(before), "shape": {"file": "new.onnx"}}
+    assert list(tomllib.loads(placed(before, "next", "[next]\nlooks = 4\n"))) == ["next", "shape", "net"]
 
 
 def test_a_net_that_is_missing_is_no_reason_to_fail_before_it_is_asked_for():
