@@ -20,7 +20,6 @@ from agent.core.frame import Array
 
 from .decode import FAMILIES, Raw, best
 from .manifest import Entry, Manifest, entries, folders
-from .scale import Box
 
 PROVIDERS = {  # plain words; any other name is taken as ONNX Runtime writes it
     "cpu": "CPUExecutionProvider",
@@ -37,6 +36,7 @@ TRIED = (375, 1242)  # px, height and width of the picture on which a net is tri
 GREY = 114
 CUT = 3.0  # px of what is shown; what comes so near to the edge of a part is taken as cut by it
 
+Box = tuple[float, float, float, float]  # x1, y1, x2, y2 px; as in `scale.py`, which cannot be read without OpenCV
 Run = Callable[[Array], list[Array]]
 
 
