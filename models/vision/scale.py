@@ -5,7 +5,8 @@ later one by direct alignment (Lucas and Kanade 1981, inverse compositional afte
 contrast and brightness are found together, by least squares in which pixels that do not fit count less. It begins on
 halved pictures, so that it may start some pixels off.
 
-Pictures are (h, w) grey, float32 or uint8. Boxes are (x1, y1, x2, y2) in pixels; the middle of the first pixel is at 0, 0.
+Pictures are (h, w) grey, float32 or uint8. Boxes are (x1, y1, x2, y2) in pixels; the middle of the first pixel is at
+0, 0.
 """
 
 from __future__ import annotations
