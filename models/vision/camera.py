@@ -8,9 +8,9 @@ focal length for what lies across, with it for what lies ahead.
 from __future__ import annotations
 
 import math
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-from msgspec import Meta, Struct
+from agent.sights import Mount
 
 from .scale import Box
 
@@ -25,24 +25,12 @@ UNSURE = 0.2  # of a range that a usual width tells; project
 ROLLING = 0.008  # rad by which a car pitches on its springs; project
 
 
-class Camera(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is known of a camera that looks ahead. Nothing of it need be known; what is not, is learnt or usual."""
-
-    width: Annotated[int, Meta(ge=0)] = 0  # px of the picture that the next four speak of; 0: as pictures come
-    focal: Annotated[float, Meta(ge=0)] = 0.0  # px; 0: USUAL_FOCAL
-    x: Annotated[float, Meta(ge=0)] = 0.0  # px, column towards which the vehicle drives; 0: the middle
-    y: Annotated[float, Meta(ge=0)] = 0.0  # px, row of the horizon; 0: USUAL_HORIZON, and learnt
-    height: Annotated[float, Meta(gt=0, le=5)] = 1.5  # m above the road
-    aside: Annotated[float, Meta(ge=-2, le=2)] = 0.0  # m of the camera to the right of the vehicle's middle
-    front: Annotated[float, Meta(ge=0, le=5)] = 0.0  # m from the camera to the bumper
-    vehicle: Annotated[float, Meta(gt=0.3, le=4)] = 2.0  # m, width of the own vehicle
-
-    def lens(self, width: int, height: int) -> Lens:
-        """For pictures of this size, px, before anything was learnt."""
-        by = width / self.width if self.width else 1.0
-        focal = by * self.focal or USUAL_FOCAL * width
-        x, y = by * self.x or width / 2, by * self.y or USUAL_HORIZON * height
-        return Lens(focal, x, y, self.height, KNOWN if self.x else DOUBT, KNOWN if self.y else DOUBT)
+def lens(mount: Mount, width: int, height: int) -> Lens:
+    """For pictures of this size, px, before anything was learnt."""
+    by = width / mount.width if mount.width else 1.0
+    focal = by * mount.focal or USUAL_FOCAL * width
+    x, y = by * mount.x or width / 2, by * mount.y or USUAL_HORIZON * height
+    return Lens(focal, x, y, mount.height, KNOWN if mount.x else DOUBT, KNOWN if mount.y else DOUBT)
 
 
 class Lens(NamedTuple):

@@ -16,10 +16,13 @@ import cv2
 import numpy as np
 
 from agent.core.frame import Array
+from agent.sights import FAR, KINDS, Mount
 
 from . import flow as flows
 from . import lanes, looming, track
-from .camera import Camera, Lens, Place, placed
+from .approach import Closing
+from .camera import Lens, Place, placed
+from .camera import lens as lens_of
 from .flow import Flow
 from .lanes import Marks
 from .net import Found
@@ -32,15 +35,19 @@ EVERY = 0.08  # s from one flow to the next
 MARKED = 0.2  # s from one look at the marks to the next
 STANDS = 1.0  # s that marks are believed after they were seen
 DEEP = 0.12  # heights of the picture below the horizon from which there is only road
-FAR = 0.5  # of the picture's width that a look at what is far takes
+FARTHER = 0.5  # of the picture's width that a look at what is far takes
 WAVERS = 0.02  # rad by which the spot ahead jumps from one flow to the next, on straight roads too. project
 DRIFTS = 1e-4  # rad/s0.5, by which a camera may be turned while nobody looks
 CURVE = 1.0  # s over which the turning is a mean
 ROAD = 1.0  # s over which the road's rate is a mean
 RANGE = 0.25  # share of a new range in the smoothed one
+ACROSS, DRIFT = 0.3, 0.04  # the same of where it is across, and of how fast that changes
+AHEAD = 3.0  # s, at most, that somebody on foot is thought on
+WALKS = 0.4  # m/s across, below which nobody walks
 LANE = 0.3  # m beyond a mark, where the middle of something is in another lane
 MARGIN = 0.2  # m beside the vehicle that are its way too
 BESIDE = 2.2  # m further aside, up to which things are measured
+NEARS = 0.02  # 1/s, above which something is neared
 
 
 class Finder(Protocol):
@@ -75,6 +82,15 @@ class Sight(NamedTuple):
     marks: Marks  # of the own lane
 
 
+class Course(NamedTuple):
+    """How a track moves on the road."""
+
+    id: int
+    log: float  # of its range, m
+    across: float  # m
+    drift: float  # m/s, to the right
+
+
 class Memory(NamedTuple):
     """Of one camera."""
 
@@ -88,17 +104,17 @@ class Memory(NamedTuple):
     marked: float = -math.inf  # s when they were looked for
     lined: float = -math.inf  # s when they were seen to meet
     tracks: tuple[Track, ...] = ()
-    ranges: tuple[tuple[int, float], ...] = ()  # number and logarithm of the range of each track
+    courses: tuple[Course, ...] = ()  # of the tracks
     free: int = 1
 
 
-def start(camera: Camera, picture: Array) -> Memory:
+def start(mount: Mount, picture: Array) -> Memory:
     """Before the first picture (h, w, 3)."""
-    return Memory(camera.lens(picture.shape[1], picture.shape[0]))
+    return Memory(lens_of(mount, picture.shape[1], picture.shape[0]))
 
 
 def look(
-    memory: Memory, camera: Camera, finder: Finder | None, at: float, picture: Array, speed: float = math.nan
+    memory: Memory, mount: Mount, finder: Finder | None, at: float, picture: Array, speed: float = math.nan
 ) -> tuple[Memory, Sight]:
     """One more picture (h, w, 3) uint8 BGR, taken `at` s. speed: m/s, NaN where nobody knows it."""
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
@@ -110,39 +126,34 @@ def look(
     if then and at - memory.flowed >= EVERY:
         since, before = min(then, key=lambda one: abs(at - one[0] - SPAN))
         seen = flows.flow(before, small, at - since)
-        memory = _driven(memory._replace(flowed=at), camera, seen, by, speed)
-        found += [Found(track.OBSTACLE, 0.5, _times(box, 1 / by)) for box in _looming(memory, camera, seen, by)]
+        memory = _driven(memory._replace(flowed=at), seen, by, speed)
+        found += [Found(track.OBSTACLE, 0.5, _times(box, 1 / by)) for box in _looming(memory, mount, seen, by)]
     if at - memory.marked >= MARKED:
         memory = _lined(memory, at, small, by)
-    lens, half = memory.lens, camera.vehicle / 2
+    lens, half = memory.lens, mount.vehicle / 2
 
     def place(kind: str, box: Box) -> Place:
         return placed(lens, box, kind, _bend(memory, box))
 
     def matters(kind: str, box: Box) -> float:
         where = place(kind, box)
-        aside = max(0.0, abs(where.across + camera.aside) - where.wide / 2 - half)
+        aside = max(0.0, abs(where.across + mount.aside) - where.wide / 2 - half)
         return 0.0 if aside > BESIDE else 1.0 / ((1.0 + aside) * max(where.ahead, 1.0))
 
     tracks, free = track.step(memory.tracks, at, grey, found, matters, memory.free)
-    ranges, targets, old = [], [], dict(memory.ranges)
+    old = {one.id: one for one in memory.courses}
+    courses, targets = [], []
     for one in tracks:
-        where, closing = place(one.kind, one.box), one.closing
-        log = math.log(max(where.ahead, 0.5))
-        if one.id in old:
-            passing = closing.per_second * passed if closing else 0.0
-            log = old[one.id] - passing + RANGE * (log - old[one.id] + passing)
-        ranges.append((one.id, log))
-        if not one.is_real:
-            continue
-        ahead = math.exp(log)
-        where = where._replace(ahead=ahead)
-        aside = abs(where.across + camera.aside) - where.wide / 2
-        rate, error, change = closing or (math.nan, math.nan, 0.0)
-        in_path = aside < half + MARGIN and _is_between(memory.marks, where.across)
-        targets.append(Target(one.id, one.kind, one.box, where, in_path, rate, error, change, one.score, one.since))
+        where, (rate, error, change) = place(one.kind, one.box), one.closing or Closing(math.nan, math.nan)
+        course = _followed(old.get(one.id), one.id, where, 0.0 if math.isnan(rate) else rate, passed)
+        courses.append(course)
+        if one.is_real:
+            where = where._replace(ahead=math.exp(course.log), across=course.across)
+            in_path = _is_in_path(one.kind, where, course.drift, rate, speed, mount, memory.marks)
+            target = Target(one.id, one.kind, one.box, where, in_path, rate, error, change, one.score, one.since)
+            targets.append(target)
     kept = (*(one for one in memory.small if at - one[0] < 1.5 * SPAN), (at, small))
-    memory = memory._replace(pictures=memory.pictures + 1, small=kept, tracks=tracks, ranges=tuple(ranges), free=free)
+    memory = memory._replace(pictures=memory.pictures + 1, small=kept, tracks=tracks, courses=tuple(courses), free=free)
     targets.sort(key=lambda one: one.place.ahead)
     return memory, Sight(at, tuple(targets), lens, memory.turning, memory.marks)
 
@@ -154,7 +165,7 @@ def _found(finder: Finder | None, memory: Memory, picture: Array) -> list[Found]
     if memory.pictures % 2 == 0:
         return list(finder.find(picture))
     h, w = picture.shape[:2]
-    wide, high = int(FAR * w), int(FAR * h)
+    wide, high = int(FARTHER * w), int(FARTHER * h)
     left = int(np.clip(memory.lens.x - wide / 2, 0, w - wide))
     top = int(np.clip(memory.lens.y - 0.45 * high, 0, h - high))
     found = []
@@ -178,7 +189,7 @@ def _bend(memory: Memory, box: Box) -> float:
     return memory.turning / (2 * memory.rate * below)
 
 
-def _driven(memory: Memory, camera: Camera, seen: Flow, by: float, speed: float) -> Memory:
+def _driven(memory: Memory, seen: Flow, by: float, speed: float) -> Memory:
     """What the flow says of the camera's own way: where to, how fast the road comes, how it turns."""
     lens, span = memory.lens, seen.span
     here = flows.focus(seen)
@@ -226,12 +237,59 @@ def _mixed(lens: Lens, side: str, seen: float, doubt: float) -> dict[str, float]
     return {side: old + gain * (seen - old), f"doubt_{side}": math.sqrt((1 - gain) * known**2 + DRIFTS**2 * EVERY)}
 
 
+def _followed(old: Course | None, number: int, where: Place, closing: float, passed: float) -> Course:
+    """Its course after one more look, `passed` s after the last."""
+    log = math.log(max(where.ahead, 0.5))
+    if old is None or passed <= 0:
+        return Course(number, log, where.across, 0.0)
+    expected, there = old.log - closing * passed, old.across + old.drift * passed
+    off = where.across - there
+    return Course(number, expected + RANGE * (log - expected), there + ACROSS * off, old.drift + DRIFT * off / passed)
+
+
+def _is_in_path(
+    kind: str, where: Place, drift: float, closing: float, speed: float, mount: Mount, marks: Marks
+) -> bool:
+    """Whether it is in the vehicle's way; on foot or a cycle, whether it will be when it is reached."""
+    half = mount.vehicle / 2 + MARGIN + where.wide / 2
+    here = where.across + mount.aside
+    if kind in ("person", "two-wheeler") and abs(drift) > WALKS:
+        rates = [closing, speed / where.ahead if where.ahead > 0 else math.inf]
+        rate = max((one for one in rates if not math.isnan(one)), default=0.0)
+        if rate > 0.5 / AHEAD and abs(here + drift * min(AHEAD, 1 / rate)) < half:
+            return True
+    return abs(here) < half and _is_between(marks, where.across)
+
+
+def columns(sight: Sight, mount: Mount, rate: float) -> list[float]:
+    """The values of `sights.ROAD`; rate: pictures a second. NaN: it cannot be told."""
+    told: list[float] = []
+    for kind in KINDS:
+        inside = [one for one in sight.targets if one.in_path and _counts_as(one.kind) == kind]
+        first = max(
+            inside, key=lambda one: (one.closing if one.closing > NEARS else 0.0, -one.place.ahead), default=None
+        )
+        if first is None:
+            told += [0.0, 0.0, 0.0, FAR]
+        else:
+            ahead = min(max(first.place.ahead - mount.front, 0.0), FAR)
+            told += [first.closing, first.error, first.change, ahead]
+    half = mount.vehicle / 2
+    told += [-(sight.marks.left + mount.aside) - half, sight.marks.right + mount.aside - half]
+    doubt = math.degrees(math.hypot(sight.lens.doubt_x, sight.lens.doubt_y))
+    return [*told, doubt, rate]
+
+
+def _counts_as(kind: str) -> str:
+    return "vehicle" if kind == "two-wheeler" else kind
+
+
 def _is_between(marks: Marks, across: float) -> bool:
     """Whether something's middle is in the own lane, as far as its marks are seen."""
     return not (across < marks.left - LANE or across > marks.right + LANE)
 
 
-def _looming(memory: Memory, camera: Camera, seen: Flow, by: float) -> list[Box]:
+def _looming(memory: Memory, mount: Mount, seen: Flow, by: float) -> list[Box]:
     """Boxes in the small picture."""
     lens = memory.lens.times(by)
     if math.isnan(memory.rate) or memory.rate <= 0:
@@ -240,5 +298,5 @@ def _looming(memory: Memory, camera: Camera, seen: Flow, by: float) -> list[Box]
     if turned is None:
         return []
     rate, error = flows.rates(seen, lens.x, lens.y, turned)
-    half, bend = camera.vehicle / 2, by * memory.turning
+    half, bend = mount.vehicle / 2, by * memory.turning
     return looming.looming(seen, rate, error, (lens.x, lens.y), memory.rate / by, lens.height, half, bend)
