@@ -18,8 +18,8 @@ import numpy as np
 from agent.core.frame import Array
 from agent.sights import FAR, KINDS, Mount
 
+from . import approach, lanes, looming, track
 from . import flow as flows
-from . import lanes, looming, track
 from .approach import Closing
 from .camera import Lens, Place, placed
 from .camera import lens as lens_of
@@ -43,6 +43,8 @@ ROAD = 1.0  # s over which the road's rate is a mean
 RANGE = 0.25  # share of a new range in the smoothed one
 ACROSS, DRIFT = 0.3, 0.04  # the same of where it is across, and of how fast that changes
 AHEAD = 3.0  # s, at most, that somebody on foot is thought on
+PASSES = 0.15  # 1/s, from which it is told whether something will pass
+MISS = 0.3  # m beside the way, where it will
 WALKS = 0.4  # m/s across, below which nobody walks
 LANE = 0.3  # m beyond a mark, where the middle of something is in another lane
 MARGIN = 0.2  # m beside the vehicle that are its way too
@@ -89,6 +91,7 @@ class Course(NamedTuple):
     log: float  # of its range, m
     across: float  # m
     drift: float  # m/s, to the right
+    miss: float  # m by which its middle will pass the camera, to the right; NaN where it is not neared
 
 
 class Memory(NamedTuple):
@@ -133,7 +136,7 @@ def look(
     lens, half = memory.lens, mount.vehicle / 2
 
     def place(kind: str, box: Box) -> Place:
-        return placed(lens, box, kind, _bend(memory, box))
+        return placed(lens, box, kind, _bend(memory, box), grey.shape[1])
 
     def matters(kind: str, box: Box) -> float:
         where = place(kind, box)
@@ -145,11 +148,12 @@ def look(
     courses, targets = [], []
     for one in tracks:
         where, (rate, error, change) = place(one.kind, one.box), one.closing or Closing(math.nan, math.nan)
-        course = _followed(old.get(one.id), one.id, where, 0.0 if math.isnan(rate) else rate, passed)
+        aim = approach.aim(one.memory, memory.turning)
+        course = _followed(old.get(one.id), one, where, 0.0 if math.isnan(rate) else rate, passed, aim)
         courses.append(course)
         if one.is_real:
             where = where._replace(ahead=math.exp(course.log), across=course.across)
-            in_path = _is_in_path(one.kind, where, course.drift, rate, speed, mount, memory.marks)
+            in_path = _is_in_path(one.kind, where, course, rate, speed, mount, memory.marks)
             target = Target(one.id, one.kind, one.box, where, in_path, rate, error, change, one.score, one.since)
             targets.append(target)
     kept = (*(one for one in memory.small if at - one[0] < 1.5 * SPAN), (at, small))
@@ -206,7 +210,7 @@ def _driven(memory: Memory, seen: Flow, by: float, speed: float) -> Memory:
     share = min(1.0, max(EVERY, span / 3) / ROAD)
     old = memory.rate
     steep = old if math.isnan(steep) else steep if math.isnan(old) else old + share * (steep - old)
-    turning = memory.turning + min(1.0, EVERY / CURVE) * (turned.dx / by / span - memory.turning)
+    turning = memory.turning + min(1.0, EVERY / CURVE) * (-turned.dx / by / span - memory.turning)
     return memory._replace(lens=lens, rate=steep, turning=turning)
 
 
@@ -237,28 +241,36 @@ def _mixed(lens: Lens, side: str, seen: float, doubt: float) -> dict[str, float]
     return {side: old + gain * (seen - old), f"doubt_{side}": math.sqrt((1 - gain) * known**2 + DRIFTS**2 * EVERY)}
 
 
-def _followed(old: Course | None, number: int, where: Place, closing: float, passed: float) -> Course:
+def _followed(
+    old: Course | None, one: Track, where: Place, closing: float, passed: float, aim: tuple[float, float] | None
+) -> Course:
     """Its course after one more look, `passed` s after the last."""
-    log = math.log(max(where.ahead, 0.5))
+    log, miss = math.log(max(where.ahead, 0.5)), math.nan
+    if aim is not None:
+        metre = where.wide / max(one.box[2] - one.box[0], 1.0)
+        miss = ((one.box[0] + one.box[2]) / 2 - aim[0]) * metre
     if old is None or passed <= 0:
-        return Course(number, log, where.across, 0.0)
+        return Course(one.id, log, where.across, 0.0, miss)
     expected, there = old.log - closing * passed, old.across + old.drift * passed
-    off = where.across - there
-    return Course(number, expected + RANGE * (log - expected), there + ACROSS * off, old.drift + DRIFT * off / passed)
+    off, miss = where.across - there, old.miss if math.isnan(miss) else miss
+    miss = miss if math.isnan(old.miss) else old.miss + ACROSS * (miss - old.miss)
+    log = expected + RANGE * (log - expected)
+    return Course(one.id, log, there + ACROSS * off, old.drift + DRIFT * off / passed, miss)
 
 
 def _is_in_path(
-    kind: str, where: Place, drift: float, closing: float, speed: float, mount: Mount, marks: Marks
+    kind: str, where: Place, course: Course, closing: float, speed: float, mount: Mount, marks: Marks
 ) -> bool:
     """Whether it is in the vehicle's way; on foot or a cycle, whether it will be when it is reached."""
     half = mount.vehicle / 2 + MARGIN + where.wide / 2
-    here = where.across + mount.aside
+    here, drift = where.across + mount.aside, course.drift
     if kind in ("person", "two-wheeler") and abs(drift) > WALKS:
         rates = [closing, speed / where.ahead if where.ahead > 0 else math.inf]
         rate = max((one for one in rates if not math.isnan(one)), default=0.0)
         if rate > 0.5 / AHEAD and abs(here + drift * min(AHEAD, 1 / rate)) < half:
             return True
-    return abs(here) < half and _is_between(marks, where.across)
+    passes = closing > PASSES and abs(course.miss + mount.aside) > half + MISS
+    return abs(here) < half and not passes and _is_between(marks, where.across)
 
 
 def columns(sight: Sight, mount: Mount, rate: float) -> list[float]:
