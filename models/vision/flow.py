@@ -26,7 +26,7 @@ BACK = 0.35  # px that a corner may miss its place by after there and back
 NOISE = 0.15  # px, standard error of a corner's place
 FEWEST = 12  # corners that tell of the camera's turning
 TURNS = 8
-STILL = 0.5  # px of flow in the whole picture below which the camera stands
+STILL = 3.0  # times the error of a place, that a corner must have moved to tell a direction
 
 
 class Flow(NamedTuple):
@@ -37,6 +37,7 @@ class Flow(NamedTuple):
     dx: Array  # (n,) px that they moved since the earlier one
     dy: Array
     span: float  # s between the two
+    noise: float = NOISE  # px, standard error of a place
 
 
 class Turning(NamedTuple):
@@ -66,13 +67,13 @@ def focus(seen: Flow) -> tuple[float, float, float] | None:
 
     None where the flow does not tell. Each corner moves along the line through it and the focus.
     """
-    return _solved(seen.dy, -seen.dx, seen.dy * seen.x - seen.dx * seen.y, np.hypot(seen.dx, seen.dy))
+    return _solved(seen.dy, -seen.dx, seen.dy * seen.x - seen.dx * seen.y, np.hypot(seen.dx, seen.dy), seen.noise)
 
 
 def turning(seen: Flow, x: float, y: float) -> Turning | None:
     """What the camera's turning did, if it moves towards the spot x, y; None where the flow does not tell."""
     rx, ry = seen.x - x, seen.y - y
-    found = _solved(ry, -rx, seen.dx * ry - seen.dy * rx, np.hypot(rx, ry))
+    found = _solved(ry, -rx, seen.dx * ry - seen.dy * rx, np.hypot(rx, ry), seen.noise)
     return None if found is None else Turning(found[0], found[1])
 
 
@@ -81,12 +82,12 @@ def rates(seen: Flow, x: float, y: float, turned: Turning) -> tuple[Array, Array
     rx, ry = seen.x - x, seen.y - y
     r2 = np.maximum(rx * rx + ry * ry, 1e-6)
     grown = ((seen.dx - turned.dx) * rx + (seen.dy - turned.dy) * ry) / r2  # of its distance now, since then
-    return -np.log1p(-np.clip(grown, -5.0, 0.95)) / seen.span, NOISE / np.sqrt(r2) / seen.span
+    return -np.log1p(-np.clip(grown, -5.0, 0.95)) / seen.span, seen.noise / np.sqrt(r2) / seen.span
 
 
-def _solved(a: Array, b: Array, c: Array, scale: Array) -> tuple[float, float, float] | None:
+def _solved(a: Array, b: Array, c: Array, scale: Array, noise: float) -> tuple[float, float, float] | None:
     """The p, q of a p + b q = c for most of the rows, whose error is px times scale; and their standard error."""
-    use = scale > STILL
+    use = scale > STILL * noise
     if use.sum() < FEWEST:
         return None
     rows = np.stack([a, b], 1)[use] / scale[use, None]
@@ -99,7 +100,7 @@ def _solved(a: Array, b: Array, c: Array, scale: Array) -> tuple[float, float, f
         except np.linalg.LinAlgError:
             return None
         off = side - rows @ found
-        usual = 1.4826 * float(np.median(np.abs(off))) + 0.02
+        usual = 1.4826 * float(np.median(np.abs(off))) + 0.1 * noise
         heavy = 1 / (1 + (off / (2 * usual)) ** 2)
     error = usual * float(np.sqrt(np.max(np.diag(np.linalg.inv(square)))))
     return float(found[0]), float(found[1]), error
