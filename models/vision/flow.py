@@ -20,6 +20,7 @@ from agent.core.frame import Array
 CORNERS = 350  # at most
 QUALITY = 0.004  # of the best corner's, below which there is none
 APART = 7  # px between two corners
+WAY = 0.17  # of the picture's width to either side of the spot ahead, below which the way is
 WINDOW = (13, 13)  # px that are compared
 LEVELS = 3  # of halved pictures
 BACK = 0.35  # px that a corner may miss its place by after there and back
@@ -47,10 +48,10 @@ class Turning(NamedTuple):
     dy: float
 
 
-def flow(then: Array, now: Array, span: float, mask: Array | None = None) -> Flow:
-    """Where the corners of the earlier picture went; mask (h, w) uint8: 0 where nothing is looked for."""
-    corners = cv2.goodFeaturesToTrack(then, CORNERS, QUALITY, APART, mask=mask)
-    if corners is None or len(corners) == 0:
+def flow(then: Array, now: Array, span: float, ahead: tuple[float, float] | None = None) -> Flow:
+    """Where the corners of the earlier picture went. ahead: px, where the camera drives to; the middle if None."""
+    corners = _corners(then, ahead or (then.shape[1] / 2, then.shape[0] / 2))
+    if len(corners) == 0:
         nothing = np.zeros(0)
         return Flow(nothing, nothing, nothing, nothing, span)
     search: Any = {"nextPts": None, "winSize": WINDOW, "maxLevel": LEVELS}
@@ -60,6 +61,23 @@ def flow(then: Array, now: Array, span: float, mask: Array | None = None) -> Flo
     good = (found.ravel() == 1) & (again.ravel() == 1) & (np.hypot(*(a - c).T) < BACK)
     a, b = a[good], b[good]
     return Flow(b[:, 0], b[:, 1], b[:, 0] - a[:, 0], b[:, 1] - a[:, 1], span)
+
+
+def _corners(picture: Array, ahead: tuple[float, float]) -> Array:
+    """Corners (n, 1, 2) float32, as good as each part of the picture has them: the sky's trees would else take all."""
+    h, w = picture.shape
+    row, left, right = (
+        int(np.clip(x, 0, m)) for x, m in ((ahead[1], h), (ahead[0] - WAY * w, w), (ahead[0] + WAY * w, w))
+    )
+    found = []
+    for top, bottom, middle, beside in ((0, row, 0.25, 0.05), (row, h, 0.4, 0.125)):
+        for x1, x2, share in ((left, right, middle), (0, left, beside), (right, w, beside)):
+            if min(bottom - top, x2 - x1) > 2 * APART:
+                part = picture[top:bottom, x1:x2]
+                some = cv2.goodFeaturesToTrack(part, int(share * CORNERS), QUALITY, APART)
+                if some is not None:
+                    found.append(some + np.array([x1, top], np.float32))
+    return np.concatenate(found) if found else np.zeros((0, 1, 2), np.float32)
 
 
 def focus(seen: Flow) -> tuple[float, float, float] | None:

@@ -32,7 +32,7 @@ SMALL = 640  # px, width of the pictures whose flow is looked at
 SPAN = 0.25  # s of a flow
 EVERY = 0.08  # s from one flow to the next
 MARKED = 0.2  # s from one look at the marks to the next
-STANDS = 1.0  # s that marks are believed after they were seen
+JUMPS = 0.5  # m that a mark moves from one look to the next, at most
 DEEP = 0.12  # heights of the picture below the horizon from which there is only road
 MOVES = 24  # px that the part may be off before it is taken anew
 FARTHER = 0.5  # of the picture's width that a look at what is far takes
@@ -118,7 +118,6 @@ class Memory(NamedTuple):
     turning: float = 0.0  # px/s of the whole picture
     marks: Marks = Marks(math.nan, math.nan)
     marked: float = -math.inf  # s when they were looked for
-    lined: float = -math.inf  # s when they were seen to meet
     tracks: tuple[Track, ...] = ()
     courses: tuple[Course, ...] = ()  # of the tracks
     free: int = 1
@@ -142,7 +141,7 @@ def look(
     if at - memory.flowed >= EVERY:  # in turns, of all of it and of what is far
         turn = (whole, memory.whole) if memory.flows % 2 == 0 or far is None else (far, memory.far)
         memory = memory._replace(flowed=at, flows=memory.flows + 1)
-        seen = _flowed(*turn)
+        seen = _flowed(*turn, memory.lens)
         if seen is not None:
             memory = _driven(memory, seen, speed) if turn[0] is whole else memory
             found += [Found(track.OBSTACLE, 0.5, box) for box in _looming(memory, mount, seen)]
@@ -224,14 +223,15 @@ def _kept(glances: tuple[Glance, ...], new: Glance | None) -> tuple[Glance, ...]
     return (*like, new)
 
 
-def _flowed(now: Glance, before: tuple[Glance, ...]) -> Flow | None:
+def _flowed(now: Glance, before: tuple[Glance, ...], lens: Lens) -> Flow | None:
     """How it flowed, in px of the picture; None where there is nothing to compare it with."""
     then = [one for one in before if 0.5 * SPAN < now.at - one.at <= 2 * SPAN and one.left == now.left]
     then = [one for one in then if one.top == now.top]
     if not then:
         return None
     one = min(then, key=lambda one: abs(now.at - one.at - SPAN))
-    seen = flows.flow(one.grey, now.grey, now.at - one.at)
+    ahead = now.by * (lens.x - now.left), now.by * (lens.y - now.top)
+    seen = flows.flow(one.grey, now.grey, now.at - one.at, ahead)
     x, y = seen.x / now.by + now.left, seen.y / now.by + now.top
     return Flow(x, y, seen.dx / now.by, seen.dy / now.by, seen.span, seen.noise / now.by)
 
@@ -257,14 +257,20 @@ def _driven(memory: Memory, seen: Flow, speed: float) -> Memory:
 
 
 def _lined(memory: Memory, at: float, small: Array, by: float) -> Memory:
-    """What the marks of the lane say of the way ahead."""
+    """What the marks of the lane say of the way ahead, and where they are."""
     lens = memory.lens.times(by)
-    x, y = lanes.pixels(small, lens)
-    spot, lined = lanes.ahead(x, y, lens), memory.lined
+    things = [tuple(by * side for side in one.box) for one in memory.tracks if one.hits > 1]
+    found = lanes.lines(*lanes.pixels(small, lens, things), lens)
+    spot = lanes.ahead(found, lens)
     if spot is not None:
-        lined, lens = at, _learnt(lens, *spot, lanes.SURE)
-    told = lanes.marks(x, y, lens) if at - lined < STANDS else Marks(math.nan, math.nan)
-    return memory._replace(lens=lens.times(1 / by), marks=told, marked=at, lined=lined)
+        lens = _learnt(lens, *spot, lanes.SURE)
+    told = Marks(*map(_settled, memory.marks, lanes.marks(found, lens)))
+    return memory._replace(lens=lens.times(1 / by), marks=told, marked=at)
+
+
+def _settled(old: float, new: float) -> float:
+    """Where a mark is, m across, after one more look: a jump is believed only when it is seen again."""
+    return new if math.isnan(old) or abs(new - old) < JUMPS else math.nan
 
 
 def _learnt(lens: Lens, x: float, y: float, doubt: float) -> Lens:
