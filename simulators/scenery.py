@@ -18,7 +18,6 @@ from .lens import Array, Camera, Eye, Face, texture
 
 TILE = (8.0, 64.0)  # m across and along; it repeats, mirrored
 FINE = 48  # texels a metre
-WEATHER = ("day", "dusk", "night", "rain", "fog", "glare", "dirt", "shake", "blur")
 
 
 class Mark(NamedTuple):

@@ -12,18 +12,19 @@ cv2 = pytest.importorskip("cv2")
 
 from simulators import bodies, lens, road  # noqa: E402
 from simulators.lens import Camera, Face  # noqa: E402
+from simulators.stories import STORIES, WEATHER, Actor, Story  # noqa: E402
 
 SMALL = Camera(320, 180, 250.0, 160.0, 81.0)
 
 
 @pytest.fixture(scope="module")
 def standing():
-    return road.Drive(road.STORIES["standing"], seed=3)
+    return road.Drive(STORIES["standing"], seed=3)
 
 
 def rows(name: str) -> list[dict]:
     """The truth of a story, numbers where there are any."""
-    drive = road.Drive(road.STORIES[name], seed=2, camera=SMALL)
+    drive = road.Drive(STORIES[name], seed=2, camera=SMALL)
     table = [drive.truth(n) for n in range(drive.frames)]
     return [{k: float(v) if v != "" else math.nan for k, v in row.items()} for row in table]
 
@@ -73,7 +74,7 @@ def test_what_comes_five_per_cent_nearer_grows_by_that_to_a_fifth_of_a_per_cent(
 
 
 def test_the_same_seed_gives_the_same_pixels_and_another_seed_others(standing):
-    small = [road.Drive(road.STORIES["tanker"], seed=s, camera=SMALL) for s in (7, 7, 8)]
+    small = [road.Drive(STORIES["tanker"], seed=s, camera=SMALL) for s in (7, 7, 8)]
     a, b, c = (drive.picture(31) for drive in small)
     assert (a == b).all()
     assert np.abs(a.astype(int) - c).mean() > 5
@@ -120,7 +121,7 @@ def test_where_no_danger_is_no_warning_is_due(name):
 
 
 def test_others_pass_close_by_without_ever_being_in_our_path():
-    drive = road.Drive(road.STORIES["passing"], seed=2, camera=SMALL)
+    drive = road.Drive(STORIES["passing"], seed=2, camera=SMALL)
     gaps = np.array([[track.z[drive.at(n)] - drive.own.z[drive.at(n)] for track in drive.tracks] for n in range(140)])
     assert (gaps[:, 1] > 0).any()
     assert (gaps[:, 1] < -8).any(), "the lorry was passed"
@@ -144,15 +145,15 @@ def test_what_is_in_the_way_is_in_the_way(name):
 
 
 def test_our_signals_go_with_what_we_do():
-    out = road.Drive(road.STORIES["pulling out"], seed=1, camera=SMALL)
+    out = road.Drive(STORIES["pulling out"], seed=1, camera=SMALL)
     assert [out.signals(n)["left"] for n in (0, 40, 100)] == [0, 1, 0]
-    stop = road.Drive(road.STORIES["brake"], seed=1, camera=SMALL)
+    stop = road.Drive(STORIES["brake"], seed=1, camera=SMALL)
     assert [stop.signals(n)["brake"] for n in (0, 90)] == [0, 1]
     assert stop.signals(0)["speed"] == 20
 
 
 def test_a_car_behind_a_lorry_is_told_to_be_hidden():
-    story = road.Story("", 1, 15, (road.Actor("box lorry", 0, 15, 15), road.Actor("saloon", 0, 40, 15)))
+    story = Story("", 1, 15, (Actor("box lorry", 0, 15, 15), Actor("saloon", 0, 40, 15)))
     _, boxes = road.Drive(story, 1, camera=SMALL).look(0)
     hidden = {b.actor: b.hidden for b in boxes if b.actor >= 0}
     assert hidden[0] < 0.05
@@ -161,15 +162,15 @@ def test_a_car_behind_a_lorry_is_told_to_be_hidden():
 
 def test_night_is_dark_fog_is_pale_and_every_weather_can_be_drawn():
     mean = {}
-    story = road.STORIES["opening"]._replace(seconds=0.2)
-    for weather in road.scenery.WEATHER:
+    story = STORIES["opening"]._replace(seconds=0.2)
+    for weather in WEATHER:
         mean[weather] = road.Drive(story, 1, (weather,), SMALL).picture(1).mean()
     assert mean["night"] < 0.35 * mean["day"]
     assert mean["night"] < mean["dusk"] < mean["day"]
 
 
 def test_a_story_becomes_a_film_with_its_truth(tmp_path):
-    drive = road.Drive(road.STORIES["standing"]._replace(seconds=0.5), 1, camera=SMALL)
+    drive = road.Drive(STORIES["standing"]._replace(seconds=0.5), 1, camera=SMALL)
     film, truth, boxes = (tmp_path / name for name in ("a.mp4", "a.csv", "b.csv"))
     assert list(road.written(drive, film, truth, boxes)) == list(range(10))
     with truth.open() as lines:
