@@ -386,9 +386,10 @@ def varied(one: Labelled, rng: np.random.Generator, zoom: tuple[float, float] = 
     if by < 0.7:
         source = cv2.GaussianBlur(source, (0, 0), 0.45 / by)
     way = np.array([[by, 0, -left], [0, squeeze, -top]])
+    fill = (114, 114, 114)
     image = cv2.warpAffine(
-        source, way, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(114, 114, 114)
-    ).astype(np.float32)
+        source, way, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
+    )
     b = one.boxes.copy()
     full = (b[:, 3] - b[:, 1]) * (b[:, 4] - b[:, 2]) * by * squeeze
     b[:, [1, 3]] = np.clip(b[:, [1, 3]] * by - left, 0, w)
@@ -399,29 +400,30 @@ def varied(one: Labelled, rng: np.random.Generator, zoom: tuple[float, float] = 
     if rng.random() < 0.5:
         image = image[:, ::-1].copy()
         b[:, [1, 3]] = w - b[:, [3, 1]]
-    # light: shadows with hard edges, contrast, colour
-    if rng.random() < 0.35:
+    if rng.random() < 0.35:  # shadows with hard and soft edges
         for _ in range(int(rng.integers(1, 4))):
             corners = (rng.uniform(-0.3, 1.3, (4, 2)) * (w, h)).astype(np.int32)
-            mask = np.zeros((h, w), np.float32)
-            cv2.fillConvexPoly(mask, cv2.convexHull(corners), float(rng.uniform(0.3, 0.75)))
-            image *= 1 - cv2.GaussianBlur(mask, (0, 0), float(rng.uniform(0.5, 12)))[..., None]
-    image = 255 * np.clip(image / 255, 0, 1) ** np.float32(np.exp(rng.normal(0, 0.25)))
-    if rng.random() < 0.5 and image.mean() > 50:  # the curve of a camera that crushes shadows and blows out the sky
-        k = rng.uniform(1.0, 1.9)
+            mask = np.ones((h, w), np.float32)
+            cv2.fillConvexPoly(mask, cv2.convexHull(corners), float(rng.uniform(0.25, 0.7)))
+            mask = cv2.GaussianBlur(mask, (0, 0), float(rng.uniform(0.5, 8)))
+            image = cv2.multiply(image, cv2.merge([mask] * 3), dtype=cv2.CV_8U)
+    # the curve of a camera, which may crush shadows and blow out the sky; then colour
+    curve = np.linspace(0, 1, 256) ** np.exp(rng.normal(0, 0.25))
+    if rng.random() < 0.5 and image.mean() > 50:
         middle = image.mean() / 255
-        image = 255 * np.clip((image / 255 - middle) * k + middle + rng.normal(0, 0.06), 0, 1)
-    grey = image.mean(-1, keepdims=True)
-    image = grey + (image - grey) * rng.uniform(0.1, 1.6)
-    image = image * (1 + rng.normal(0, 0.08, 3)) * rng.uniform(0.7, 1.3)
-    if rng.random() < 0.3:
-        image = image + rng.uniform(0, 0.5) * (rng.uniform(90, 230) - image)
+        curve = (curve - middle) * rng.uniform(1.0, 1.9) + middle + rng.normal(0, 0.06)
+    if rng.random() < 0.3:  # haze
+        curve = curve + rng.uniform(0, 0.5) * (rng.uniform(0.35, 0.9) - curve)
+    image = cv2.LUT(image, np.clip(255 * curve, 0, 255).astype(np.uint8))
+    pure = rng.uniform(0.1, 1.6)
+    mix = (np.eye(3) * pure + (1 - pure) / 3) * (1 + rng.normal(0, 0.08, (3, 1))) * rng.uniform(0.7, 1.3)
+    image = cv2.transform(image.astype(np.float32), mix.astype(np.float32))
     if rng.random() < 0.35:
         image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.4)))
     elif rng.random() < 0.4:
-        image = image + rng.uniform(0.2, 1.2) * (image - cv2.GaussianBlur(image, (0, 0), 1.0))
-    image = image + rng.normal(0, rng.uniform(0, 6), image.shape)
-    image = np.clip(image, 0, 255).astype(np.float32)
+        image += np.float32(rng.uniform(0.2, 1.2)) * (image - cv2.GaussianBlur(image, (0, 0), 1.0))
+    image += np.float32(rng.uniform(0, 6)) * rng.standard_normal(image.shape, np.float32)
+    image = np.clip(image, 0, 255, out=image)
     for row in b:  # what nobody could see in this light is not asked for
         x1, y1, x2, y2 = (int(v) for v in row[1:5])
         row[5] *= float(image[y1 : y2 + 1, x1 : x2 + 1].mean(-1).std() > 5)
