@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from . import __version__
+from . import __version__, nets
 from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
 
@@ -168,6 +168,21 @@ def _parser() -> argparse.ArgumentParser:
     hazards.add_argument("inventory", type=Path, nargs="?", metavar="FILE", help="hazards.toml of a site")
     profiles = verb("profiles", _profiles, "limits that ship, with their sources")
     profiles.add_argument("name", nargs="*", help="one profile in full, or the first part of some names")
+    watches = verb("watch", _watch, "a film through the eye, detectors and rules of a vehicle; a row for each picture")
+    watches.add_argument("what", metavar="VIDEO|FOLDER|URL", help="a film, a folder of pictures, or a stream")
+    watches.add_argument("--role", choices=("road",), default="road", help="what is looked for (road)")
+    watches.add_argument("--out", metavar="CSV", help="a row for each picture")
+    watches.add_argument("--events", metavar="CSV", help="the warnings")
+    watches.add_argument("--detections", metavar="CSV", help="everything that was found")
+    watches.add_argument("--show", metavar="FILE", help="a film (.mp4) or the last picture (.png), with what was seen")
+    watches.add_argument("--camera", type=Path, metavar="TOML", help="how it is mounted (as [bus.road.mount])")
+    watches.add_argument(
+        "--site", type=Path, metavar="TOML", help="site file (configs/vehicle.example.toml, unmounted)"
+    )
+    watches.add_argument("--net", metavar="NAME", help="another net than the site's; none: only what looms")
+    watches.add_argument("--speed", default="", metavar="KMH|CSV", help="of the vehicle; a CSV has t_s and speed_kmh")
+    watches.add_argument("--fps", type=float, default=0.0, help="pictures a second, where the film does not tell (10)")
+    nets.arguments(verb("models", lambda _: USAGE, "nets that look at pictures: list, verify, import, fetch, bench"))
     verb("version", lambda args: _say(args, {"version": __version__}, f"vedette {__version__}"), "the version")
     return parser
 
@@ -432,6 +447,23 @@ def _replayed(folder: Path, site: Config) -> list[Alarm]:
         return list(journal.replay(site.core(), journal.read(folder / "frames.jsonl", site.layouts)))
     except OSError as error:
         raise ConfigFault([f"{error.filename}: {error.strerror}"]) from None
+
+
+def _watch(args: argparse.Namespace) -> int:
+    from . import watch
+
+    try:
+        facts = watch.run(args)
+    except ImportError as error:
+        print(f'vedette watch: OpenCV is not there ({error}): pip install "vedette[video]"', file=sys.stderr)
+        return USAGE
+    except ValueError as error:
+        print(f"vedette watch: {error}", file=sys.stderr)
+        return USAGE
+    if facts["why"]:
+        print(f"vedette watch: {facts['why']}", file=sys.stderr)
+    text = "{pictures} pictures of {seconds:.1f} s, {warnings} warnings, {ms:.0f} ms each".format(**facts)
+    return _say(args, facts, text)
 
 
 def _detect(args: argparse.Namespace) -> int:

@@ -29,6 +29,7 @@ from agent.core.frame import Array
 from models.vision.approach import Memory, seen
 from models.vision.scale import Box
 
+from . import nets
 from .tamper import ROOT, SHARED, tool
 
 DATA, SCORER = SHARED / "data" / "vision", SHARED / "tools" / "score_vision.py"
@@ -60,6 +61,8 @@ def main() -> int:
             shown = " ".join(f"{x:{w}.{d}f}" for x, w, d in zip(figures, (7, 7, 6, 7), (2, 3, 3, 1), strict=True))
             named = name if how == "own" else "  floor"
             print(f"{named:24} {len(rows):6} {shown} {score['false_below_4s']:8} {took:5.0f}")
+    if importlib.util.find_spec("onnxruntime") is not None:
+        facts["nets"] = nets.section()
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "result.json").write_text(json.dumps(facts, indent=1, default=float))
     return 0

@@ -1,0 +1,63 @@
+"""The second root: what looks at pictures, in the camera's child or for `vedette watch`. Pixels in, columns out.
+
+An eye is one task of one camera (`agent/sights.py`). It owns its net and its memory; a net that is missing or is not
+the one of the manifest is a reason in words, and the eye goes on with what needs none.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+
+from drivers import video_child
+
+from .core.errors import NetFault
+from .core.frame import Array
+from .sights import Road
+
+PACE = 2.0  # s over which the rate of pictures is a mean
+
+
+class RoadEye:
+    """An eye on the road ahead."""
+
+    def __init__(self, settings: Road) -> None:
+        from models.vision import net, road
+
+        self.settings, self.why = settings, ""
+        self.sight: road.Sight | None = None
+        self._road = road
+        self._memory: road.Memory | None = None
+        self._net: net.Net | None = None
+        self._rate, self._last = math.nan, math.nan
+        if settings.net:
+            try:
+                self._net = net.load(settings.net, threads=settings.threads, provider=settings.provider)
+            except NetFault as fault:
+                self.why = str(fault)
+
+    def look(self, at: float, picture: Array, speed: float = math.nan) -> list[float]:
+        """One more picture (h, w, 3) uint8 BGR, taken at monotonic s; speed of the vehicle in m/s, NaN: unknown."""
+        if self._memory is None:
+            self._memory = self._road.start(self.settings.mount, picture)
+        mount = self.settings.mount
+        try:
+            self._memory, self.sight = self._road.look(self._memory, mount, self._net, at, picture, speed)
+        except NetFault as fault:  # a net that breaks on the way: on without it
+            self.why, self._net = str(fault), None
+            return self.look(at, picture, speed)
+        passed = at - self._last
+        if passed > 0:
+            share = min(1.0, passed / PACE)
+            self._rate = 1 / passed if math.isnan(self._rate) else self._rate + share * (1 / passed - self._rate)
+        self._last = at
+        return self._road.columns(self.sight, mount, self._rate)
+
+
+def opened(order: video_child.Order) -> RoadEye | None:
+    """The eye that a camera is asked for."""
+    return RoadEye(order.road) if order.road is not None else None
+
+
+if __name__ == "__main__":
+    os._exit(video_child.main(opened))  # as the child without an eye does

@@ -1,0 +1,314 @@
+"""What a camera that looks ahead sees of the road: what is in the way, how far, and how soon it is reached.
+
+Two look for things: a net, in turns at the whole picture and larger at what is far; and `looming.py`, which knows no
+kinds. `track.py` follows them, `approach.py` measures how fast they are neared, `camera.py` says where they stand.
+Where the camera drives to is learnt from the flow of the picture (`flow.py`). Nothing here warns: these are numbers,
+and what they mean is judged elsewhere (`models/collision.py`). Memory in, memory out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+
+from agent.core.frame import Array
+from agent.sights import FAR, KINDS, Mount
+
+from . import approach, lanes, looming, track
+from . import flow as flows
+from .approach import Closing
+from .camera import Lens, Place, placed
+from .camera import lens as lens_of
+from .flow import Flow
+from .lanes import Marks
+from .net import Found
+from .scale import Box
+from .track import Track
+
+SMALL = 640  # px, width of the pictures whose flow is looked at
+SPAN = 0.25  # s of a flow
+EVERY = 0.08  # s from one flow to the next
+MARKED = 0.2  # s from one look at the marks to the next
+STANDS = 1.0  # s that marks are believed after they were seen
+DEEP = 0.12  # heights of the picture below the horizon from which there is only road
+FARTHER = 0.5  # of the picture's width that a look at what is far takes
+WAVERS = 0.02  # rad by which the spot ahead jumps from one flow to the next, on straight roads too. project
+DRIFTS = 1e-4  # rad/s0.5, by which a camera may be turned while nobody looks
+CURVE = 1.0  # s over which the turning is a mean
+ROAD = 1.0  # s over which the road's rate is a mean
+RANGE = 0.25  # share of a new range in the smoothed one
+ACROSS, DRIFT = 0.3, 0.04  # the same of where it is across, and of how fast that changes
+AHEAD = 3.0  # s, at most, that somebody on foot is thought on
+PASSES = 0.15  # 1/s, from which it is told whether something will pass
+MISS = 0.3  # m beside the way, where it will
+WALKS = 0.4  # m/s across, below which nobody walks
+LANE = 0.3  # m beyond a mark, where the middle of something is in another lane
+MARGIN = 0.2  # m beside the vehicle that are its way too
+BESIDE = 2.2  # m further aside, up to which things are measured
+NEARS = 0.02  # 1/s, above which something is neared
+
+
+class Finder(Protocol):
+    """What finds things; `net.Net` does."""
+
+    def find(self, picture: Array) -> list[Found]:
+        """What is in the picture (h, w, 3) uint8 BGR, best first."""
+
+
+class Target(NamedTuple):
+    """One thing on the road."""
+
+    id: int
+    kind: str  # vehicle, two-wheeler, person or obstacle
+    box: Box  # px
+    place: Place  # from the camera
+    in_path: bool
+    closing: float  # 1/s; NaN where it is not known yet
+    error: float
+    change: float  # 1/s2
+    score: float
+    since: float  # s
+
+
+class Sight(NamedTuple):
+    """What was seen in one picture."""
+
+    at: float  # s
+    targets: tuple[Target, ...]  # nearest first
+    lens: Lens
+    turning: float  # px/s by which the picture turns to the left
+    marks: Marks  # of the own lane
+
+
+class Course(NamedTuple):
+    """How a track moves on the road."""
+
+    id: int
+    log: float  # of its range, m
+    across: float  # m
+    drift: float  # m/s, to the right
+    miss: float  # m by which its middle will pass the camera, to the right; NaN where it is not neared
+
+
+class Memory(NamedTuple):
+    """Of one camera."""
+
+    lens: Lens
+    pictures: int = 0
+    small: tuple[tuple[float, Array], ...] = ()  # s and (h, w) uint8, of the last moments
+    flowed: float = -math.inf  # s of the last flow
+    rate: float = math.nan  # 1/s per px of the whole picture: how the road comes
+    turning: float = 0.0  # px/s of the whole picture
+    marks: Marks = Marks(math.nan, math.nan)
+    marked: float = -math.inf  # s when they were looked for
+    lined: float = -math.inf  # s when they were seen to meet
+    tracks: tuple[Track, ...] = ()
+    courses: tuple[Course, ...] = ()  # of the tracks
+    free: int = 1
+
+
+def start(mount: Mount, picture: Array) -> Memory:
+    """Before the first picture (h, w, 3)."""
+    return Memory(lens_of(mount, picture.shape[1], picture.shape[0]))
+
+
+def look(
+    memory: Memory, mount: Mount, finder: Finder | None, at: float, picture: Array, speed: float = math.nan
+) -> tuple[Memory, Sight]:
+    """One more picture (h, w, 3) uint8 BGR, taken `at` s. speed: m/s, NaN where nobody knows it."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    passed = at - memory.small[-1][0] if memory.small else 0.0
+    by = min(1.0, SMALL / grey.shape[1])
+    small = cv2.resize(grey, None, fx=by, fy=by, interpolation=cv2.INTER_AREA)
+    found = _found(finder, memory, picture)
+    then = [one for one in memory.small if 0.5 * SPAN < at - one[0] <= 2 * SPAN]
+    if then and at - memory.flowed >= EVERY:
+        since, before = min(then, key=lambda one: abs(at - one[0] - SPAN))
+        seen = flows.flow(before, small, at - since)
+        memory = _driven(memory._replace(flowed=at), seen, by, speed)
+        found += [Found(track.OBSTACLE, 0.5, _times(box, 1 / by)) for box in _looming(memory, mount, seen, by)]
+    if at - memory.marked >= MARKED:
+        memory = _lined(memory, at, small, by)
+    lens, half = memory.lens, mount.vehicle / 2
+
+    def place(kind: str, box: Box) -> Place:
+        return placed(lens, box, kind, _bend(memory, box), grey.shape[1])
+
+    def matters(kind: str, box: Box) -> float:
+        where = place(kind, box)
+        aside = max(0.0, abs(where.across + mount.aside) - where.wide / 2 - half)
+        return 0.0 if aside > BESIDE else 1.0 / ((1.0 + aside) * max(where.ahead, 1.0))
+
+    tracks, free = track.step(memory.tracks, at, grey, found, matters, memory.free)
+    old = {one.id: one for one in memory.courses}
+    courses, targets = [], []
+    for one in tracks:
+        where, (rate, error, change) = place(one.kind, one.box), one.closing or Closing(math.nan, math.nan)
+        aim = approach.aim(one.memory, memory.turning)
+        course = _followed(old.get(one.id), one, where, 0.0 if math.isnan(rate) else rate, passed, aim)
+        courses.append(course)
+        if one.is_real:
+            where = where._replace(ahead=math.exp(course.log), across=course.across)
+            in_path = _is_in_path(one.kind, where, course, rate, speed, mount, memory.marks)
+            target = Target(one.id, one.kind, one.box, where, in_path, rate, error, change, one.score, one.since)
+            targets.append(target)
+    kept = (*(one for one in memory.small if at - one[0] < 1.5 * SPAN), (at, small))
+    memory = memory._replace(pictures=memory.pictures + 1, small=kept, tracks=tracks, courses=tuple(courses), free=free)
+    targets.sort(key=lambda one: one.place.ahead)
+    return memory, Sight(at, tuple(targets), lens, memory.turning, memory.marks)
+
+
+def _found(finder: Finder | None, memory: Memory, picture: Array) -> list[Found]:
+    """What the finder says: of the whole picture and, in turns, of its middle, where what is far is larger."""
+    if finder is None:
+        return []
+    if memory.pictures % 2 == 0:
+        return list(finder.find(picture))
+    h, w = picture.shape[:2]
+    wide, high = int(FARTHER * w), int(FARTHER * h)
+    left = int(np.clip(memory.lens.x - wide / 2, 0, w - wide))
+    top = int(np.clip(memory.lens.y - 0.45 * high, 0, h - high))
+    found = []
+    for one in finder.find(picture[top : top + high, left : left + wide]):
+        x1, y1, x2, y2 = one.box
+        if min(x1, y1) > 2 and x2 < wide - 2 and y2 < high - 2:  # what is cut off is for the other look
+            found.append(one._replace(box=(x1 + left, y1 + top, x2 + left, y2 + top)))
+    return found
+
+
+def _times(box: Sequence[float], by: float) -> Box:
+    x1, y1, x2, y2 = box
+    return by * x1, by * y1, by * x2, by * y2
+
+
+def _bend(memory: Memory, box: Box) -> float:
+    """px by which the way bends to the right where this thing stands, if the vehicle turns on as it does."""
+    below = max(box[3] - memory.lens.y, 2.0)
+    if math.isnan(memory.rate) or memory.rate <= 0:
+        return 0.0
+    return memory.turning / (2 * memory.rate * below)
+
+
+def _driven(memory: Memory, seen: Flow, by: float, speed: float) -> Memory:
+    """What the flow says of the camera's own way: where to, how fast the road comes, how it turns."""
+    lens, span = memory.lens, seen.span
+    here = flows.focus(seen)
+    if here is not None:
+        x, y, error = here
+        lens = _learnt(lens, x / by, y / by, math.hypot(error / by / lens.focal, WAVERS))
+    turned = flows.turning(seen, by * lens.x, by * lens.y)
+    if turned is None:
+        return memory._replace(lens=lens)
+    rate, error_ = flows.rates(seen, by * lens.x, by * lens.y, turned)
+    steep = by * looming.road_rate(seen, rate, error_, by * lens.y, DEEP * by * 2 * lens.y)
+    if not math.isnan(speed):
+        steep = speed / (lens.focal * lens.height)
+    share = min(1.0, max(EVERY, span / 3) / ROAD)
+    old = memory.rate
+    steep = old if math.isnan(steep) else steep if math.isnan(old) else old + share * (steep - old)
+    turning = memory.turning + min(1.0, EVERY / CURVE) * (-turned.dx / by / span - memory.turning)
+    return memory._replace(lens=lens, rate=steep, turning=turning)
+
+
+def _lined(memory: Memory, at: float, small: Array, by: float) -> Memory:
+    """What the marks of the lane say of the way ahead."""
+    lens = memory.lens.times(by)
+    x, y = lanes.pixels(small, lens)
+    spot, lined = lanes.ahead(x, y, lens), memory.lined
+    if spot is not None:
+        lined, lens = at, _learnt(lens, *spot, lanes.SURE)
+    told = lanes.marks(x, y, lens) if at - lined < STANDS else Marks(math.nan, math.nan)
+    return memory._replace(lens=lens.times(1 / by), marks=told, marked=at, lined=lined)
+
+
+def _learnt(lens: Lens, x: float, y: float, doubt: float) -> Lens:
+    """The lens after the spot ahead was measured once more, with an error of `doubt` rad."""
+    return lens._replace(
+        **_mixed(lens, "x", x, doubt),
+        **_mixed(lens, "y", y, doubt),
+    )
+
+
+def _mixed(lens: Lens, side: str, seen: float, doubt: float) -> dict[str, float]:
+    known, old = getattr(lens, f"doubt_{side}"), getattr(lens, side)
+    if abs(seen - old) / lens.focal > 3 * math.hypot(known, doubt):
+        return {}
+    gain = known**2 / (known**2 + doubt**2)
+    return {side: old + gain * (seen - old), f"doubt_{side}": math.sqrt((1 - gain) * known**2 + DRIFTS**2 * EVERY)}
+
+
+def _followed(
+    old: Course | None, one: Track, where: Place, closing: float, passed: float, aim: tuple[float, float] | None
+) -> Course:
+    """Its course after one more look, `passed` s after the last."""
+    log, miss = math.log(max(where.ahead, 0.5)), math.nan
+    if aim is not None:
+        metre = where.wide / max(one.box[2] - one.box[0], 1.0)
+        miss = ((one.box[0] + one.box[2]) / 2 - aim[0]) * metre
+    if old is None or passed <= 0:
+        return Course(one.id, log, where.across, 0.0, miss)
+    expected, there = old.log - closing * passed, old.across + old.drift * passed
+    off, miss = where.across - there, old.miss if math.isnan(miss) else miss
+    miss = miss if math.isnan(old.miss) else old.miss + ACROSS * (miss - old.miss)
+    log = expected + RANGE * (log - expected)
+    return Course(one.id, log, there + ACROSS * off, old.drift + DRIFT * off / passed, miss)
+
+
+def _is_in_path(
+    kind: str, where: Place, course: Course, closing: float, speed: float, mount: Mount, marks: Marks
+) -> bool:
+    """Whether it is in the vehicle's way; on foot or a cycle, whether it will be when it is reached."""
+    half = mount.vehicle / 2 + MARGIN + where.wide / 2
+    here, drift = where.across + mount.aside, course.drift
+    if kind in ("person", "two-wheeler") and abs(drift) > WALKS:
+        rates = [closing, speed / where.ahead if where.ahead > 0 else math.inf]
+        rate = max((one for one in rates if not math.isnan(one)), default=0.0)
+        if rate > 0.5 / AHEAD and abs(here + drift * min(AHEAD, 1 / rate)) < half:
+            return True
+    passes = closing > PASSES and abs(course.miss + mount.aside) > half + MISS
+    return abs(here) < half and not passes and _is_between(marks, where.across)
+
+
+def columns(sight: Sight, mount: Mount, rate: float) -> list[float]:
+    """The values of `sights.ROAD`; rate: pictures a second. NaN: it cannot be told."""
+    told: list[float] = []
+    for kind in KINDS:
+        inside = [one for one in sight.targets if one.in_path and _counts_as(one.kind) == kind]
+        first = max(
+            inside, key=lambda one: (one.closing if one.closing > NEARS else 0.0, -one.place.ahead), default=None
+        )
+        if first is None:
+            told += [0.0, 0.0, 0.0, FAR]
+        else:
+            ahead = min(max(first.place.ahead - mount.front, 0.0), FAR)
+            told += [first.closing, first.error, first.change, ahead]
+    half = mount.vehicle / 2
+    told += [-(sight.marks.left + mount.aside) - half, sight.marks.right + mount.aside - half]
+    doubt = math.degrees(math.hypot(sight.lens.doubt_x, sight.lens.doubt_y))
+    return [*told, doubt, rate]
+
+
+def _counts_as(kind: str) -> str:
+    return "vehicle" if kind == "two-wheeler" else kind
+
+
+def _is_between(marks: Marks, across: float) -> bool:
+    """Whether something's middle is in the own lane, as far as its marks are seen."""
+    return not (across < marks.left - LANE or across > marks.right + LANE)
+
+
+def _looming(memory: Memory, mount: Mount, seen: Flow, by: float) -> list[Box]:
+    """Boxes in the small picture."""
+    lens = memory.lens.times(by)
+    if math.isnan(memory.rate) or memory.rate <= 0:
+        return []
+    turned = flows.turning(seen, lens.x, lens.y)
+    if turned is None:
+        return []
+    rate, error = flows.rates(seen, lens.x, lens.y, turned)
+    half, bend = mount.vehicle / 2, by * memory.turning
+    return looming.looming(seen, rate, error, (lens.x, lens.y), memory.rate / by, lens.height, half, bend)
