@@ -16,8 +16,9 @@ from . import bodies
 from .bodies import Body, noise
 from .lens import Array, Camera, Eye, Face, texture
 
-TILE = (8.0, 64.0)  # m across and along; it repeats, mirrored
-FINE = 48  # texels a metre
+TILE = (8.0, 32.0)  # m across and along; it repeats, along the road mirrored
+FINE = 24  # texels a metre
+SEAM = 24  # texels over which a tile fades into the next one
 
 
 class Mark(NamedTuple):
@@ -113,22 +114,33 @@ def light(weather: tuple[str, ...], rng: np.random.Generator) -> Light:
 
 
 def _tile(image: Array) -> list[Array]:
-    """A texture that repeats, and coarser ones: each half as fine along, later ones across as well."""
-    image = np.concatenate([image, image[::-1]])
-    image = np.concatenate([image, image[:, ::-1]], 1).astype(np.float32)
-    levels = [image]
+    """A texture that repeats, and coarser ones: each half as fine along, later ones across as well.
+
+    image: `SEAM` wider than the tile.
+    """
+    image = image.astype(np.float32)
+    w = image.shape[1] - SEAM
+    fade = np.linspace(0, 1, SEAM, dtype=np.float32).reshape(1, -1, *[1] * (image.ndim - 2))
+    whole = image[:, :w].copy()
+    whole[:, :SEAM] = fade * whole[:, :SEAM] + (1 - fade) * image[:, w:]
+    levels = [np.concatenate([whole, whole[::-1]])]
     for k in range(1, 8):
         h, w = levels[-1].shape[:2]
-        levels.append(
-            cv2.resize(levels[-1], (w if k < 4 else max(8, w // 2), max(8, h // 2)), interpolation=cv2.INTER_AREA)
-        )
+        size = (w if k < 4 else max(8, w // 2), max(8, h // 2))
+        levels.append(cv2.resize(levels[-1], size, interpolation=cv2.INTER_AREA))
     return levels
+
+
+def grit(rng: np.random.Generator) -> list[Array]:
+    """(h, w) 1 on average: the stones of the asphalt, seen close by only."""
+    n = 512
+    return _tile(1 + 0.10 * noise(n, n + SEAM, 1.6, rng, 1) + 0.05 * noise(n, n + SEAM, 7, rng, 2))
 
 
 def asphalt(rng: np.random.Generator, wet: bool) -> list[Array]:
     """(h, w) of grey, 1 on average: grain, wheel tracks, patches, seams, stains."""
-    h, w = int(TILE[1] * FINE / 2), int(TILE[0] * FINE / 2)
-    out = 1 + 0.06 * noise(h, w, 2, rng, 1) + 0.03 * noise(h, w, 3 * FINE, rng, 4)
+    h, w = int(TILE[1] * FINE), int(TILE[0] * FINE) + SEAM
+    out = 1 + 0.05 * noise(h, w, 2, rng, 1) + 0.03 * noise(h, w, 6 * FINE, rng, 5)
     long = cv2.resize(noise(max(8, h // 24), w, 10, rng, 2), (w, h), interpolation=cv2.INTER_LINEAR)
     out += 0.03 * long
     for _ in range(int(rng.integers(2, 7))):  # mended pieces
@@ -153,7 +165,7 @@ def asphalt(rng: np.random.Generator, wet: bool) -> list[Array]:
 
 def verge(rng: np.random.Generator, paved: bool) -> list[Array]:
     """(h, w, 3) of what is beside the asphalt."""
-    h, w = int(TILE[1] * FINE / 4), int(TILE[0] * FINE / 4)
+    h, w = int(TILE[1] * FINE / 2), int(TILE[0] * FINE / 2) + SEAM
     if paved:
         tone = np.array([150, 155, 160]) * rng.uniform(0.6, 1.1)
         out = tone * (1 + 0.06 * noise(h, w, 3, rng) + 0.05 * noise(h, w, 40, rng))[..., None]
@@ -194,9 +206,9 @@ class Road:
         self.wet = "rain" in weather
         self.grey = rng.uniform(62, 138) * np.array([1.02, 1.0, 0.98])
         self.white = rng.uniform(185, 240)
-        self.asphalt, self.verge = asphalt(rng, self.wet), verge(rng, self.place.paved)
+        self.asphalt, self.verge, self.grit = asphalt(rng, self.wet), verge(rng, self.place.paved), grit(rng)
         self.dapple = (
-            _tile(np.clip(0.62 + 0.5 * noise(256, 96, 40, rng), 0.38, 1.0))
+            _tile(np.clip(0.62 + 0.5 * noise(320, 96 + SEAM, 30, rng, 5), 0.38, 1.0))
             if rng.random() < 0.3 and "day" in weather
             else []
         )
@@ -218,10 +230,11 @@ class Road:
         x = across - self.middle(ahead)
         s = ahead + ego
         p = self.place
-        out = self.grey.astype(np.float32) * _sampled(self.asphalt, x, s, far, 2)[..., None]
+        stone = _sampled(self.asphalt, x, s, far, FINE) * _sampled(self.grit, x, s, far, 7 * FINE)
+        out = self.grey.astype(np.float32) * stone[..., None]
         edge = 0.06 + 0 * x
         beside = np.clip((np.maximum(p.left - x, x - p.right)) / np.maximum(wide, edge) + 0.5, 0, 1)
-        grass = _sampled(self.verge, x + 3, s, far, 4)
+        grass = _sampled(self.verge, x, s, far, FINE / 2)
         paint = np.zeros_like(x)
         for mark in p.marks:
             share = np.clip(
@@ -237,7 +250,7 @@ class Road:
         out += (paint * 0.92)[..., None] * (self.white * worn[..., None] - out)
         out += beside[..., None] * (grass - out)
         if self.dapple:
-            out *= np.clip(_sampled(self.dapple, x * 0.5, s, far, 6), 0, 1)[..., None]
+            out *= np.clip(_sampled(self.dapple, x * 0.5, s, far, FINE / 3), 0, 1)[..., None]
         shine = gain.sky + gain.beams * beam(x, ahead, 0.0)
         out *= shine[..., None] * gain.tint
         fade = np.exp(-gain.haze * ahead)[..., None]
@@ -262,9 +275,8 @@ def rays(eye: Eye) -> tuple[slice, Array, Array]:
     return slice(first, c.height), z.astype(np.float32), x.astype(np.float32)
 
 
-def _sampled(levels: list[Array], x: Array, s: Array, far: Array, coarse: int) -> Array:
-    """A tile at x, s m, row by row from the level that is fine enough there. coarse: texels are larger by this / 2."""
-    per = FINE / coarse
+def _sampled(levels: list[Array], x: Array, s: Array, far: Array, per: float) -> Array:
+    """A tile at x, s m, row by row from the level that is fine enough there. per: texels a metre of the finest."""
     middle = far[:, far.shape[1] // 2]
     k = np.clip(np.floor(np.log2(np.maximum(middle * per, 1e-3)) + 0.5), 0, len(levels) - 1).astype(int)
     out = np.empty((*x.shape, *levels[0].shape[2:]), np.float32)

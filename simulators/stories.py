@@ -130,7 +130,11 @@ STORIES: dict[str, Story] = {
         "The road bends to the right, others come towards us",
         8,
         17,
-        (Actor("saloon", -3.5, 80, -17), Actor("tanker", -3.5, 150, -15), Actor("motorcycle", -3.5, 190, -19)),
+        (
+            Actor("saloon", -3.5, 80, -17),
+            Actor("tanker", -3.5, 150, -15),
+            Actor("motorcycle", -3.5, 190, -19, facing="front"),
+        ),
         "country",
         bend=1 / 420,
     ),

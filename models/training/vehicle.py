@@ -566,26 +566,27 @@ def train(
     seed: int,
     save: Path | None = None,
     start: Path | None = None,
+    minutes: float = float("inf"),
 ) -> Any:
-    """The net after so many steps; its weights are means of the late ones."""
+    """The net after so many steps, or sooner where time is up; its weights are means of the late ones."""
     import torch
 
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
-    model = net().train()
+    model = net().train().to(memory_format=torch.channels_last)
     if start is not None:
         model.load_state_dict(torch.load(start))
-    mean = net().train()
+    mean = net().train().to(memory_format=torch.channels_last)
     mean.load_state_dict(model.state_dict())
     best = torch.optim.AdamW(model.parameters(), RATE, weight_decay=1e-3)
-    begin, shown = time.time(), 0.0
-    for step in range(steps):
+    begin, shown, step, done = time.time(), 0.0, 0, 0.0
+    while done < 1:
         for group in best.param_groups:
             warm = min(1.0, (step + 1) / 300)
-            group["lr"] = RATE * warm * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * step / steps)))
+            group["lr"] = RATE * warm * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * done)))
         x, *y = (torch.from_numpy(c) for c in batch(pools, cars, rng))
-        score, size = model.raw(x)
+        score, size = model.raw(x.to(memory_format=torch.channels_last))
         off = loss(score, size, *y)
         best.zero_grad()
         off.backward()
@@ -595,13 +596,13 @@ def train(
         with torch.no_grad():
             for m, v in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
                 m.copy_(keep * m + (1 - keep) * v if m.is_floating_point() else v)
-        shown = 0.99 * shown + 0.01 * float(off) if step > 50 else float(off)
-        if step % 100 == 99:
-            print(
-                f"step {step + 1} of {steps}, loss {shown:.3f}, {(time.time() - begin) / (step + 1):.2f} s a step",
-                flush=True,
-            )
-        if save is not None and step % 500 == 499:
+        shown = 0.99 * shown + 0.01 * off.item() if step > 50 else off.item()
+        step += 1
+        spent = time.time() - begin
+        done = max(step / steps, spent / 60 / minutes)
+        if step % 100 == 0 or done >= 1:
+            print(f"step {step}, {done:.0%}, loss {shown:.3f}, {spent / step:.2f} s a step", flush=True)
+        if save is not None and step % 500 == 0:
             torch.save(mean.state_dict(), save)
     return mean.eval()
 
@@ -711,6 +712,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="draw from here on (several may draw at once)")
     parser.add_argument("--draw", action="store_true", help="draw only")
     parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop by then, the rate falling in time")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--start", type=Path, help="go on from these weights")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "weights" / "vehicle.onnx")
@@ -725,7 +727,7 @@ def main(argv: list[str] | None = None) -> int:
         f"{len(scenes)} drawn pictures (ours); {len(frames_)} motorway frames (MIT), {len(cars)} cars cut out of them"
     )
     kept = args.cache / "weights.pt"
-    model = train([(scenes, 0.85), (frames_, 0.15)], cars, args.steps, args.seed, kept, args.start)
+    model = train([(scenes, 0.85), (frames_, 0.15)], cars, args.steps, args.seed, kept, args.start, args.minutes)
     exported(model, args.out)
     whole = args.out.read_bytes()
     print(f"{args.out}: {len(whole)} bytes, sha256 {hashlib.sha256(whole).hexdigest()}")
