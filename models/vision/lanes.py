@@ -22,6 +22,8 @@ MARK = 0.15  # m, width of a mark
 ROWS = 90  # of the picture that are looked at, at most
 FIRST = 25.0  # m ahead, where the looking begins
 BRIGHTER = 14.0  # grey levels than the road beside it
+UNLIKE = 4.0  # usual differences in that row, that it is brighter
+STRONG = 0.35  # of the pixels of the best mark, that one has at least
 SIDES = 5.0  # m across, to either side
 BIN = 0.1  # m
 FEWEST = 25  # pixels of marks, to tell anything
@@ -69,7 +71,8 @@ def pixels(grey: Array, lens: Lens, things: Sequence[Sequence[float]] = ()) -> t
             continue
         middle, beside = smooth[step:-step], np.maximum(smooth[: -2 * step], smooth[2 * step :])
         over = middle - beside
-        peak = (over[1:-1] > BRIGHTER) & (over[1:-1] >= over[:-2]) & (over[1:-1] > over[2:])
+        least = max(BRIGHTER, UNLIKE * 1.4826 * float(np.median(np.abs(over - np.median(over)))))
+        peak = (over[1:-1] > least) & (over[1:-1] >= over[:-2]) & (over[1:-1] > over[2:])
         x = np.flatnonzero(peak) + step + 1
         xs.append(x)
         ys.append(np.full(len(x), row))
@@ -133,7 +136,9 @@ def ahead(found: Sequence[Line], lens: Lens) -> tuple[float, float] | None:
 
 def marks(found: Sequence[Line], lens: Lens) -> Marks:
     """The nearest marks on both sides of the camera, of those that lead to where it drives."""
-    there = [line.b * lens.height for line in found if abs(line.a + line.b * lens.y - lens.x) < 2 * MEET]
+    least = STRONG * max((line.many for line in found), default=0.0)
+    lead = [line for line in found if line.many >= least and abs(line.a + line.b * lens.y - lens.x) < 2 * MEET]
+    there = [line.b * lens.height for line in lead]
     left = [one for one in there if -WIDEST < one < -NEAR]
     right = [one for one in there if NEAR < one < WIDEST]
     return Marks(max(left, default=math.nan), min(right, default=math.nan))

@@ -37,6 +37,8 @@ DEEP = 0.12  # heights of the picture below the horizon from which there is only
 MOVES = 24  # px that the part may be off before it is taken anew
 FARTHER = 0.5  # of the picture's width that a look at what is far takes
 WAVERS = 0.02  # rad by which the spot ahead jumps from one flow to the next, on straight roads too. project
+NEARED = 0.3  # 1/s, at which the road's corners are neared; by it a turn moves the spot. project
+LED = 1.0  # s of way along which marks lead, in a bend somewhere else. project
 DRIFTS = 1e-4  # rad/s0.5, by which a camera may be turned while nobody looks
 CURVE = 1.0  # s over which the turning is a mean
 ROAD = 1.0  # s over which the road's rate is a mean
@@ -241,7 +243,8 @@ def _driven(memory: Memory, seen: Flow, speed: float) -> Memory:
     lens, span = memory.lens, seen.span
     here = flows.focus(seen)
     if here is not None:
-        lens = _learnt(lens, here[0], here[1], math.hypot(here[2] / lens.focal, WAVERS))
+        bends = abs(memory.turning) / lens.focal / NEARED
+        lens = _learnt(lens, here[0], here[1], math.hypot(here[2] / lens.focal, WAVERS, bends))
     turned = flows.turning(seen, lens.x, lens.y)
     if turned is None:
         return memory._replace(lens=lens)
@@ -263,7 +266,7 @@ def _lined(memory: Memory, at: float, small: Array, by: float) -> Memory:
     found = lanes.lines(*lanes.pixels(small, lens, things), lens)
     spot = lanes.ahead(found, lens)
     if spot is not None:
-        lens = _learnt(lens, *spot, lanes.SURE)
+        lens = _learnt(lens, *spot, math.hypot(lanes.SURE, abs(memory.turning) / memory.lens.focal * LED))
     told = Marks(*map(_settled, memory.marks, lanes.marks(found, lens)))
     return memory._replace(lens=lens.times(1 / by), marks=told, marked=at)
 
