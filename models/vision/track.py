@@ -21,6 +21,7 @@ SAME = 0.3  # of their union, by which two boxes are one thing
 NEW = 0.8  # the sum of scores from which a thing is believed
 FORGET = 1.2  # s without being found
 BRIEFLY = 0.25  # s, of what was found only once
+NAMED = 0.2  # 1/s, above which nothing gets another name
 WEIGHT = 0.4  # of a found box against the expected one
 MOST = 24  # things at a time
 CLOSELY = 4  # of them that are measured
@@ -70,7 +71,7 @@ def step(
                 news.append(thing._replace(box=box))
             continue
         left.remove(one)
-        kind = thing.kind if one.kind == OBSTACLE else one.kind
+        kind = thing.kind if one.kind == OBSTACLE and _is_calm(one) else one.kind
         mean = one.score + (thing.score - one.score) / min(one.hits + 1, 10)
         mixed = tuple(e + WEIGHT * (b - e) for b, e in zip(box, expected[one.id], strict=True))
         moved = one._replace(kind=kind, found=at, hits=one.hits + 1, score=mean)
@@ -98,6 +99,11 @@ def step(
 
 
 OBSTACLE = "obstacle"  # what nobody can name
+
+
+def _is_calm(one: Track) -> bool:
+    """Whether it may get a name: what is warned of already keeps the one that it has; one approach is one warning."""
+    return one.closing is None or one.closing.per_second < NAMED
 
 
 def _alike(a: str, b: str) -> bool:
