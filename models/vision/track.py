@@ -67,7 +67,7 @@ def step(
         fits = [(_overlap(box, expected[one.id]), one) for one in left if _alike(one.kind, thing.kind)]
         best, one = max(fits, key=lambda fit: fit[0], default=(0.0, None))
         if one is None or best < SAME:
-            if not any(_inside(box, other) > PART for _, other, _ in seen):
+            if not any(_alike(one.kind, thing.kind) and _inside(box, other) > PART for one, other, _ in seen):
                 news.append(thing._replace(box=box))
             continue
         left.remove(one)
@@ -77,11 +77,13 @@ def step(
         moved = one._replace(kind=kind, found=at, hits=one.hits + 1, score=mean)
         seen.append((moved, mixed, True))  # type: ignore[arg-type]
     for one in left:
-        taken = any(_inside(expected[one.id], box) > PART for _, box, sure in seen if sure)
+        taken = any(
+            _alike(one.kind, other.kind) and _inside(expected[one.id], box) > PART for other, box, sure in seen if sure
+        )
         if at - one.found < (FORGET if one.hits > 1 else BRIEFLY) and not taken and _is_there(expected[one.id], w, h):
             seen.append((one, expected[one.id], False))
     for thing in news:
-        if not any(_overlap(thing.box, box) > SAME for _, box, _ in seen):
+        if not any(_alike(one.kind, thing.kind) and _inside(thing.box, box) > PART for one, box, _ in seen):
             blank = Track(free, thing.kind, at, at, 1, thing.score, thing.box, approach.Memory(), None)
             seen.append((blank, thing.box, True))
             free += 1
