@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from typing import TYPE_CHECKING
 
 from drivers import video_child
 
@@ -15,22 +16,26 @@ from .core.errors import NetFault
 from .core.frame import Array
 from .sights import Road
 
+if TYPE_CHECKING:
+    from models.vision.net import Net
+
 PACE = 2.0  # s over which the rate of pictures is a mean
 
 
 class RoadEye:
     """An eye on the road ahead."""
 
-    def __init__(self, settings: Road) -> None:
+    def __init__(self, settings: Road, ready: Net | None = None) -> None:
+        """ready: a net in place of the settings' own."""
         from models.vision import net, road
 
         self.settings, self.why = settings, ""
         self.sight: road.Sight | None = None
         self._road = road
         self._memory: road.Memory | None = None
-        self._net: net.Net | None = None
+        self._net: Net | None = ready
         self._rate, self._last = math.nan, math.nan
-        if settings.net:
+        if settings.net and ready is None:
             try:
                 self._net = net.load(settings.net, threads=settings.threads, provider=settings.provider)
             except NetFault as fault:

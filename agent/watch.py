@@ -38,6 +38,7 @@ from .sights import Mount
 from .vision import RoadEye
 
 if TYPE_CHECKING:
+    from models.vision.net import Net
     from models.vision.road import Sight, Target
 
 SHIPPED = Path(__file__).parent.parent / "configs" / "vehicle.example.toml"
@@ -137,13 +138,15 @@ def settings(path: Path) -> Mount:
 class Watch:
     """The eye, the detectors and the rules of a site for one film."""
 
-    def __init__(self, site: config.Config, mount: Mount | None = None, net: str | None = None) -> None:
+    def __init__(
+        self, site: config.Config, mount: Mount | None = None, net: str | None = None, ready: Net | None = None
+    ) -> None:
         cameras = [one for one in site.drivers if isinstance(one, Video) and one.road is not None]
         if not cameras or (road := cameras[0].road) is None:
             text = 'no camera looks at the road; a [[bus]] with driver = "video" wants a table [bus.road]'
             raise ConfigFault([f"{site.path}: {text}"])
         road = msgspec.structs.replace(road, mount=mount or road.mount, net=road.net if net is None else net)
-        self.ahead, self.eye, self.site = cameras[0].ahead, RoadEye(road), site
+        self.ahead, self.eye, self.site = cameras[0].ahead, RoadEye(road, ready), site
         self._speed = next((one.speed for one in site.detectors if isinstance(one, Collision)), "")
         self._core: Core = site.core()
         self._memory = self._core.start("watch", Instant(0.0, 0.0))

@@ -23,6 +23,7 @@ MARGIN = 0.2  # of a box that is left out at each edge
 AGES = (0.1, 0.2, 0.3, 0.5)  # s, of the earlier pictures that each is laid onto; the first tells where to look
 SPAN = 0.55  # s over which growths are explained
 FEWEST = 4  # growths to a number
+SHORTEST = 0.2  # s that they cover, at least
 FIT = 5e-4  # least error of a growth: lens, light and shutter
 CHANGES = 0.07  # 1/s2, usual acceleration, in ranges: 3 m/s2 at 40 m
 SHAKEN = 4e-3  # error of all growths together: a body that pitches, a road that bends
@@ -143,7 +144,7 @@ def explained(growths: tuple[Growth, ...], now: float) -> Closing | None:
     >>> round(explained((*one, *one), 0.0).per_second, 4)
     1.0
     """
-    if len(growths) < FEWEST:
+    if len(growths) < FEWEST or now - min(one.since for one in growths) < SHORTEST:
         return None
     i, j, grown, error = (np.array(column) for column in zip(*growths, strict=True))
     i, j, error = i - now, j - now, np.hypot(error, FIT)
@@ -162,7 +163,7 @@ def explained(growths: tuple[Growth, ...], now: float) -> Closing | None:
         if abs(step[0]) < 1e-6:
             break
     known = float(np.linalg.inv(square)[0, 0])
-    return Closing(u, math.hypot(usual * math.sqrt(known), SHAKEN / SPAN), c)
+    return Closing(u, math.hypot(usual * math.sqrt(known), SHAKEN / float(-i.min())), c)
 
 
 def _lately(growths: tuple[Growth, ...], now: float) -> tuple[Growth, ...]:
