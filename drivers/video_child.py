@@ -3,7 +3,8 @@
 Settings (`Order`) come as one line of JSON on the standard input, so that no password stands in the arguments; the
 input stays open for as long as somebody wants pictures. On the standard output comes one line of JSON for each picture
 that was looked at (`video_health.Picture`), before that `ready` (OpenCV is loaded) and `open`, and `end` with a reason
-in words where it has one. Pixels do not leave this process.
+in words where it has one. Pixels leave this process only into the ring of the camera on the disk, where its settings
+have one (`video_ring.py`); how that goes is said as `ring`.
 
 It grabs every picture at the camera's pace and looks at the newest one every `sample` s, so nothing queues up. It never
 tries again: it ends, and its parent decides.
@@ -27,10 +28,12 @@ import numpy as np
 from msgspec import Struct
 
 from .video_health import HIGH, WIDE, Picture
+from .video_ring import Keep, Kept, Recorder, Veil
 
 LOOKED_AT = 320  # pixels of width, that numbers do not depend on the camera's resolution
 BLACK, WHITE = 24, 250  # grey below and from which a pixel counts as black or white; project
 ENDED = "the file has ended"
+TELLING = 1.0  # s between two words on the ring, where there is news
 DAMAGED = (
     10  # pictures in a row that cannot be decoded, until the stream is given up; a stream that ended fails at once
 )
@@ -50,13 +53,15 @@ class Order(Struct, frozen=True, kw_only=True):
     opening: float  # s to open
     reading: float  # s to the next picture
     loop: bool  # a file begins again at its end
+    keep: Keep | None = None  # of what the camera shows; None: nothing
 
 
 class Said(Struct, frozen=True, omit_defaults=True):
     """One line to the parent."""
 
-    say: str  # ready, open, picture, end
+    say: str  # ready, open, picture, ring, end
     picture: Picture | None = None
+    ring: Kept | None = None
     why: str = ""  # end: in words
 
 
@@ -142,10 +147,14 @@ def opened(cv2: Any, order: Order) -> Any:
     return cv2.VideoCapture(order.url, cv2.CAP_FFMPEG, [*limits, cv2.CAP_PROP_N_THREADS, 1])
 
 
-def watch(cv2: Any, order: Order, say: Say) -> str:
-    """Say what the stream shows until it ends. Why it ended, in words; empty where FFmpeg said it on standard error."""
+def watch(cv2: Any, order: Order, say: Say, recorder: Recorder | None = None) -> str:
+    """Say what the stream shows until it ends, and let `recorder` have the pictures that it wants.
+
+    Why it ended, in words; empty where FFmpeg said it on standard error.
+    """
     if why := obstacle(order.url):
         return why
+    told, telling = Kept(), 0.0  # of the ring, and when next
     count, offset = 0, 0.0  # s that earlier rounds of a file took
     is_file = "://" not in order.url and not is_device(order.url)
     while True:
@@ -169,10 +178,20 @@ def watch(cv2: Any, order: Order, say: Say) -> str:
             if is_file:
                 time.sleep(max(0.0, min(1.0, began + pts - time.monotonic())))
             asked = at = time.monotonic()
-            if at < due:
+            wanted = recorder is not None and recorder.wants(at)
+            if at < due and not wanted:
                 continue
             ok, image = capture.retrieve()
             if not ok:
+                continue
+            if recorder is not None and wanted:
+                recorder.offer(image, at)
+            if recorder is not None and at >= telling:
+                kept, telling = recorder.kept(), at + TELLING
+                if kept.lost != told.lost or kept.why != told.why:
+                    told = kept
+                    say(Said("ring", ring=kept))
+            if at < due:
                 continue
             due = at + order.sample
             scale = min(1.0, order.width / image.shape[1], order.height / image.shape[0])
@@ -215,7 +234,12 @@ def main() -> int:
         return 0
     cv2.setNumThreads(1)  # a picture of 320 pixels; the other cores belong to the agent and the other cameras
     say(Said("ready"))
-    say(Said("end", why=watch(cv2, order, say)))
+    veil: Veil | None = None  # what makes unknowable whom nobody may know, before a picture is written
+    recorder = Recorder(cv2, order.keep, veil) if order.keep is not None else None
+    why = watch(cv2, order, say, recorder)
+    if recorder is not None:
+        recorder.settle()
+    say(Said("end", why=why))
     return 0
 
 
