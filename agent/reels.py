@@ -97,7 +97,7 @@ def within(reels: list[Reel], begin: float, end: float) -> list[Reel]:
     >>> [reel.number for reel in within(row, 2.5, 4.0)]
     [1, 2]
     """
-    ends = [after.begin for after in reels[1:]] + [float("inf")]
+    ends = [*(after.begin for after in reels[1:]), float("inf")][: len(reels)]
     return [
         reel for reel, stop in zip(reels, ends, strict=True) if reel.begin <= end and not reel.begin <= stop < begin
     ]

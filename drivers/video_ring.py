@@ -113,13 +113,13 @@ class Recorder:
             shot, why = self._shot(mono, wall, image)
             with self._news:
                 self._busy -= 1
+                self._news.notify_all()
                 if shot is None or self._bytes + len(shot.jpeg) > WAITING:
                     self._lost += 1
                     self._why = why or self._why or "the disk is too slow"
                     continue
                 self._waiting.append(shot)
                 self._bytes += len(shot.jpeg)
-                self._news.notify_all()
 
     def _shot(self, mono: float, wall: float, image: Any) -> tuple[Shot | None, str]:
         """The picture as it is kept; or None, and why."""
