@@ -360,6 +360,7 @@ class Clerk:
             end=max(want.end for want in wants),
             rate=min(30.0, wants[0].rate),
             wide=wants[0].wide,
+            format=wants[0].format,
             out=str(out),
             stills={want.id: _moments(want) for want in wants},
         )

@@ -4,7 +4,7 @@
         wanted.json      what is to be kept; it goes when the manifest is told
         reels/           names of the reels of that time; they go when there is a clip
         before.csv       what the channels said until the alarm; it goes when there is a `channels.csv`
-        clip.mp4  still-1.jpg ...  channels.csv  manifest.json
+        clip.mp4 or .webm  still-1.jpg ...  channels.csv  manifest.json
         protected.json   who protects it, and why
 
 A manifest says what was kept, the SHA-256 of each file, and what is missing. Its own hash goes into the journal and to
@@ -33,7 +33,7 @@ from msgspec import Meta, Struct
 from . import durable, reels
 from .core.alarm import Alarm, Level
 from .core.frame import Frame, Instant, Quality
-from .core.ports import Witness
+from .core.ports import Format, Witness
 
 WANTED, MANIFEST, PROTECTED, BEFORE, CHANNELS, REELS = (
     "wanted.json",
@@ -43,6 +43,7 @@ WANTED, MANIFEST, PROTECTED, BEFORE, CHANNELS, REELS = (
     "channels.csv",
     "reels",
 )
+FILMED = (".mp4", ".webm", ".jpg")
 SCHEMA = "vedette.evidence/1"
 
 
@@ -68,6 +69,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     end: float  # monotonic s
     rate: float  # pictures/s
     wide: int  # pixels of the clip, at most
+    format: Format = "mp4"
     masks: tuple[tuple[tuple[float, float], ...], ...] = ()
 
 
@@ -105,7 +107,8 @@ class Job(Struct, frozen=True, kw_only=True):
     end: float
     rate: float  # pictures/s of the clip
     wide: int  # pixels, at most
-    out: str  # an empty folder: for `clip.mp4`, and one with the stills for each that asks for them
+    format: Format
+    out: str  # an empty folder: for the clip, and one with the stills for each that asks for them
     stills: dict[str, tuple[float, ...]]  # id of the evidence -> monotonic s
 
 
@@ -180,6 +183,7 @@ def wanted(alarm: Alarm, witness: Witness, kernel: str, span: tuple[float, float
         end=alarm.at.mono + span[1],
         rate=witness.rate,
         wide=witness.wide,
+        format=witness.format,
         masks=witness.masks,
     )
 
@@ -244,7 +248,7 @@ def finish(shelf: Path, wants: list[Wanted], made: Made, out: Path, rows: dict[s
 
 def _finish(shelf: Path, want: Wanted, made: Made, out: Path, rows: bytes | None) -> Manifest:
     folder, clip = shelf / want.id, made.clip or Clip()
-    for path in [*out.glob("clip.mp4"), *(out / want.id).glob("*.jpg")]:
+    for path in [*out.glob("clip.*"), *(out / want.id).glob("*.jpg")]:
         (folder / path.name).unlink(missing_ok=True)
         try:
             os.link(path, folder / path.name)
@@ -260,7 +264,7 @@ def _finish(shelf: Path, want: Wanted, made: Made, out: Path, rows: bytes | None
     elif (folder / BEFORE).exists():
         (folder / BEFORE).replace(folder / CHANNELS)
         missing.append("channels after the alarm: the agent was started again")
-    names = [path for path in sorted(folder.iterdir()) if path.name in (CHANNELS,) or path.suffix in (".mp4", ".jpg")]
+    names = [path for path in sorted(folder.iterdir()) if path.name == CHANNELS or path.suffix in FILMED]
     if not clip.codec:
         names += [reel.path for reel in reels.found(folder / REELS)]
     alarm = want.alarm

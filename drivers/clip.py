@@ -5,8 +5,8 @@ it; on the standard output come lines of how far it is, and at last of what was 
 at any moment and done again: it reads reels and writes into a folder of its own.
 
 The clip has a steady rate, so that picture k is of `begin` + k / rate whatever the camera did: each shows the newest
-that there was, and where there was none for a second, grey with words. MP4 with VP9 is what OpenCV's wheel can write
-and browsers play; H.264 is not in it. Its speed cannot be set there, so it costs what it costs.
+that there was, and where there was none for a second, grey with words. MP4 with VP9 and WebM with VP8 are what OpenCV's
+wheel can write and browsers play; H.264 is not in it. The speed of VP9 cannot be set there, so it costs what it costs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from agent.evidence import Clip, Job, Made
 from agent.reels import Shot, shots
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
-FOURCC, CODEC = "vp09", "VP9"
+CODECS = {"mp4": ("vp09", "VP9"), "webm": ("VP80", "VP8")}  # format -> what OpenCV calls it, what people do
 GAP = 1.0  # s without a picture, from which on it is said
 STILL = 0.5  # s that a still may be off
 TELLING = 10  # pictures between two words
@@ -121,14 +121,15 @@ def made(cv2: Any, job: Job, say: Any) -> Made:
     if not taken:
         return Made(clip=replace(clip, why="no picture of this time"))
     still = stills(job, taken)
-    path = Path(job.out) / "clip.mp4"
+    path = Path(job.out) / f"clip.{job.format}"
+    fourcc, codec = CODECS[job.format]
     writer, count, shape = None, 0, (0, 0)
     for image in pictures(cv2, job, taken, least):
         if writer is None:
             shape = (image.shape[1], image.shape[0])
-            writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*FOURCC), job.rate, shape)
+            writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*fourcc), job.rate, shape)
             if not writer.isOpened():
-                return Made(clip=replace(clip, why=f"this OpenCV writes no {CODEC}"), stills=still)
+                return Made(clip=replace(clip, why=f"this OpenCV writes no {codec}"), stills=still)
         writer.write(image)
         count += 1
         if count % TELLING == 0:
@@ -142,7 +143,7 @@ def made(cv2: Any, job: Job, say: Any) -> Made:
     with path.open("rb") as file:
         os.fsync(file.fileno())
     return Made(
-        clip=replace(clip, codec=CODEC, width=shape[0], height=shape[1], fps=job.rate, pictures=count), stills=still
+        clip=replace(clip, codec=codec, width=shape[0], height=shape[1], fps=job.rate, pictures=count), stills=still
     )
 
 

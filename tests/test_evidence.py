@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -183,3 +185,56 @@ def test_a_gas_alarm_keeps_a_clip_that_shows_the_moment_and_its_hashes_are_told(
     assert "clip.mp4: changed" in capsys.readouterr().out
     assert cli(["evidence", "-c", str(path), "export", facts["id"], str(tmp_path / "out2")]) == 1
     assert cli(["evidence", "-c", str(path), "show", "nothing"]) == 69
+
+
+def processes(word: bytes, parent: int) -> list[int]:
+    """Children of a process that have this word in their command."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError):
+            if int((place / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                found += [int(place.name)] * (word in (place / "cmdline").read_bytes())
+    return found
+
+
+def test_kills_of_camera_agent_and_encoder_lose_nothing_that_was_complete(tmp_path, capsys):
+    """The camera's child is killed in the middle of the clip, then the agent, then the encoder of the next life with
+    its agent; the third one finishes."""
+
+    async def main():
+        level = [0.5]
+        async with scene(tmp_path, lambda: level) as (_, _, broker, path):
+            with Subscriber(broker.port, "vedette/#") as ear:
+                async with running(path) as agent:
+                    await until(lambda: len(ring(path)) >= 5, LONG, "ring")
+                    level[0] = 1.5
+                    await until(lambda: list(shelf(path).glob("*/before.csv")), LONG, "noted")
+                    (child,) = processes(b"video_child", agent.pid)
+                    os.kill(child, signal.SIGKILL)
+                    agent.kill()
+                    await agent.wait()
+                assert told(ear.messages, "evidence/") == []
+                await until(lambda: not Path(f"/proc/{child}").exists(), LONG, "no child left")
+                async with running(path) as agent:
+                    await until(lambda: processes(b"drivers.clip", agent.pid), LONG, "encoder")
+                    (encoder,) = processes(b"drivers.clip", agent.pid)
+                    agent.kill()
+                    await agent.wait()
+                await until(lambda: not Path(f"/proc/{encoder}").exists(), LONG, "encoder ended with its agent")
+                async with running(path) as agent:
+                    ms = await heard(ear, lambda ms: told(ms, "evidence/"), LONG)
+                    await until(lambda: not list(shelf(path).glob("*/wanted.json")), LONG, "told")
+                    n = len(ring(path))
+                    await until(lambda: len(ring(path)) > n, LONG, "the ring goes on")
+                return path, ms
+
+    path, messages = asyncio.run(main())
+    (said,) = told(messages, "evidence/")
+    facts = said["facts"]
+    assert facts["alarm"] in {a["id"] for a in told(messages, "alarm/")}
+    assert facts["clip"]["pictures"] == 10
+    assert facts["clip"]["shown"] >= 4
+    assert any(what.startswith("pictures from") for what in facts["missing"]) or facts["clip"]["shown"] >= 8
+    assert "channels after the alarm: the agent was started again" in facts["missing"]
+    assert cli(["evidence", "-c", str(path), "verify", facts["id"]]) == 0
+    capsys.readouterr()

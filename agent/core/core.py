@@ -440,6 +440,8 @@ class Core:
                         edge=known.edge + 1,
                         event=EVIDENCE,
                         at=kept.at,
+                        by="",
+                        reason="",
                         before=None,
                         evidence=(*known.evidence, kept.evidence),
                     )

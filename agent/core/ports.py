@@ -61,6 +61,9 @@ class Span(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     after: float  # s
 
 
+Format = Literal["mp4", "webm"]  # of clips
+
+
 class Witness(Struct, frozen=True, kw_only=True):
     """A camera that keeps pictures, for the alarms of what it looks at and for its own."""
 
@@ -72,7 +75,8 @@ class Witness(Struct, frozen=True, kw_only=True):
     clips: tuple[Span, ...] = ()  # the same for alarms of some rules; the first that fits
     masks: tuple[tuple[tuple[float, float], ...], ...] = ()  # what is painted over, as shares of width and height
     rate: float = 10.0  # pictures/s
-    wide: int = 1280  # pixels of a clip, at most
+    wide: int = 960  # pixels of a clip, at most
+    format: Format = "mp4"  # of a clip
 
 
 class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -184,6 +184,24 @@ def test_a_clip_shows_each_moment_at_its_time_and_the_table_the_values(tmp_path)
         assert min(abs(off), abs(off + 3), abs(off - 3)) < 0.12
 
 
+def test_a_clip_may_be_webm_which_is_cheaper(tmp_path):
+    site = Site(tmp_path)
+    site.witness = replace(site.witness, format="webm")
+
+    async def story():
+        now = site.now
+        fill(site.ring, now - 5, now + 1)
+        async with site.at_work() as one:
+            alarm = site.alarm(now)
+            one.alarm(alarm)
+            await site.until(lambda: site.kept)
+        return site.manifest(alarm)
+
+    one = asyncio.run(story())
+    assert one.clip.codec == "VP8"
+    assert len(frames(site.shelf / one.id / "clip.webm")) == one.clip.pictures == 15
+
+
 def test_alarms_of_some_rules_have_other_times_and_a_silent_source_and_the_camera_itself_are_seen(tmp_path):
     site = Site(tmp_path)
 
