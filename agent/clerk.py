@@ -192,7 +192,9 @@ class Clerk:
         """What an earlier life left unfinished."""
         try:
             found = await self._hand.do(evidence.left, self.shelf)
-            await self._hand.do(_swept, self.shelf)
+            for ring in await self._hand.do(_swept, self.shelf, [Path(witness.ring) for witness in self.witnesses]):
+                text = f"{ring} deleted: no camera of this site keeps pictures there"
+                self.tell(Event("evidence-deleted", "evidence", self.clock.now(), text, {"ring": ring}))
         except OSError as error:
             self._trouble("disk", error)
             return
@@ -232,9 +234,9 @@ class Clerk:
                 await self._admit()
 
     async def _note_new(self, now: float) -> None:
+        why = await self._admit() if self._new else ""
         while self._new:
             want, since = self._new[0]
-            why = await self._admit()
             try:
                 if not why:
                     frames = self._table(want, now)
@@ -319,12 +321,12 @@ class Clerk:
 
     async def _clip(self, group: Group) -> bool:
         """One clip, and what goes with it. Whether it is done. Raises `OSError`."""
-        rest = [want for want in group.wants if not (self.shelf / want.id / evidence.MANIFEST).exists()]
+        rest = await self._hand.do(evidence.unfinished, self.shelf, group.wants)
         if rest:
             made = await self._made(group, rest)
             if made is None:
                 return False
-            rows = {w.id: evidence.table(w, self._table(w, w.end)) for w in rest if w.id in self._born}
+            rows = {want.id: self._table(want, want.end) for want in rest if want.id in self._born}
             await self._hand.do(evidence.finish, self.shelf, rest, made, self._out(group), rows)
         for want in group.wants:
             try:
@@ -377,7 +379,7 @@ class Clerk:
     async def _guard(self, manifest: Manifest) -> None:
         """Protect it, if alarms of its level are, and there is room for that."""
         folder = self.shelf / manifest.id
-        if manifest.level not in self.settings.protect or evidence.guard(folder) is not None:
+        if manifest.level not in self.settings.protect or await self._hand.do(evidence.guard, folder) is not None:
             return
         if why := await self._hand.do(_refused, self.shelf, self.settings, manifest.id):
             self._trouble("protected", why)
@@ -391,7 +393,7 @@ class Clerk:
     async def protect(self, id: str, by: str, reason: str, on: bool) -> str:
         """A person protects a piece, or no longer. Why not, in words; empty where it was done."""
         folder = self.shelf / id
-        if not evidence.is_name(id) or not folder.is_dir():
+        if not evidence.is_name(id) or not await self._hand.do(folder.is_dir):
             return f"no evidence {id}; `vedette evidence list` shows what there is"
         if not by.strip():
             return "who does it? give --by NAME"
@@ -455,8 +457,13 @@ def _emptied(folder: Path) -> None:
     folder.mkdir(parents=True, mode=0o700)
 
 
-def _swept(shelf: Path) -> None:
+def _swept(shelf: Path, rings: Sequence[Path]) -> list[str]:
+    """Take away what an encoder left, and rings of cameras that are no longer there. The names of these."""
     shutil.rmtree(shelf / "work", ignore_errors=True)
+    gone = [folder for folder in (shelf / "ring").glob("*.ring") if folder not in rings]
+    for folder in gone:
+        shutil.rmtree(folder, ignore_errors=True)
+    return [folder.name for folder in gone]
 
 
 # -- the encoder --------------------------------------------------------------------------------------

@@ -235,10 +235,15 @@ def left(shelf: Path) -> list[Wanted]:
 # -- what was kept ------------------------------------------------------------------------------------
 
 
-def finish(shelf: Path, wants: list[Wanted], made: Made, out: Path, rows: dict[str, bytes]) -> list[Manifest]:
+def unfinished(shelf: Path, wants: list[Wanted]) -> list[Wanted]:
+    """Those that have no manifest yet."""
+    return [want for want in wants if not (shelf / want.id / MANIFEST).exists()]
+
+
+def finish(shelf: Path, wants: list[Wanted], made: Made, out: Path, rows: dict[str, list[Frame]]) -> list[Manifest]:
     """Put what the encoder left in `out` into the folder of each alarm, and write the manifests. Raises `OSError`.
 
-    `rows`: what the channels said, by id; where there is nothing, what was noted at the alarm stays. What the encoder
+    `rows`: what the sources said, by id; where there is nothing, what was noted at the alarm stays. What the encoder
     could not make is kept as reels.
     """
     manifests = [_finish(shelf, want, made, out, rows.get(want.id)) for want in wants]
@@ -246,7 +251,7 @@ def finish(shelf: Path, wants: list[Wanted], made: Made, out: Path, rows: dict[s
     return manifests
 
 
-def _finish(shelf: Path, want: Wanted, made: Made, out: Path, rows: bytes | None) -> Manifest:
+def _finish(shelf: Path, want: Wanted, made: Made, out: Path, rows: list[Frame] | None) -> Manifest:
     folder, clip = shelf / want.id, made.clip or Clip()
     for path in [*out.glob("clip.*"), *(out / want.id).glob("*.jpg")]:
         (folder / path.name).unlink(missing_ok=True)
@@ -259,7 +264,7 @@ def _finish(shelf: Path, want: Wanted, made: Made, out: Path, rows: bytes | None
         lo, hi = max(lo, want.begin) - want.alarm.at.mono, min(hi, want.end) - want.alarm.at.mono
         missing += [f"pictures from {lo:+.1f} to {hi:+.1f} s"] if hi > lo else []
     if rows is not None:
-        durable.replace(folder / CHANNELS, rows)
+        durable.replace(folder / CHANNELS, table(want, rows))
         (folder / BEFORE).unlink(missing_ok=True)
     elif (folder / BEFORE).exists():
         (folder / BEFORE).replace(folder / CHANNELS)

@@ -120,6 +120,8 @@ class Evidence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("mask: corners are shares of width and height, from 0 to 1")
         if any(not 0.0 <= seconds <= 30.0 for span in self.clips for seconds in (span.before, span.after)):
             raise ValueError("clips: before and after are from 0 to 30 s")
+        if self.ring and not self.ring.startswith("/"):
+            raise ValueError("ring: give the whole path of the folder, from / on")
         need = self.rate * (self.longest + 2 * self.reel) * BYTES * self.width**2
         if need > self.ring_mb * 2**20:
             raise ValueError(f"ring_mb: {need / 2**20:.0f} MB are needed for {self.longest:g} s at this rate and width")

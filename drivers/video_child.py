@@ -154,7 +154,7 @@ def watch(cv2: Any, order: Order, say: Say, recorder: Recorder | None = None) ->
     """
     if why := obstacle(order.url):
         return why
-    told, telling = Kept(), 0.0  # of the ring, and when next
+    told, telling = Kept(why="nothing was said yet"), 0.0  # of the ring, and when next
     count, offset = 0, 0.0  # s that earlier rounds of a file took
     is_file = "://" not in order.url and not is_device(order.url)
     while True:
@@ -188,7 +188,7 @@ def watch(cv2: Any, order: Order, say: Say, recorder: Recorder | None = None) ->
                 recorder.offer(image, at)
             if recorder is not None and at >= telling:
                 kept, telling = recorder.kept(), at + TELLING
-                if kept.lost != told.lost or kept.why != told.why:
+                if (kept.lost, kept.why) != (told.lost, told.why) and (kept.written or kept.why):
                     told = kept
                     say(Said("ring", ring=kept))
             if at < due:

@@ -22,6 +22,7 @@ from agent.reels import Head, Ring, Shot
 
 WAITING = 4 << 20  # bytes of JPEGs that wait for the disk; what comes beyond is lost
 SETTLING = 1.0  # s for what waits when the stream has ended
+SOUND = 5.0  # s without a loss, after which all is well again
 PAUSE = 1.0  # s without a try after the disk refused a picture
 
 Veil = Callable[[Any], Any]  # a picture (h, w, 3) -> the same with what nobody may know made unknowable
@@ -47,7 +48,7 @@ class Kept(Struct, frozen=True, omit_defaults=True):
 
     written: int = 0  # pictures
     lost: int = 0  # pictures
-    why: str = ""  # what is wrong with the disk now, in words
+    why: str = ""  # what is wrong now, in words
 
 
 def covered(cv2: Any, image: Any, masks: tuple[tuple[tuple[float, float], ...], ...]) -> Any:
@@ -73,7 +74,8 @@ class Recorder:
         self._bytes = 0  # of these
         self._busy = 0  # pictures between the one place and the other
         self._written = self._lost = 0
-        self._why = ""
+        self._why = ""  # what was wrong last
+        self._bad = float("-inf")  # when, monotonic s
         self._due = 0.0
         for work in (self._compress, self._write):
             threading.Thread(target=work, daemon=True).start()
@@ -94,7 +96,13 @@ class Recorder:
     def kept(self) -> Kept:
         """How it goes."""
         with self._news:
-            return Kept(self._written, self._lost, self._why)
+            why = self._why if time.monotonic() - self._bad < SOUND else ""
+            return Kept(self._written, self._lost, why)
+
+    def _miss(self, why: str) -> None:
+        """A picture was lost."""
+        self._lost += 1
+        self._why, self._bad = why, time.monotonic()
 
     def settle(self) -> None:
         """Wait a little until what was offered is written."""
@@ -115,8 +123,7 @@ class Recorder:
                 self._busy -= 1
                 self._news.notify_all()
                 if shot is None or self._bytes + len(shot.jpeg) > WAITING:
-                    self._lost += 1
-                    self._why = why or self._why or "the disk is too slow"
+                    self._miss(why or "the disk is too slow")
                     continue
                 self._waiting.append(shot)
                 self._bytes += len(shot.jpeg)
@@ -147,16 +154,16 @@ class Recorder:
                 self._bytes -= len(shot.jpeg)
                 self._busy += 1
             why = self._why
-            written = False
-            if time.monotonic() - refused >= PAUSE:
+            if is_tried := time.monotonic() - refused >= PAUSE:
                 try:
                     self._ring.put(shot)
-                    written, why = True, ""
+                    why = ""
                 except OSError as error:
                     refused, why = time.monotonic(), f"{error.strerror or error}"
             with self._news:
                 self._busy -= 1
                 self._news.notify_all()
-                self._written += written
-                self._lost += not written
-                self._why = why
+                if is_tried and not why:
+                    self._written += 1
+                else:
+                    self._miss(why)

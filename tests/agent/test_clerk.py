@@ -529,6 +529,23 @@ def test_below_the_floor_of_the_disk_nothing_new_is_kept_and_that_is_told(tmp_pa
     assert list(site.shelf.glob("*/wanted.json")) == []
 
 
+def test_the_ring_of_a_camera_that_is_no_longer_there_is_deleted_and_told(tmp_path):
+    site = Site(tmp_path)
+    mine, other = (reels.folder_of(site.shelf, name) for name in ("gate", "old"))
+    site.witness = replace(site.witness, ring=str(mine))
+
+    async def story():
+        fill(mine, 1.0, 3.0)
+        fill(other, 1.0, 3.0)
+        async with site.at_work() as one:
+            await site.until(lambda: one._recalled)
+
+    asyncio.run(story())
+    assert reels.found(mine)
+    assert not other.exists()
+    assert [event.facts for event in site.of("evidence-deleted")] == [{"ring": "old.ring"}]
+
+
 def test_wanted_evidence_of_another_version_stops_nobody(tmp_path):
     (tmp_path / "000001-ab-1.gate").mkdir()
     (tmp_path / "000001-ab-1.gate" / "wanted.json").write_text('{"id": 3}')
