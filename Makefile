@@ -15,7 +15,7 @@ help:
 	@echo "make bench-tamper  how many lies of sensors are found, and how often one is called a liar that is none"
 	@echo "make bench-anomaly  what the anomaly detector finds on real series, and how often it is wrong"
 	@echo "make bench-slope  when slopes are said to fail, and how often they do not"
-	@echo "make bench-vision  how well the time to collision is told, on real frames and drawn scenes"
+	@echo "make bench-vision  how well the time to collision is told, on real frames and drawn scenes; what nets find"
 	@echo "make install only the virtual environment"
 	@echo "make lock    renew the lock files (needs uv)"
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from .core.core import Core, Tick
-from .core.frame import Instant, Quality, frame, layout
+from .core.frame import Instant, Layout, Quality, frame, layout
 from .core.ports import Detector, Driver, Uplink
 from .core.rules import AnyRule
 
@@ -38,17 +38,19 @@ def driver(one: Driver) -> list[str]:
     return broken
 
 
-def detector(one: Detector) -> list[str]:
-    """Laws of a detector, on channels `a`, `b`, `c` in mg/m3, and one witness where it takes any, over 60 samples.
+def detector(one: Detector, seen: Layout | None = None) -> list[str]:
+    """Laws of a detector over 60 samples, on the channels of `seen`, else on `a`, `b`, `c` in mg/m3 and one witness
+    where it takes any.
 
     Its memory is a value; the wall clock decides nothing; what comes out is as wide as it says; NaN in, no error; a
     memory that is moved to another clock goes on as if nothing had been.
     """
     broken = [] if _is_frozen(one) else ["settings are frozen"]
-    key = ["a", "b", "c"]
-    seen = layout([*key, *["w/x"] * one.looks_beside], ["mg/m3"] * (3 + one.looks_beside), stale=1e9)
+    if seen is None:
+        key = ["a", "b", "c", *["w/x"] * one.looks_beside]
+        seen = layout(key, ["mg/m3"] * len(key), stale=1e9)
     given = one.columns(seen)
-    if len({name for name, _ in given}) != len(given) or {name for name, _ in given} & set(key):
+    if len({name for name, _ in given}) != len(given) or {name for name, _ in given} & set(seen.key):
         broken.append("columns have names of their own")
     rng = np.random.default_rng(1)
     rows = np.abs(np.cumsum(rng.normal(0.0, 1.0, (60, len(seen))), axis=0))

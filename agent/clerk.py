@@ -110,7 +110,7 @@ class Clerk:
     def _eyes(witness: Witness, names: dict[str, None]) -> set[str]:
         """The channels that it looks at, and their sources: a silent one has no channel."""
         seen = set(matching(witness.looks_at, names))
-        return seen | {name.partition("/")[0] for name in seen} | {witness.camera}
+        return seen | {name.partition("/")[0] for name in seen} | set(witness.own)
 
     # -- what the judge says; nothing here waits ------------------------------------------------------
 
@@ -129,7 +129,7 @@ class Clerk:
         if alarm.event != EVENT_NAMES[Edge.RAISE] or alarm.drill:
             return
         for witness, watched in zip(self.witnesses, self._watched, strict=True):
-            if alarm.channel in watched or alarm.channel.partition("/")[0] == witness.camera:
+            if alarm.channel in watched or alarm.channel.partition("/")[0] in witness.own:
                 self._want(evidence.wanted(alarm, witness, self.kernel, self._span(witness, alarm)))
 
     def adopt(self, alarms: Iterable[Alarm], at: Instant) -> None:

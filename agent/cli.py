@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from . import __version__, exhibits
+from . import __version__, exhibits, nets
 from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
 
@@ -103,8 +103,17 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--baud", type=int, default=9600)
     probe.add_argument("--parity", choices=("N", "E", "O"), default="N")
     probe.add_argument("--timeout", type=float, default=1.0, metavar="S")
-    simulate = verb("simulate", _simulate, "the simulated plants alone, for somebody else's client")
-    simulate.add_argument("scenario", help="scenario TOML")
+    simulate = verb("simulate", _simulate, "the simulated plants alone, for somebody else's client; or a drawn road")
+    simulate.add_argument("scenario", nargs="?", help="scenario TOML")
+    simulate.add_argument("--road", metavar="STORY", help="a drawn road as MJPEG and RTSP, or --out; `list` tells them")
+    simulate.add_argument("--out", type=Path, metavar="FILE.mp4", help="write the story as a film")
+    simulate.add_argument("--truth", type=Path, metavar="FILE.csv", help="what is true in each picture of who is ahead")
+    simulate.add_argument("--boxes", type=Path, metavar="FILE.csv", help="everything that each picture shows")
+    simulate.add_argument("--weather", default="", metavar="WORDS", help="e.g. night,rain; else as the story says")
+    simulate.add_argument("--seed", type=int, default=1, help="of place, paint and noise")
+    simulate.add_argument("--width", type=int, metavar="PX", help="1280 for files, 640 for streams")
+    simulate.add_argument("--fps", type=float, help="20 for files, 10 for streams")
+    simulate.add_argument("--port", type=int, default=0, help="of the stream; else a free one")
     demo = verb("demo", _demo, "two minutes: plants, agent, broker, platform, verdict")
     demo.add_argument("--broker", metavar="URL", help="use this broker (mqtt://host:port), not the embedded one")
     replay = verb("replay", _replay, "run a recording through the same core; print or compare the alarms")
@@ -160,6 +169,21 @@ def _parser() -> argparse.ArgumentParser:
     hazards.add_argument("inventory", type=Path, nargs="?", metavar="FILE", help="hazards.toml of a site")
     profiles = verb("profiles", _profiles, "limits that ship, with their sources")
     profiles.add_argument("name", nargs="*", help="one profile in full, or the first part of some names")
+    watches = verb("watch", _watch, "a film through the eye, detectors and rules of a vehicle; a row for each picture")
+    watches.add_argument("what", metavar="VIDEO|FOLDER|URL", help="a film, a folder of pictures, or a stream")
+    watches.add_argument("--role", choices=("road",), default="road", help="what is looked for (road)")
+    watches.add_argument("--out", metavar="CSV", help="a row for each picture")
+    watches.add_argument("--events", metavar="CSV", help="the warnings")
+    watches.add_argument("--detections", metavar="CSV", help="everything that was found")
+    watches.add_argument("--show", metavar="FILE", help="a film (.mp4) or the last picture (.png), with what was seen")
+    watches.add_argument("--camera", type=Path, metavar="TOML", help="how it is mounted (as [bus.road.mount])")
+    watches.add_argument(
+        "--site", type=Path, metavar="TOML", help="site file (configs/vehicle.example.toml, unmounted)"
+    )
+    watches.add_argument("--net", metavar="NAME", help="another net than the site's; none: only what looms")
+    watches.add_argument("--speed", default="", metavar="KMH|CSV", help="of the vehicle; a CSV has t_s and speed_kmh")
+    watches.add_argument("--fps", type=float, default=0.0, help="pictures a second, where the film does not tell (10)")
+    nets.arguments(verb("models", lambda _: USAGE, "nets that look at pictures: list, verify, import, fetch, bench"))
     verb("version", lambda args: _say(args, {"version": __version__}, f"vedette {__version__}"), "the version")
     return parser
 
@@ -424,6 +448,23 @@ def _replayed(folder: Path, site: Config) -> list[Alarm]:
         return list(journal.replay(site.core(), journal.read(folder / "frames.jsonl", site.layouts)))
     except OSError as error:
         raise ConfigFault([f"{error.filename}: {error.strerror}"]) from None
+
+
+def _watch(args: argparse.Namespace) -> int:
+    from . import watch
+
+    try:
+        facts = watch.run(args)
+    except ImportError as error:
+        print(f'vedette watch: OpenCV is not there ({error}): pip install "vedette[video]"', file=sys.stderr)
+        return USAGE
+    except ValueError as error:
+        print(f"vedette watch: {error}", file=sys.stderr)
+        return USAGE
+    if facts["why"]:
+        print(f"vedette watch: {facts['why']}", file=sys.stderr)
+    text = "{pictures} pictures of {seconds:.1f} s, {warnings} warnings, {ms:.0f} ms each".format(**facts)
+    return _say(args, facts, text)
 
 
 def _detect(args: argparse.Namespace) -> int:
@@ -710,7 +751,40 @@ def _described(name: str, profile: Profile) -> Iterator[str]:
 def _simulate(args: argparse.Namespace) -> int:
     from simulators.scenario import simulate
 
+    if args.road:
+        return _simulate_road(args)
+    if not args.scenario:
+        raise ConfigFault(["simulate what? a scenario, or --road STORY"])
     return asyncio.run(simulate(args.scenario))
+
+
+def _simulate_road(args: argparse.Namespace) -> int:
+    from simulators.scenario import RoadTable, serve_road
+    from simulators.stories import STORIES, WEATHER
+
+    from .complaints import nearest
+
+    if args.road == "list":
+        for name, story in STORIES.items():
+            print(f"{name:14} {story.seconds:4.1f} s  {story.place}, {' '.join(story.weather)}: {story.about}")
+        return 0
+    weather = tuple(word for word in args.weather.split(",") if word)
+    unknown = [f"no story `{args.road}`{nearest(args.road, STORIES)}"] if args.road not in STORIES else []
+    unknown += [f"no weather `{word}`{nearest(word, WEATHER)}" for word in weather if word not in WEATHER]
+    if unknown:
+        raise ConfigFault(unknown)
+    if not (args.out or args.truth or args.boxes):
+        table = RoadTable("road", args.road, "", weather, args.seed, args.width or 640, args.fps or 10.0, args.port)
+        return asyncio.run(serve_road(table))
+    try:
+        from simulators.road import told, written
+    except ImportError as error:
+        raise ConfigFault([f"--road: {error}; install vedette[video]"]) from None
+    drive = told(args.road, args.seed, weather, args.width or 1280, args.fps or 20.0)
+    for n in written(drive, args.out, args.truth, args.boxes):
+        print(f"\r{n + 1} of {drive.frames} pictures", end="", flush=True)
+    print(f"\n{drive.story.about}: {' '.join(str(p) for p in (args.out, args.truth, args.boxes) if p)}")
+    return 0
 
 
 def _demo(args: argparse.Namespace) -> int:

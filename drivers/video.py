@@ -34,11 +34,15 @@ from agent.clock import kernel
 from agent.core.errors import LineLost
 from agent.core.frame import Frame, Instant, Layout, Quality, frame, layout
 from agent.core.ports import Clock, Driver, Event, Format, Orders, Span, Witness
+from agent.sights import ROAD, Road
 
 from . import video_health as health
-from .video_child import ENDED, Order, Said, is_device
+from .video_child import ENDED, Order, Said, Seen, is_device
 from .video_health import Limits
 from .video_ring import Keep, Kept
+
+CHILD = "drivers.video_child"  # what decodes
+EYES = "agent.vision"  # the same with eyes; a program above this one, known by its name only
 
 KEYS = (
     "offline",  # 1: no connection that gives pictures
@@ -66,6 +70,7 @@ OPENING = 4.0  # and s to open: the child gives up before it is killed, and can 
 FIRST, LONGEST = 1.0, 3.0  # s between two tries, doubling, half of it by chance: with 4 s of opening below 10 s in all
 STEADY = 5.0  # s of pictures after which a camera is told to be back, and the pauses begin from FIRST again
 GOODBYE = 2.0  # s that a killed child may take to be gone; one that sits in a broken kernel driver takes longer
+BLIND = 2.0  # s after which what was seen of the road is not to be relied on
 STALE = 15.0  # s after which what is not seen is blind: a connection may be lost and found again in between
 TAIL = 4096  # bytes that are kept of the child's standard error
 BYTES = 0.06  # of a JPEG for each pixel of a picture of 16:9, by its width squared; project, from a street at 75 %
@@ -105,6 +110,7 @@ class Evidence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     after: Annotated[float, Meta(ge=0, le=30)] = 5.0  # s after it
     clips: list[Span] = []  # other times for the alarms of some rules
     mask: list[Polygon] = []  # painted over before anything is written; corners as shares of width and height
+    blur: str = ""  # a net of `vedette models` that finds faces: they are made unknowable; empty: they stay
     rate: Annotated[float, Meta(ge=0.2, le=30)] = 10.0  # pictures/s
     width: Annotated[int, Meta(ge=64, le=3840)] = 1280  # pixels; what is wider is reduced
     quality: Annotated[int, Meta(ge=10, le=100)] = 75  # of the JPEGs, %
@@ -148,6 +154,7 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
     height: Annotated[int, Meta(ge=36, le=4320)] = 1080
     loop: bool = False  # a file begins again at its end; else the camera is offline then
     limits: Limits = Limits()  # when a state begins
+    road: Road | None = None  # to look ahead: the source `<source>.road`
     evidence: Evidence | None = None  # what is kept of the pictures; None: nothing
 
     def __post_init__(self) -> None:
@@ -173,6 +180,11 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.source or self.name
 
     @property
+    def ahead(self) -> str:
+        """Name of the source of what it sees of the road."""
+        return f"{self.camera}.road"
+
+    @property
     def shown(self) -> str:
         """The address for people: a query may hold a secret."""
         return self.url.partition("?")[0]
@@ -185,7 +197,11 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def layouts(self) -> Mapping[str, Layout]:
         n = len(KEYS)
         high = [1.0] * 8 + [math.nan, math.nan, 100.0, math.nan]
-        return {self.camera: layout(KEYS, UNITS, [0.0] * n, high, stale=max(STALE, 3 * self.period))}
+        found = {self.camera: layout(KEYS, UNITS, [0.0] * n, high, stale=max(STALE, 3 * self.period))}
+        if self.road is not None:
+            key, unit, low, high = (list(column) for column in zip(*ROAD, strict=True))
+            found[self.ahead] = layout(key, unit, low, high, stale=max(BLIND, 5 / self.road.rate))
+        return found
 
     def periods(self) -> Mapping[str, float]:
         return {self.camera: self.period}
@@ -194,6 +210,8 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Whether there is anything to decode with."""
         if importlib.util.find_spec("cv2") is None:
             return ['a camera needs OpenCV, which is not installed: pip install "vedette[video]"']
+        if (self.blur or (self.road is not None and self.road.net)) and importlib.util.find_spec("onnxruntime") is None:
+            return ['a net needs ONNX Runtime, which is not installed: pip install "vedette[video]"']
         return []
 
     def at_home(self, shelf: str, free_mb: float) -> Video:
@@ -210,6 +228,7 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return None
         return Witness(
             camera=self.camera,
+            own=tuple(self.layouts()),
             ring=kept.ring,
             looks_at=tuple(kept.looks_at),
             before=kept.before,
@@ -222,6 +241,11 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
     @property
+    def blur(self) -> str:
+        """The net that finds faces, to be blurred; empty: none is."""
+        return self.evidence.blur if self.evidence is not None else ""
+
+    @property
     def masks(self) -> tuple[tuple[tuple[float, float], ...], ...]:
         """What is painted over."""
         return tuple(tuple(polygon) for polygon in self.evidence.mask) if self.evidence is not None else ()
@@ -231,6 +255,7 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return [
             f"{self.shown}: decoded by a process of its own ({ask}), killed after {self.silent:g} s of silence",
             f"{self.camera}: every {self.period:g} s, {len(KEYS)} channels of the camera's state",
+            *([] if self.road is None else [f"{self.ahead}: {len(ROAD)} channels of the road, {_with(self.road)}"]),
             *([] if self.evidence is None else self._kept(self.evidence)),
         ]
 
@@ -256,9 +281,10 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         due = clock.now().mono + self.period
         try:
             while True:
-                await orders.wait(max(0.0, min(due - clock.now().mono, self.period)))
-                for event in camera.news():
-                    yield event
+                await camera.wait(max(0.0, min(due - clock.now().mono, self.period)))
+                await orders.wait(0.0)  # a camera has no outputs; who is asked for orders lives
+                for item in camera.news():
+                    yield item
                 if task.done():
                     task.result()
                 now = clock.now()
@@ -307,10 +333,19 @@ class Camera:
         self.layout = video.layouts()[video.camera]
         self._first = math.inf  # monotonic s of the first picture of this connection
         self._told: list[str] = []  # reasons of this outage
-        self._news: list[Event] = []
+        self._dim = ""  # why the eye sees less than it should, as told
+        self._news: list[Event | Frame] = []
+        self._bell = asyncio.Event()
 
-    def news(self) -> list[Event]:
-        """What happened since the last call."""
+    async def wait(self, seconds: float) -> None:
+        """Return after so long, or at once when there is news."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._bell.wait()
+
+    def news(self) -> list[Event | Frame]:
+        """What happened since the last call, and what was seen."""
+        self._bell.clear()
         if self._told and self.pictures and self.memory.fresh - self._first >= STEADY:
             self._told = []
             self._tell("camera-recovered", "the camera gives pictures again")
@@ -368,11 +403,12 @@ class Camera:
             opening=OPENING,
             reading=READING * self.video.silent,
             loop=self.video.loop,
+            road=self.video.road,
             keep=self._keep(),
         )
         environment = {name: os.environ[name] for name in PASSED if name in os.environ}
         child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "drivers.video_child"),
+            *(sys.executable, "-P", "-m", CHILD if self.video.road is None and not self.video.blur else EYES),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -413,6 +449,7 @@ class Camera:
             span=kept.reel,
             floor=int((kept.free_mb or 0.0) * 2**20),
             masks=self.video.masks,
+            blur=kept.blur,
         )
 
     async def _listen(self, lines: asyncio.StreamReader) -> str:
@@ -433,6 +470,9 @@ class Camera:
             if told.ring is not None:
                 self._hear(told.ring)
                 continue
+            if told.seen is not None:
+                self._take(told.seen)
+                continue
             if told.picture is None:
                 deadline = now() + self.video.silent
                 continue
@@ -450,6 +490,20 @@ class Camera:
         elif self._trouble and not kept.why:
             self._tell(RING_RECOVERED, f"{self.video.camera}: pictures are kept again; {lost} lost", lost=lost)
         self._trouble = kept.why
+
+    def _take(self, seen: Seen) -> None:
+        """What the eye saw: a frame of its own, at once."""
+        now = self.clock.now()
+        value = np.array([math.nan if one is None else one for one in seen.value])
+        quality = np.where(np.isnan(value), Quality.UNCERTAIN, Quality.GOOD)
+        age = np.full(len(value), max(0.0, now.mono - seen.at))
+        source = self.video.ahead
+        self._news.append(frame(source, now, self.video.layouts()[source], value, quality, age))
+        if seen.why != self._dim:
+            self._dim = seen.why
+            kind, text = ("eye-dim", seen.why) if seen.why else ("eye-recovered", "the eye sees what it should again")
+            self._tell(kind, f"{source}: {text}")
+        self._bell.set()
 
     def _see(self) -> None:
         if not self.pictures:
@@ -494,6 +548,12 @@ def said(why: str, errors: str) -> str:
     last = next(iter(lines), "")
     last = re.sub(r" ?@ ?0x[0-9a-f]+|^\[OPENCV:FFMPEG:\d+\] ", "", last)[:200].strip()
     return f"cannot be opened: {last}" if last else "not a stream"
+
+
+def _with(road: Road) -> str:
+    """With what it is looked at."""
+    net = f"net {road.net} on {road.provider}, {road.threads} thread" if road.net else "no net, only what looms"
+    return f"{net}, at most {road.rate:g} pictures/s"
 
 
 def _hidden(text: str, url: str) -> str:

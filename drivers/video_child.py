@@ -3,8 +3,8 @@
 Settings (`Order`) come as one line of JSON on the standard input, so that no password stands in the arguments; the
 input stays open for as long as somebody wants pictures. On the standard output comes one line of JSON for each picture
 that was looked at (`video_health.Picture`), before that `ready` (OpenCV is loaded) and `open`, and `end` with a reason
-in words where it has one. Pixels leave this process only into the ring of the camera on the disk, where its settings
-have one (`video_ring.py`); how that goes is said as `ring`.
+in words where it has one. What an eye (`agent/vision.py`) sees in the pictures comes as `seen`. Pixels leave this
+process only into the ring of the camera on the disk, where it has one (`video_ring.py`); how that goes comes as `ring`.
 
 It grabs every picture at the camera's pace and looks at the newest one every `sample` s, so nothing queues up. It never
 tries again: it ends, and its parent decides.
@@ -13,6 +13,7 @@ tries again: it ends, and its parent decides.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import signal
 import stat
@@ -20,12 +21,14 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 from msgspec import Struct
+
+from agent.sights import Road
 
 from .video_health import HIGH, WIDE, Picture
 from .video_ring import Keep, Kept, Recorder, Veil
@@ -33,7 +36,6 @@ from .video_ring import Keep, Kept, Recorder, Veil
 LOOKED_AT = 320  # pixels of width, that numbers do not depend on the camera's resolution
 BLACK, WHITE = 24, 250  # grey below and from which a pixel counts as black or white; project
 ENDED = "the file has ended"
-TELLING = 1.0  # s between two words on the ring, where there is news
 DAMAGED = (
     10  # pictures in a row that cannot be decoded, until the stream is given up; a stream that ended fails at once
 )
@@ -53,19 +55,80 @@ class Order(Struct, frozen=True, kw_only=True):
     opening: float  # s to open
     reading: float  # s to the next picture
     loop: bool  # a file begins again at its end
+    road: Road | None = None  # what to look for besides
     keep: Keep | None = None  # of what the camera shows; None: nothing
+
+
+class Seen(Struct, frozen=True, omit_defaults=True):
+    """What an eye saw in one picture."""
+
+    at: float  # monotonic s when the picture was taken
+    value: list[float | None]  # of its columns; None: it cannot say
+    why: str = ""  # it sees less than it should
 
 
 class Said(Struct, frozen=True, omit_defaults=True):
     """One line to the parent."""
 
-    say: str  # ready, open, picture, ring, end
+    say: str  # ready, open, picture, seen, ring, end
     picture: Picture | None = None
+    seen: Seen | None = None
     ring: Kept | None = None
     why: str = ""  # end: in words
 
 
 Say = Callable[[Said], None]
+
+
+class Eye(Protocol):
+    """What looks at pictures for something else than the camera's own state. It may take longer than a picture does."""
+
+    why: str  # it sees less than it should; empty: it does not
+
+    def look(self, at: float, picture: Any) -> list[float]:
+        """The columns of its task, NaN where it cannot say, of a picture (h, w, 3) uint8 BGR taken at monotonic s."""
+
+
+class Taker(Protocol):
+    """Who has a use for pictures, in its own time. It never blocks."""
+
+    def wants(self, at: float) -> bool:
+        """Whether it would take a picture of `at`, monotonic s."""
+
+    def offer(self, image: Any, at: float) -> None:
+        """A picture (h, w, 3) that nobody will change."""
+
+
+class Gaze:
+    """An eye at work, in a thread of its own: it looks at the newest picture when it is free, and misses the others."""
+
+    def __init__(self, eye: Eye, rate: float, say: Say) -> None:
+        self.eye, self.pause, self.say = eye, 0.9 / rate, say
+        self._due = 0.0
+        self._newest: tuple[float, Any] | None = None
+        self._bell = threading.Condition()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def wants(self, at: float) -> bool:
+        """Whether it would look at a picture taken now."""
+        return at >= self._due and self._newest is None
+
+    def offer(self, image: Any, at: float) -> None:
+        """A picture that nobody else will change."""
+        with self._bell:
+            self._newest = at, image
+            self._bell.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._bell:
+                while self._newest is None:
+                    self._bell.wait()
+                at, image = self._newest
+            self._due = at + self.pause
+            told = self.eye.look(at, image)
+            self._newest = None
+            self.say(Said("seen", seen=Seen(at, [None if math.isnan(one) else one for one in told], self.eye.why)))
 
 
 def taken() -> Say:
@@ -75,9 +138,13 @@ def taken() -> Say:
     libc = ctypes.CDLL(None)
     libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, IOLBF, 0)
 
+    turn = threading.Lock()
+
     def say(said: Said) -> None:
-        lines.write(msgspec.json.encode(said) + b"\n")
-        lines.flush()
+        line = msgspec.json.encode(said) + b"\n"
+        with turn:
+            lines.write(line)
+            lines.flush()
 
     return say
 
@@ -147,14 +214,13 @@ def opened(cv2: Any, order: Order) -> Any:
     return cv2.VideoCapture(order.url, cv2.CAP_FFMPEG, [*limits, cv2.CAP_PROP_N_THREADS, 1])
 
 
-def watch(cv2: Any, order: Order, say: Say, recorder: Recorder | None = None) -> str:
-    """Say what the stream shows until it ends, and let `recorder` have the pictures that it wants.
+def watch(cv2: Any, order: Order, say: Say, takers: Sequence[Taker] = ()) -> str:
+    """Say what the stream shows until it ends, and let `takers` have the pictures that they want.
 
     Why it ended, in words; empty where FFmpeg said it on standard error.
     """
     if why := obstacle(order.url):
         return why
-    told, telling = Kept(why="nothing was said yet"), 0.0  # of the ring, and when next
     count, offset = 0, 0.0  # s that earlier rounds of a file took
     is_file = "://" not in order.url and not is_device(order.url)
     while True:
@@ -178,19 +244,14 @@ def watch(cv2: Any, order: Order, say: Say, recorder: Recorder | None = None) ->
             if is_file:
                 time.sleep(max(0.0, min(1.0, began + pts - time.monotonic())))
             asked = at = time.monotonic()
-            wanted = recorder is not None and recorder.wants(at)
-            if at < due and not wanted:
+            eager = [one for one in takers if one.wants(at)]
+            if at < due and not eager:
                 continue
             ok, image = capture.retrieve()
             if not ok:
                 continue
-            if recorder is not None and wanted:
-                recorder.offer(image, at)
-            if recorder is not None and at >= telling:
-                kept, telling = recorder.kept(), at + TELLING
-                if (kept.lost, kept.why) != (told.lost, told.why) and (kept.written or kept.why):
-                    told = kept
-                    say(Said("ring", ring=kept))
+            for one in eager:
+                one.offer(image, at)
             if at < due:
                 continue
             due = at + order.sample
@@ -207,8 +268,12 @@ def watch(cv2: Any, order: Order, say: Say, recorder: Recorder | None = None) ->
         offset += pts
 
 
-def main() -> int:
-    """Ends with its parent, whatever it is doing."""
+def main(
+    opened_eye: Callable[[Order], Eye | None] = lambda order: None,
+    veiled: Callable[[Order], Veil | None] = lambda order: None,
+) -> int:
+    """Ends with its parent, whatever it is doing. opened_eye: what else looks at the pictures; veiled: what makes
+    unknowable whom nobody may know, before a picture is kept."""
     order = msgspec.json.decode(sys.stdin.buffer.readline() or b"null", type=Order | None)
     if order is None:
         return 1
@@ -233,10 +298,13 @@ def main() -> int:
         say(Said("end", why=f'OpenCV is not there ({error}): pip install "vedette[video]"'))
         return 0
     cv2.setNumThreads(1)  # a picture of 320 pixels; the other cores belong to the agent and the other cameras
+    eye = opened_eye(order)
+    gaze = Gaze(eye, order.road.rate, say) if eye is not None and order.road is not None else None
+    recorder = None
+    if order.keep is not None:
+        recorder = Recorder(cv2, order.keep, veiled(order), lambda kept: say(Said("ring", ring=kept)))
     say(Said("ready"))
-    veil: Veil | None = None  # what makes unknowable whom nobody may know, before a picture is written
-    recorder = Recorder(cv2, order.keep, veil) if order.keep is not None else None
-    why = watch(cv2, order, say, recorder)
+    why = watch(cv2, order, say, [one for one in (gaze, recorder) if one is not None])
     if recorder is not None:
         recorder.settle()
     say(Said("end", why=why))

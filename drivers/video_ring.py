@@ -22,6 +22,7 @@ from agent.reels import Head, Ring, Shot
 
 WAITING = 4 << 20  # bytes of JPEGs that wait for the disk; what comes beyond is lost
 SETTLING = 1.0  # s for what waits when the stream has ended
+TELLING = 1.0  # s between two words on how it goes, where there is news
 SOUND = 5.0  # s without a loss, after which all is well again
 PAUSE = 1.0  # s without a try after the disk refused a picture
 
@@ -41,6 +42,7 @@ class Keep(Struct, frozen=True, kw_only=True):
     span: float  # s of a reel
     floor: int  # bytes of the disk that stay free
     masks: tuple[tuple[tuple[float, float], ...], ...]  # polygons, as shares of width and height
+    blur: str = ""  # a net that finds faces, which are to be made unknowable; empty: nothing is
 
 
 class Kept(Struct, frozen=True, omit_defaults=True):
@@ -64,8 +66,11 @@ def covered(cv2: Any, image: Any, masks: tuple[tuple[tuple[float, float], ...], 
 class Recorder:
     """The ring of one camera, fed by `offer`."""
 
-    def __init__(self, cv2: Any, keep: Keep, veil: Veil | None = None) -> None:
-        self.cv2, self.keep, self.veil = cv2, keep, veil
+    def __init__(
+        self, cv2: Any, keep: Keep, veil: Veil | None = None, tell: Callable[[Kept], None] = lambda kept: None
+    ) -> None:
+        self.cv2, self.keep, self.veil, self.tell = cv2, keep, veil, tell
+        self._told, self._telling = Kept(why="nothing was said yet"), 0.0  # and when next, monotonic s
         head = Head(keep.camera, keep.kernel, keep.masks, veil is not None)
         self._ring = Ring(Path(keep.folder), head, keep.budget, keep.span, keep.floor)
         self._news = threading.Condition()
@@ -86,6 +91,11 @@ class Recorder:
 
     def offer(self, image: Any, at: float) -> None:
         """A picture (h, w, 3) or (h, w) of `at`, monotonic s. Never blocks; it must not be changed afterwards."""
+        if at >= self._telling:
+            kept, self._telling = self.kept(), at + TELLING
+            if (kept.lost, kept.why) != (self._told.lost, self._told.why) and (kept.written or kept.why):
+                self._told = kept
+                self.tell(kept)
         period = 1.0 / self.keep.rate
         self._due = max(self._due + period, at + 0.5 * period)  # in step with the rate, not with the camera
         with self._news:

@@ -8,6 +8,7 @@ from agent.named import find
 DETECTORS = {
     "anomaly": "models.anomaly:Anomaly",
     "barometric": "models.water:Barometric",
+    "collision": "models.collision:Collision",
     "dam": "models.dam:Dam",
     "exposure": "models.exposure:Exposure",
     "gas": "models.gas:Gas",

@@ -2,7 +2,8 @@
 
 The manifest says what goes in and what comes out; `models/tail.py` turns the error into decades against a budget, as
 for every other view of `models/anomaly.py`. Which model it is does not matter: one that ships (`models/weights`), or
-one that a site trained. A manifest is a TOML file with a table for each model:
+one that a site trained. A manifest is a TOML file with a table for each model, beside those of nets that look at
+pictures (`[net.NAME]`), which are not read here:
 
     [NAME]
     file = "NAME.onnx"          # beside the manifest
@@ -248,6 +249,11 @@ def _median(rows: Array) -> Array:
     return middle
 
 
+def known() -> dict[str, Manifest]:
+    """The models that ship. Raises `ValueError` in words."""
+    return _read(SHIPPED)
+
+
 @cache
 def found(name: str) -> Model:
     """The model of that name, or of that manifest, ready to run. Raises `ValueError` in words."""
@@ -264,7 +270,9 @@ def found(name: str) -> Model:
 
 def _read(path: Path) -> dict[str, Manifest]:
     try:
-        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), dict[str, Manifest])
+        tables = tomllib.loads(path.read_text("utf-8"))
+        tables.pop("net", None)  # `models/vision/manifest.py` reads these
+        return msgspec.convert(tables, dict[str, Manifest])
     except OSError as error:
         raise ValueError(f"manifest of window models {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:

@@ -7,6 +7,7 @@
        |- NoReply         nothing came back in time
        |- BadReply        something came back that does not fit what was asked
        |- Refused         the other side understood and said no (Modbus exception, MQTT reason code)
+       |- NetFault        a net that looks at pictures is not here, is not what its manifest says, or does not run
        `- StoreFault      the disk does not take or give what it should
 
 Anything else that is raised is our own mistake and ends the process; systemd starts it again.
@@ -50,6 +51,10 @@ class Refused(WorldFault):
     def __init__(self, text: str, code: int) -> None:
         super().__init__(text)
         self.code = code
+
+
+class NetFault(WorldFault):
+    """A net is missing, is not the one of its manifest, or does not run; whoever needs it makes an alarm of it."""
 
 
 class StoreFault(WorldFault):

@@ -68,6 +68,7 @@ class Witness(Struct, frozen=True, kw_only=True):
     """A camera that keeps pictures, for the alarms of what it looks at and for its own."""
 
     camera: str  # its source
+    own: tuple[str, ...]  # all sources that it gives: its own alarms are about these
     ring: str  # folder of its reels
     looks_at: tuple[str, ...]  # `source/key`, wildcards allowed
     before: float  # s that are kept before the decision

@@ -24,6 +24,7 @@ import argparse
 import csv
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
@@ -44,6 +45,7 @@ SHAPES = {
     "score": (LOOKS, 64, 32, 1),
 }
 NAMES = {"forecast": "next", "reconstruction": "waist", "score": "shape"}
+HEAD = "# Window models that ship; `models/window.py` says what the rows mean.\n\n"
 BATCH = 256
 RATE = 1e-3  # of Adam, falling to a hundredth along a cosine
 TRAINED = [
@@ -348,6 +350,17 @@ def manifest(output: str, digest: str, found: dict[str, float], smooth: float, t
     return "\n".join(rows) + "\n"
 
 
+def placed(manifests: str, name: str, table: str) -> str:
+    """The manifests with this model's table in its place, at the top where it had none; others stay as they are.
+
+    >>> placed("# head\\n\\n[a]\\nx = 1\\n\\n[net.b]\\ny = 2\\n", "a", "[a]\\nx = 3\\n")
+    '# head\\n\\n[a]\\nx = 3\\n\\n[net.b]\\ny = 2\\n'
+    """
+    head, _, rest = manifests.partition("\n\n")
+    without = re.sub(rf"(?m)^\[{re.escape(name)}\]\n(?:(?![\[#]).*\n?)*", "", rest)
+    return f"{head}\n\n{table}" + (f"\n{without.lstrip()}" if without.strip() else "")
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -364,9 +377,8 @@ def main(argv: list[str] | None = None) -> int:
     weights = exported(layers, args.output)
     (args.out / f"{NAMES[args.output]}.onnx").write_bytes(weights)
     text = manifest(args.output, hashlib.sha256(weights).hexdigest(), merit, args.smooth, args.tail)
-    (args.out / "MANIFEST.toml").write_text(
-        f"# Window models that ship; `models/window.py` says what the rows mean.\n\n{text}"
-    )
+    file = args.out / "MANIFEST.toml"
+    file.write_text(placed(file.read_text("utf-8") if file.is_file() else HEAD, NAMES[args.output], text), "utf-8")
     print(f"{text}\n{len(weights)} bytes")
     return 0
 

@@ -23,9 +23,12 @@ MARGIN = 0.2  # of a box that is left out at each edge
 AGES = (0.1, 0.2, 0.3, 0.5)  # s, of the earlier pictures that each is laid onto; the first tells where to look
 SPAN = 0.55  # s over which growths are explained
 FEWEST = 4  # growths to a number
+SHORTEST = 0.2  # s that they cover, at least
 FIT = 5e-4  # least error of a growth: lens, light and shutter
 CHANGES = 0.07  # 1/s2, usual acceleration, in ranges: 3 m/s2 at 40 m
 SHAKEN = 4e-3  # error of all growths together: a body that pitches, a road that bends
+GROWN = 0.02  # log, of the least growth that tells where it is aimed at
+PLACED = 0.5  # px, error of a spot that was carried along
 GAP = 0.35  # s without the thing, after which it is another
 AROUND = 0.6  # of a box kept around it, for the search in it
 TURNS = 8
@@ -60,22 +63,44 @@ class Closing(NamedTuple):
 
     per_second: float  # 1/s; 1 by it is the time to collision; below 0 it goes away
     error: float  # its standard error
+    change: float = 0.0  # 1/s2, the deceleration of what is ahead against us, in ranges; expected to be small
 
 
-def seen(memory: Memory, at: float, picture: Array, box: Box) -> tuple[Memory, Closing | None]:
+def expected(memory: Memory, at: float) -> Box | None:
+    """Where the thing should be at that time; None where it was not seen of late."""
+    views = memory.views
+    if not views or at - views[-1].at > GAP:
+        return None
+    (x1, y1, x2, y2), passed = views[-1].box, at - views[-1].at
+    if len(views) < 2:
+        return x1, y1, x2, y2
+    then = _closest(views[:-1], views[-1].at - AGES[0])
+    span = views[-1].at - then.at
+    dx, dy = ((b - a) / span * passed for a, b in zip(then.spot, views[-1].spot, strict=True))
+    grown = np.median([one.grown / (one.at - one.since) for one in memory.growths[-5:]]) if memory.growths else 0.0
+    by = math.exp(float(grown) * passed)
+    w, h, cx, cy = by * (x2 - x1) / 2, by * (y2 - y1) / 2, (x1 + x2) / 2 + dx, (y1 + y2) / 2 + dy
+    return cx - w, cy - h, cx + w, cy + h
+
+
+def seen(memory: Memory, at: float, picture: Array, box: Box, sure: bool = True) -> tuple[Memory, Closing | None]:
     """With the thing as it is seen `at` s in the box of a grey picture; None where too little of it was seen.
 
-    The boxes may jump by some pixels: they only say where to look.
+    The boxes may jump by some pixels: they only say where to look. sure: somebody found it there; else it is only
+    expected there, and the box that is kept follows what is seen; what is not seen then is forgotten.
     """
     now = _kept(at, picture, box)
     views = tuple(view for view in memory.views if at - view.at <= max(AGES) * 1.15)
     if not views or at - views[-1].at > GAP:
-        return Memory((now,)), None
+        return Memory((now,) if sure else ()), None
     then = _closest(views, at - AGES[0])
     first = _found(then, now, (0.0, _middle(now)[0] - _middle(then)[0], _middle(now)[1] - _middle(then)[1]), True)
     if first is None:
-        return Memory((*views, now), _lately(memory.growths, at)), None
+        return Memory((*views, now) if sure else (), _lately(memory.growths, at)), None
     now = now._replace(spot=_carried(then, first, then.spot))
+    if not sure:
+        x1, y1, x2, y2 = then.box
+        now = now._replace(box=(*_carried(then, first, (x1, y1)), *_carried(then, first, (x2, y2))))
     found = [Growth(then.at, at, first.grown, first.error)]
     for age in AGES[1:]:
         then = _closest(views, at - age)
@@ -91,6 +116,27 @@ def seen(memory: Memory, at: float, picture: Array, box: Box) -> tuple[Memory, C
     return Memory((*views, now), growths), explained(growths, at)
 
 
+def aim(memory: Memory, turning: float) -> tuple[float, float] | None:
+    """The column that does not move while the thing grows, and its standard error, px: what it would hit is there.
+
+    What stays at one bearing while it is neared is hit (the sailor's rule); what passes grows away from a spot outside
+    of it. turning: px/s by which the picture moves to the left because the camera turns. None where it hardly grows.
+    """
+    if not memory.views:
+        return None
+    now = memory.views[-1]
+    pairs = [one for one in memory.growths if one.at == now.at and one.grown > GROWN]
+    if not pairs:
+        return None
+    one = min(pairs, key=lambda pair: pair.since)
+    then = next((view for view in memory.views if view.at == one.since), None)
+    if then is None:
+        return None
+    by = math.exp(one.grown)
+    spot = now.spot[0] + turning * (now.at - then.at)
+    return (by * then.spot[0] - spot) / (by - 1), PLACED / (by - 1)
+
+
 def explained(growths: tuple[Growth, ...], now: float) -> Closing | None:
     """The closing speed, in ranges a second, that explains growths best; None where they are too few, or tell nothing.
 
@@ -98,7 +144,7 @@ def explained(growths: tuple[Growth, ...], now: float) -> Closing | None:
     >>> round(explained((*one, *one), 0.0).per_second, 4)
     1.0
     """
-    if len(growths) < FEWEST:
+    if len(growths) < FEWEST or now - min(one.since for one in growths) < SHORTEST:
         return None
     i, j, grown, error = (np.array(column) for column in zip(*growths, strict=True))
     i, j, error = i - now, j - now, np.hypot(error, FIT)
@@ -117,7 +163,7 @@ def explained(growths: tuple[Growth, ...], now: float) -> Closing | None:
         if abs(step[0]) < 1e-6:
             break
     known = float(np.linalg.inv(square)[0, 0])
-    return Closing(u, math.hypot(usual * math.sqrt(known), SHAKEN / SPAN))
+    return Closing(u, math.hypot(usual * math.sqrt(known), SHAKEN / float(-i.min())), c)
 
 
 def _lately(growths: tuple[Growth, ...], now: float) -> tuple[Growth, ...]:
@@ -140,7 +186,7 @@ def _kept(at: float, picture: Array, box: Box) -> View:
     x1, y1, x2, y2 = box
     w, h = AROUND * (x2 - x1), AROUND * (y2 - y1)
     left, top = max(0, int(x1 - w)), max(0, int(y1 - h))
-    part = np.asarray(picture[top : int(y2 + h) + 2, left : int(x2 + w) + 2], np.float32).copy()
+    part = np.asarray(picture[top : int(y2 + h) + 2, left : int(x2 + w) + 2], np.float32)
     return View(at, box, (left, top), part, ((x1 + x2) / 2, (y1 + y2) / 2))
 
 

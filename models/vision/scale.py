@@ -5,22 +5,25 @@ later one by direct alignment (Lucas and Kanade 1981, inverse compositional afte
 contrast and brightness are found together, by least squares in which pixels that do not fit count less. It begins on
 halved pictures, so that it may start some pixels off.
 
-Pictures are (h, w) float32 grey. Boxes are (x1, y1, x2, y2) in pixels; the middle of the first pixel is at 0, 0.
+Pictures are (h, w) grey, float32 or uint8. Boxes are (x1, y1, x2, y2) in pixels; the middle of the first pixel is at
+0, 0.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from agent.core.frame import Array
 
-PIXELS = 64 * 64  # of a patch that are looked at, at most
+PIXELS = 48 * 48  # of a patch that are looked at, at most
 SMALLEST = 24.0  # px of the longer side on the coarsest picture
 LEAST = 8  # px of a side, below which nothing is said
+SPARE = 5  # of so many pixels one tells the usual residual
 TURNS = 20
-STILL = 1e-5  # change of the logarithm of the size, and of the place by the patch's size, at which it has settled
+STILL = 3e-4  # change of the logarithm of the size, and of the place by the patch's size, at which it has settled
 ROUGH = 2.5  # usual residuals beyond which a pixel counts less
 ALIKE = 0.8  # correlation of what was laid onto the later picture with what is there, below which it is something else
 
@@ -76,49 +79,44 @@ def aligned(before: Array, box: Box, now: Array, start: Start = (0.0, 0.0, 0.0),
 
 
 def halved(picture: Array) -> Array:
-    """Means of two by two pixels."""
+    """Means of two by two pixels, float32."""
     h, w = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
-    whole = picture[:h, :w]
-    half: Array = 0.25 * (whole[::2, ::2] + whole[1::2, ::2] + whole[::2, 1::2] + whole[1::2, 1::2])
+    half: Array = cv2.resize(np.float32(picture[:h, :w]), (w // 2, h // 2), interpolation=cv2.INTER_AREA)
     return half
 
 
 def seen_at(picture: Array, x: Array, y: Array) -> Array:
-    """What is seen between pixels; beyond the edge what is seen at the edge."""
-    h, w = picture.shape
-    x, y = np.clip(x, 0, w - 1.001), np.clip(y, 0, h - 1.001)
-    i, j = x.astype(np.intp), y.astype(np.intp)
-    a, b = x - i, y - j
-    flat, k = picture.ravel(), j * w + i
-    between: Array = (flat[k] * (1 - a) + flat[k + 1] * a) * (1 - b) + (flat[k + w] * (1 - a) + flat[k + w + 1] * a) * b
-    return between
+    """What is seen between pixels, to 1/32 of them; beyond the edge what is seen at the edge. x, y (h, w) float32."""
+    there: Array = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return there
 
 
 def _laid(before: Array, now: Array, box: Box, start: Start) -> Aligned | None:
     """The same on one size of pictures."""
-    x1, y1, x2, y2 = box
+    x1, y1, x2, y2 = map(float, box)
     w, h, cx, cy = x2 - x1, y2 - y1, (x1 + x2) / 2, (y1 + y2) / 2
     dense = min(1.0, float(np.sqrt(PIXELS / (w * h))))
     gx, gy = (np.linspace(-side / 2, side / 2, max(LEAST, int(side * dense)), dtype=np.float32) for side in (w, h))
-    gx, gy = (one.ravel() for one in np.meshgrid(gx, gy))
+    gx, gy = np.meshgrid(gx, gy)
     x, y, e = cx + gx, cy + gy, 0.5 / dense
     patch = seen_at(before, x, y)
     tx = (seen_at(before, x + e, y) - seen_at(before, x - e, y)) / (2 * e)
     ty = (seen_at(before, x, y + e) - seen_at(before, x, y - e)) / (2 * e)
-    steep = np.stack([tx * gx + ty * gy, tx, ty, patch, np.ones_like(patch)], 1)  # size, place, contrast, brightness
+    ones = np.ones_like(patch)
+    steep = np.stack([one.ravel() for one in (tx * gx + ty * gy, tx, ty, patch, ones)])  # size, place, contrast, light
     (grown, dx, dy), gain, shift, size = start, 1.0, 0.0, max(w, h)
     for _ in range(TURNS):
-        by = np.exp(grown)
-        there = seen_at(now, cx + dx + by * gx, cy + dy + by * gy)
-        off = there - gain * patch - shift
-        usual = 1.4826 * float(np.median(np.abs(off - np.median(off)))) + 1e-3
-        weighed = steep * (1 / (1 + (off / (ROUGH * usual)) ** 2))[:, None]
-        square = (weighed.T @ steep).astype(float)
+        by = np.float32(np.exp(grown))
+        there = seen_at(now, np.float32(cx + dx) + by * gx, np.float32(cy + dy) + by * gy)
+        off = (there - np.float32(gain) * patch - np.float32(shift)).ravel()
+        usual = 1.4826 * float(np.median(np.abs(off[::SPARE]))) + 1e-3
+        weighed = steep / (1 + (off / np.float32(ROUGH * usual)) ** 2)
+        square = (weighed @ steep.T).astype(float)
         try:
-            step = np.linalg.solve(square, (weighed.T @ off).astype(float))
+            step = np.linalg.solve(square, (weighed @ off).astype(float))
         except np.linalg.LinAlgError:
             return None  # nothing to hold on to
-        grown, dx, dy = grown - float(step[0]), dx - by * float(step[1]), dy - by * float(step[2])
+        grown, dx, dy = grown - float(step[0]), dx - float(by * step[1]), dy - float(by * step[2])
         gain, shift = gain + float(step[3]), shift + float(step[4])
         if not abs(grown - start[0]) < 1.0 or not max(abs(dx - start[1]), abs(dy - start[2])) < size:
             return None  # it ran away

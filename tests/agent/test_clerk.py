@@ -67,6 +67,7 @@ class Site:
         self.settings = Shelf(path=str(self.shelf), **{"free_mb": 0.0, "protect": (), **settings})
         self.witness = Witness(
             camera="gate",
+            own=("gate", "gate.road"),
             ring=str(self.ring),
             looks_at=("hall/ch4",),
             before=1.0,
@@ -212,7 +213,7 @@ def test_alarms_of_some_rules_have_other_times_and_a_silent_source_and_the_camer
             made = [
                 site.alarm(now, rule="flood.high"),
                 site.alarm(now, channel="hall"),
-                site.alarm(now, "gate/offline"),
+                site.alarm(now, "gate.road/doubt"),
             ]
             for alarm in made:
                 one.alarm(alarm)

@@ -1,0 +1,380 @@
+"""What a camera that looks ahead sees of the road: what is in the way, how far, and how soon it is reached.
+
+Two look for things: a net, in turns at the whole picture and larger at what is far; and `looming.py`, which knows no
+kinds. `track.py` follows them, `approach.py` measures how fast they are neared, `camera.py` says where they stand.
+Where the camera drives to is learnt from the flow of the picture (`flow.py`). Nothing here warns: these are numbers,
+and what they mean is judged elsewhere (`models/collision.py`). Memory in, memory out.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+
+from agent.core.frame import Array
+from agent.sights import FAR, KINDS, Mount
+
+from . import approach, lanes, looming, track
+from . import flow as flows
+from .approach import Closing
+from .camera import Lens, Place, placed
+from .camera import lens as lens_of
+from .flow import Flow
+from .lanes import Marks
+from .net import Found
+from .scale import Box
+from .track import Track
+
+SMALL = 640  # px, width of the pictures whose flow is looked at
+SPAN = 0.25  # s of a flow
+SHORT = 0.03  # s of a flow of the road that is near
+EVERY = 0.08  # s from one flow to the next
+MARKED = 0.2  # s from one look at the marks to the next
+JUMPS = 0.5  # m that a mark moves from one look to the next, at most
+DEEP = 0.12  # heights of the picture below the horizon from which there is only road
+MOVES = 24  # px that the part may be off before it is taken anew
+FARTHER = 0.5  # of the picture's width that a look at what is far takes
+WAVERS = 0.02  # rad by which the spot ahead jumps from one flow to the next, on straight roads too. project
+NEARED = 0.3  # 1/s, at which the road's corners are neared; by it a turn moves the spot. project
+LED = 1.0  # s of way along which marks lead, in a bend somewhere else. project
+DRIFTS = 1e-4  # rad/s0.5, by which a camera may be turned while nobody looks
+CURVE = 1.0  # s over which the turning is a mean
+ROAD = 1.0  # s over which the road's rate is a mean
+RANGE = 0.25  # share of a new range in the smoothed one
+ACROSS, DRIFT = 0.3, 0.04  # the same of where it is across, and of how fast that changes
+AHEAD = 3.0  # s, at most, that somebody on foot is thought on
+PASSES = 0.15  # 1/s, from which it is told whether something will pass
+MISS = 0.3  # m beside the way, where it will
+WALKS = 0.4  # m/s across, below which nobody walks
+LANE = 0.3  # m beyond a mark, where the middle of something is in another lane
+MARGIN = 0.2  # m beside the vehicle that are its way too
+BESIDE = 2.2  # m further aside, up to which things are measured
+NEARS = 0.02  # 1/s, above which something is neared
+
+
+class Finder(Protocol):
+    """What finds things; `net.Net` does."""
+
+    def find(self, picture: Array) -> list[Found]:
+        """What is in the picture (h, w, 3) uint8 BGR, best first."""
+
+
+class Target(NamedTuple):
+    """One thing on the road."""
+
+    id: int
+    kind: str  # vehicle, two-wheeler, person or obstacle
+    box: Box  # px
+    place: Place  # from the camera
+    in_path: bool
+    closing: float  # 1/s; NaN where it is not known yet
+    error: float
+    change: float  # 1/s2
+    score: float
+    since: float  # s
+
+
+class Glance(NamedTuple):
+    """A part of a picture of which the flow is looked at."""
+
+    at: float  # s
+    grey: Array  # (h, w) uint8
+    by: float  # px of it by px of the picture
+    left: int  # px of the picture
+    top: int
+
+
+class Sight(NamedTuple):
+    """What was seen in one picture."""
+
+    at: float  # s
+    targets: tuple[Target, ...]  # nearest first
+    lens: Lens
+    turning: float  # px/s by which the picture turns to the left
+    marks: Marks  # of the own lane
+
+
+class Course(NamedTuple):
+    """How a track moves on the road."""
+
+    id: int
+    log: float  # of its range, m
+    across: float  # m
+    drift: float  # m/s, to the right
+    miss: float  # m by which its middle will pass the camera, to the right; NaN where it is not neared
+
+
+class Memory(NamedTuple):
+    """Of one camera."""
+
+    lens: Lens
+    pictures: int = 0
+    at: float = math.nan  # s of the last picture
+    whole: tuple[Glance, ...] = ()  # of the last moments
+    far: tuple[Glance, ...] = ()  # the same, of what is far
+    flowed: float = -math.inf  # s of the last flow
+    flows: int = 0
+    rate: float = math.nan  # 1/s per px of the whole picture: how the road comes
+    turning: float = 0.0  # px/s of the whole picture
+    marks: Marks = Marks(math.nan, math.nan)
+    marked: float = -math.inf  # s when they were looked for
+    tracks: tuple[Track, ...] = ()
+    courses: tuple[Course, ...] = ()  # of the tracks
+    free: int = 1
+
+
+def start(mount: Mount, picture: Array) -> Memory:
+    """Before the first picture (h, w, 3)."""
+    return Memory(lens_of(mount, picture.shape[1], picture.shape[0]))
+
+
+def look(
+    memory: Memory, mount: Mount, finder: Finder | None, at: float, picture: Array, speed: float = math.nan
+) -> tuple[Memory, Sight]:
+    """One more picture (h, w, 3) uint8 BGR, taken `at` s. speed: m/s, NaN where nobody knows it."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    passed = 0.0 if math.isnan(memory.at) else at - memory.at
+    by = min(1.0, SMALL / grey.shape[1])
+    small = cv2.resize(grey, None, fx=by, fy=by, interpolation=cv2.INTER_AREA)
+    found = _found(finder, memory, picture)
+    whole, far = Glance(at, small, by, 0, 0), _far(memory, grey, at)
+    if at - memory.flowed >= EVERY:  # in turns, of all of it and of what is far
+        turn = (whole, memory.whole) if memory.flows % 2 == 0 or far is None else (far, memory.far)
+        memory = memory._replace(flowed=at, flows=memory.flows + 1)
+        seen = _flowed(*turn, memory.lens)
+        if seen is not None:
+            memory = _driven(memory, seen) if turn[0] is whole else memory
+            memory = memory._replace(rate=_road_rate(memory, whole, speed))
+            found += [Found(track.OBSTACLE, 0.5, box) for box in _looming(memory, mount, seen)]
+    memory = memory._replace(whole=_kept(memory.whole, whole), far=_kept(memory.far, far))
+    if at - memory.marked >= MARKED:
+        memory = _lined(memory, at, small, by)
+    lens, half = memory.lens, mount.vehicle / 2
+
+    def place(kind: str, box: Box) -> Place:
+        return placed(lens, box, kind, _bend(memory, box), grey.shape[1])
+
+    def matters(kind: str, box: Box) -> float:
+        where = place(kind, box)
+        aside = max(0.0, abs(where.across + mount.aside) - where.wide / 2 - half)
+        return 0.0 if aside > BESIDE else 1.0 / ((1.0 + aside) * max(where.ahead, 1.0))
+
+    tracks, free = track.step(memory.tracks, at, grey, found, matters, memory.free)
+    old = {one.id: one for one in memory.courses}
+    courses, targets = [], []
+    for one in tracks:
+        where, (rate, error, change) = place(one.kind, one.box), one.closing or Closing(math.nan, math.nan)
+        aim = approach.aim(one.memory, memory.turning)
+        course = _followed(old.get(one.id), one, where, 0.0 if math.isnan(rate) else rate, passed, aim)
+        courses.append(course)
+        if one.is_real:
+            where = where._replace(ahead=math.exp(course.log), across=course.across)
+            in_path = _is_in_path(one.kind, where, course, rate, speed, mount, memory.marks)
+            target = Target(one.id, one.kind, one.box, where, in_path, rate, error, change, one.score, one.since)
+            targets.append(target)
+    memory = memory._replace(pictures=memory.pictures + 1, at=at, tracks=tracks, courses=tuple(courses), free=free)
+    targets.sort(key=lambda one: one.place.ahead)
+    return memory, Sight(at, tuple(targets), lens, memory.turning, memory.marks)
+
+
+def _found(finder: Finder | None, memory: Memory, picture: Array) -> list[Found]:
+    """What the finder says: of the whole picture and, in turns, of its middle, where what is far is larger."""
+    if finder is None:
+        return []
+    if memory.pictures % 2 == 0:
+        return list(finder.find(picture))
+    h, w = picture.shape[:2]
+    wide, high = int(FARTHER * w), int(FARTHER * h)
+    left = int(np.clip(memory.lens.x - wide / 2, 0, w - wide))
+    top = int(np.clip(memory.lens.y - 0.45 * high, 0, h - high))
+    found = []
+    for one in finder.find(picture[top : top + high, left : left + wide]):
+        x1, y1, x2, y2 = one.box
+        if min(x1, y1) > 2 and x2 < wide - 2 and y2 < high - 2:  # what is cut off is for the other look
+            found.append(one._replace(box=(x1 + left, y1 + top, x2 + left, y2 + top)))
+    return found
+
+
+def _bend(memory: Memory, box: Box) -> float:
+    """px by which the way bends to the right where this thing stands, if the vehicle turns on as it does."""
+    below = max(box[3] - memory.lens.y, 2.0)
+    if math.isnan(memory.rate) or memory.rate <= 0:
+        return 0.0
+    return memory.turning / (2 * memory.rate * below)
+
+
+def _far(memory: Memory, grey: Array, at: float) -> Glance | None:
+    """What is far, as large as it comes; None where the whole picture is."""
+    h, w = grey.shape
+    if w < 1.25 * SMALL:
+        return None
+    wide, high = SMALL, round(SMALL * h / w)
+    left = int(np.clip(memory.lens.x - wide / 2, 0, w - wide))
+    top = int(np.clip(memory.lens.y - 0.4 * high, 0, h - high))
+    if memory.far and abs(memory.far[-1].left - left) + abs(memory.far[-1].top - top) < MOVES:
+        left, top = memory.far[-1].left, memory.far[-1].top
+    return Glance(at, grey[top : top + high, left : left + wide].copy(), 1.0, left, top)
+
+
+def _kept(glances: tuple[Glance, ...], new: Glance | None) -> tuple[Glance, ...]:
+    """Those of the last moments that can be compared with a new one."""
+    if new is None:
+        return ()
+    like = [one for one in glances if new.at - one.at < 1.5 * SPAN and (one.left, one.top) == (new.left, new.top)]
+    return (*like, new)
+
+
+def _flowed(now: Glance, before: tuple[Glance, ...], lens: Lens) -> Flow | None:
+    """How it flowed, in px of the picture; None where there is nothing to compare it with."""
+    then = [one for one in before if 0.5 * SPAN < now.at - one.at <= 2 * SPAN and one.left == now.left]
+    then = [one for one in then if one.top == now.top]
+    if not then:
+        return None
+    return _flow(min(then, key=lambda one: abs(now.at - one.at - SPAN)), now, lens)
+
+
+def _flow(then: Glance, now: Glance, lens: Lens, parts: flows.Parts = flows.ALL) -> Flow:
+    """How it flowed between the two, in px of the picture."""
+    ahead = now.by * (lens.x - now.left), now.by * (lens.y - now.top)
+    seen = flows.flow(then.grey, now.grey, now.at - then.at, ahead, parts)
+    x, y = seen.x / now.by + now.left, seen.y / now.by + now.top
+    return Flow(x, y, seen.dx / now.by, seen.dy / now.by, seen.span, seen.noise / now.by)
+
+
+def _driven(memory: Memory, seen: Flow) -> Memory:
+    """What the flow says of the camera's own way: where to, and how it turns."""
+    lens, span = memory.lens, seen.span
+    here = flows.focus(seen)
+    if here is not None:
+        bends = abs(memory.turning) / lens.focal / NEARED
+        lens = _learnt(lens, here[0], here[1], math.hypot(here[2] / lens.focal, WAVERS, bends))
+    turned = flows.turning(seen, lens.x, lens.y)
+    if turned is None:
+        return memory._replace(lens=lens)
+    turning = memory.turning + min(1.0, 2 * EVERY / CURVE) * (-turned.dx / span - memory.turning)
+    return memory._replace(lens=lens, turning=turning)
+
+
+def _road_rate(memory: Memory, now: Glance, speed: float) -> float:
+    """How the road comes, 1/s per px: by the speed, else by what it shows from one picture to the next.
+
+    Over a longer time what is near goes too far to be found again.
+    """
+    lens, old = memory.lens, memory.rate
+    if not math.isnan(speed):
+        return speed / (lens.focal * lens.height)
+    before = [one for one in memory.whole if SHORT <= now.at - one.at <= SPAN]
+    if not before:
+        return old
+    seen = _flow(before[-1], now, lens, flows.WAY_ONLY)
+    turned = flows.Turning(-memory.turning * seen.span, 0.0)
+    rate, error = flows.rates(seen, lens.x, lens.y, turned)
+    steep = looming.road_rate(seen, rate, error, lens.y, DEEP * 2 * lens.y)
+    return old if math.isnan(steep) else steep if math.isnan(old) else old + EVERY / ROAD * (steep - old)
+
+
+def _lined(memory: Memory, at: float, small: Array, by: float) -> Memory:
+    """What the marks of the lane say of the way ahead, and where they are."""
+    lens = memory.lens.times(by)
+    things = [tuple(by * side for side in one.box) for one in memory.tracks if one.hits > 1]
+    found = lanes.lines(*lanes.pixels(small, lens, things), lens)
+    spot = lanes.ahead(found, lens)
+    if spot is not None:
+        lens = _learnt(lens, *spot, math.hypot(lanes.SURE, abs(memory.turning) / memory.lens.focal * LED))
+    told = Marks(*map(_settled, memory.marks, lanes.marks(found, lens)))
+    return memory._replace(lens=lens.times(1 / by), marks=told, marked=at)
+
+
+def _settled(old: float, new: float) -> float:
+    """Where a mark is, m across, after one more look: a jump is believed only when it is seen again."""
+    return new if math.isnan(old) or abs(new - old) < JUMPS else math.nan
+
+
+def _learnt(lens: Lens, x: float, y: float, doubt: float) -> Lens:
+    """The lens after the spot ahead was measured once more, with an error of `doubt` rad."""
+    return lens._replace(
+        **_mixed(lens, "x", x, doubt),
+        **_mixed(lens, "y", y, doubt),
+    )
+
+
+def _mixed(lens: Lens, side: str, seen: float, doubt: float) -> dict[str, float]:
+    known, old = getattr(lens, f"doubt_{side}"), getattr(lens, side)
+    if abs(seen - old) / lens.focal > 3 * math.hypot(known, doubt):
+        return {}
+    gain = known**2 / (known**2 + doubt**2)
+    return {side: old + gain * (seen - old), f"doubt_{side}": math.sqrt((1 - gain) * known**2 + DRIFTS**2 * EVERY)}
+
+
+def _followed(
+    old: Course | None, one: Track, where: Place, closing: float, passed: float, aim: tuple[float, float] | None
+) -> Course:
+    """Its course after one more look, `passed` s after the last."""
+    log, miss = math.log(max(where.ahead, 0.5)), math.nan
+    if aim is not None:
+        metre = where.wide / max(one.box[2] - one.box[0], 1.0)
+        miss = ((one.box[0] + one.box[2]) / 2 - aim[0]) * metre
+    if old is None or passed <= 0:
+        return Course(one.id, log, where.across, 0.0, miss)
+    expected, there = old.log - closing * passed, old.across + old.drift * passed
+    off, miss = where.across - there, old.miss if math.isnan(miss) else miss
+    miss = miss if math.isnan(old.miss) else old.miss + ACROSS * (miss - old.miss)
+    log = expected + RANGE * (log - expected)
+    return Course(one.id, log, there + ACROSS * off, old.drift + DRIFT * off / passed, miss)
+
+
+def _is_in_path(
+    kind: str, where: Place, course: Course, closing: float, speed: float, mount: Mount, marks: Marks
+) -> bool:
+    """Whether it is in the vehicle's way; on foot or a cycle, whether it will be when it is reached."""
+    half = mount.vehicle / 2 + MARGIN + where.wide / 2
+    here, drift = where.across + mount.aside, course.drift
+    if kind in ("person", "two-wheeler") and abs(drift) > WALKS:
+        rates = [closing, speed / where.ahead if where.ahead > 0 else math.inf]
+        rate = max((one for one in rates if not math.isnan(one)), default=0.0)
+        if rate > 0.5 / AHEAD and abs(here + drift * min(AHEAD, 1 / rate)) < half:
+            return True
+    passes = closing > PASSES and abs(course.miss + mount.aside) > half + MISS
+    return abs(here) < half and not passes and _is_between(marks, where.across)
+
+
+def columns(sight: Sight, mount: Mount, rate: float) -> list[float]:
+    """The values of `sights.ROAD`; rate: pictures a second. NaN: it cannot be told."""
+    told: list[float] = []
+    for kind in KINDS:
+        inside = [one for one in sight.targets if one.in_path and _counts_as(one.kind) == kind]
+        first = max(
+            inside, key=lambda one: (one.closing if one.closing > NEARS else 0.0, -one.place.ahead), default=None
+        )
+        if first is None:
+            told += [0.0, 0.0, 0.0, FAR]
+        else:
+            ahead = min(max(first.place.ahead - mount.front, 0.0), FAR)
+            told += [first.closing, first.error, first.change, ahead]
+    half = mount.vehicle / 2
+    told += [-(sight.marks.left + mount.aside) - half, sight.marks.right + mount.aside - half]
+    doubt = math.degrees(math.hypot(sight.lens.doubt_x, sight.lens.doubt_y))
+    return [*told, doubt, rate]
+
+
+def _counts_as(kind: str) -> str:
+    return "vehicle" if kind == "two-wheeler" else kind
+
+
+def _is_between(marks: Marks, across: float) -> bool:
+    """Whether something's middle is in the own lane, as far as its marks are seen."""
+    return not (across < marks.left - LANE or across > marks.right + LANE)
+
+
+def _looming(memory: Memory, mount: Mount, seen: Flow) -> list[Box]:
+    """Boxes of what stands in the way."""
+    lens = memory.lens
+    turned = flows.turning(seen, lens.x, lens.y)
+    if turned is None or math.isnan(memory.rate) or memory.rate <= 0:
+        return []
+    rate, error = flows.rates(seen, lens.x, lens.y, turned)
+    half, bend = mount.vehicle / 2, memory.turning
+    return looming.looming(seen, rate, error, (lens.x, lens.y), memory.rate, lens.height, half, bend)

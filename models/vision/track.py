@@ -1,0 +1,138 @@
+"""Which thing of one picture is which thing of the next, and how fast each is neared.
+
+What a finder says is matched to where known things should be; what nobody found for a moment is followed by its own
+texture (`approach.py`). A thing is believed once it was found a few times. Pure; memory in, memory out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from agent.core.frame import Array
+
+from . import approach
+from .approach import Closing
+from .net import Found
+from .scale import Box
+
+SAME = 0.3  # of their union, by which two boxes are one thing
+NEW = 0.8  # the sum of scores from which a thing is believed
+FORGET = 1.2  # s without being found
+BRIEFLY = 0.25  # s, of what was found only once
+WEIGHT = 0.4  # of a found box against the expected one
+MOST = 24  # things at a time
+CLOSELY = 4  # of them that are measured
+PART = 0.7  # of the smaller one, by which a box lies in another
+
+
+class Track(NamedTuple):
+    """One thing."""
+
+    id: int
+    kind: str
+    since: float  # s
+    found: float  # s, when somebody found it last
+    hits: int
+    score: float  # a mean of those of its finds
+    box: Box  # px
+    memory: approach.Memory
+    closing: Closing | None
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it was found often enough."""
+        return self.hits * self.score > NEW
+
+
+def step(
+    tracks: Sequence[Track],
+    at: float,
+    grey: Array,
+    found: Sequence[Found],
+    matters: Callable[[str, Box], float],
+    free: int,
+) -> tuple[tuple[Track, ...], int]:
+    """The things after one more picture (h, w) grey, and the next free number.
+
+    found: best first. matters: how much a thing of this kind in this box does; 0 or less: it is not measured.
+    """
+    h, w = grey.shape
+    expected = {one.id: approach.expected(one.memory, at) or one.box for one in tracks}
+    left, news, seen = list(tracks), [], list[tuple[Track, Box, bool]]()
+    for thing in found:
+        box = _within(thing.box, w, h)
+        fits = [(_overlap(box, expected[one.id]), one) for one in left if _alike(one.kind, thing.kind)]
+        best, one = max(fits, key=lambda fit: fit[0], default=(0.0, None))
+        if one is None or best < SAME:
+            if not any(_inside(box, other) > PART for _, other, _ in seen):
+                news.append(thing._replace(box=box))
+            continue
+        left.remove(one)
+        kind = thing.kind if one.kind == OBSTACLE else one.kind
+        mean = one.score + (thing.score - one.score) / min(one.hits + 1, 10)
+        mixed = tuple(e + WEIGHT * (b - e) for b, e in zip(box, expected[one.id], strict=True))
+        moved = one._replace(kind=kind, found=at, hits=one.hits + 1, score=mean)
+        seen.append((moved, mixed, True))  # type: ignore[arg-type]
+    for one in left:
+        taken = any(_inside(expected[one.id], box) > PART for _, box, sure in seen if sure)
+        if at - one.found < (FORGET if one.hits > 1 else BRIEFLY) and not taken and _is_there(expected[one.id], w, h):
+            seen.append((one, expected[one.id], False))
+    for thing in news:
+        if not any(_overlap(thing.box, box) > SAME for _, box, _ in seen):
+            blank = Track(free, thing.kind, at, at, 1, thing.score, thing.box, approach.Memory(), None)
+            seen.append((blank, thing.box, True))
+            free += 1
+    seen.sort(key=lambda one: -matters(one[0].kind, one[1]))
+    after = []
+    for i, (one, box, sure) in enumerate(seen[:MOST]):
+        memory, closing = approach.Memory(), None
+        if i < CLOSELY and matters(one.kind, box) > 0:
+            memory, closing = approach.seen(one.memory, at, grey, box, sure)
+            if not sure and not memory.views:
+                continue  # what is not seen where it should be is gone
+            box = memory.views[-1].box
+        after.append(one._replace(box=box, memory=memory, closing=closing))
+    return tuple(after), free
+
+
+OBSTACLE = "obstacle"  # what nobody can name
+
+
+def _alike(a: str, b: str) -> bool:
+    return a == b or OBSTACLE in (a, b) or {a, b} == {"two-wheeler", "person"}
+
+
+def _within(box: Box, w: int, h: int) -> Box:
+    x1, y1, x2, y2 = box
+    return max(0.0, x1), max(0.0, y1), min(w - 1.0, x2), min(h - 1.0, y2)
+
+
+def _is_there(box: Box, w: int, h: int) -> bool:
+    """Whether most of it is in the picture."""
+    x1, y1, x2, y2 = _within(box, w, h)
+    return max(0.0, x2 - x1) * max(0.0, y2 - y1) > 0.5 * (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _common(a: Box, b: Box) -> float:
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def _area(a: Box) -> float:
+    return max(0.0, a[2] - a[0]) * max(0.0, a[3] - a[1])
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """Of the union of two boxes, what both have.
+
+    >>> _overlap((0, 0, 2, 2), (1, 0, 3, 2))
+    0.3333333333333333
+    """
+    both = _common(a, b)
+    return both / max(_area(a) + _area(b) - both, math.ulp(1.0))
+
+
+def _inside(a: Box, b: Box) -> float:
+    """Of the smaller of two boxes, what both have."""
+    return _common(a, b) / max(min(_area(a), _area(b)), math.ulp(1.0))
