@@ -15,12 +15,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from agent import config, reels
+from agent import config, reels, vision
 from agent.clock import ManualClock
 from agent.core.errors import ConfigFault
 from drivers import video, video_ring
 from drivers.video import Video
 from drivers.video_ring import Keep, Recorder, covered
+from models.vision.net import Found
 from tests.drivers.test_video import LIMIT, Watch, children, server
 
 cv2 = pytest.importorskip("cv2")
@@ -219,5 +220,38 @@ def test_a_full_disk_costs_pictures_of_the_ring_and_is_told_and_the_camera_goes_
             await watch.until(lambda: watch.events("ring-recovered"))
             assert "lost" in watch.events("ring-recovered")[0]
             assert len(watch.events("ring-trouble")) == 1
+
+    asyncio.run(story())
+
+
+# -- faces --------------------------------------------------------------------------------------------
+
+
+class Finder:
+    """Finds the one thing that there is."""
+
+    def find(self, picture):
+        return [Found("face", 0.9, (100.0, 60.0, 140.0, 110.0)), Found("vehicle", 0.9, (0.0, 0.0, 50.0, 50.0))]
+
+
+def test_of_a_face_a_few_flat_tiles_are_left_and_the_rest_of_the_picture_stays():
+    picture = np.random.default_rng(1).integers(0, 255, (240, 320, 3)).astype(np.uint8)
+    shown = vision.unknown(Finder(), picture)
+    face = shown[60:110, 100:140]
+    assert len(np.unique(face.reshape(-1, 3), axis=0)) <= vision.TILES**2
+    changed = (shown != picture).any(axis=2)
+    assert changed[60:110, 100:140].mean() > 0.99
+    rows, columns = np.nonzero(changed)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (50, 120, 90, 150)
+
+
+def test_a_camera_whose_net_for_faces_is_missing_keeps_nothing_says_so_and_goes_on(tmp_path):
+    async def story():
+        async with server() as far, Watch(camera(far.url, tmp_path, blur="no-such-net")) as watch:
+            await watch.well()
+            await watch.until(lambda: watch.events("ring-trouble"))
+            assert "no-such-net" in watch.events("ring-trouble")[0]
+            assert watch.now["offline"] == 0.0
+        assert shots(tmp_path) == []
 
     asyncio.run(story())
