@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from . import __version__, checkpoint, control, drill
+from . import __version__, checkpoint, control, drill, reels
 from .audit import Audit
 from .clerk import Clerk
 from .clock import Steps, SystemClock, kernel
@@ -162,7 +162,8 @@ class Agent:
         witnesses = [] if self.recorder else [eye for d in self.config.drivers if (eye := d.witness()) is not None]
         if witnesses:
             keep, names = self._evidence, self.core.columns
-            self.clerk = Clerk(self.config.evidence, witnesses, names, kernel(), self.clock, self._event, keep)
+            run = reels.run_of(kernel())
+            self.clerk = Clerk(self.config.evidence, witnesses, names, run, self.clock, self._event, keep)
             self.clerk.adopt(open_alarms(self.memory), at)
             self._duty("evidence", CLERK_LEASE)
         self._act(restored)

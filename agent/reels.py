@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 import struct
 import zlib
@@ -34,6 +35,7 @@ STAMP = struct.Struct("<dd")  # monotonic s, wall s
 LARGEST = 16 << 20  # bytes of one picture; what claims to be larger is damage
 SUFFIX = ".reel"
 LEAST = 2  # reels that a ring keeps whatever its budget: the one that is written and the one before
+PROCESS = f"process {secrets.token_hex(8)}"  # this one
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}  # there it takes a copy: another disk, or FAT
 
 
@@ -41,7 +43,7 @@ class Head(Struct, frozen=True):
     """What is true of all pictures of a reel."""
 
     camera: str
-    kernel: str  # which run of the kernel the monotonic times are of
+    kernel: str  # of `run_of`: where the monotonic times can be compared
     masks: tuple[tuple[tuple[float, float], ...], ...] = ()  # polygons painted over, as shares of width and height
     veiled: bool = False  # what it was told to make unknowable (faces, say) is so
 
@@ -65,6 +67,12 @@ class Reel(NamedTuple):
 def folder_of(shelf: Path, camera: str) -> Path:
     """Where the ring of a camera lies if nobody says otherwise."""
     return shelf / "ring" / f"{quote(camera, safe='')}.ring"
+
+
+def run_of(kernel: str) -> str:
+    """A name for the stretch in which monotonic times can be compared: the run of the kernel, and where nobody knows
+    that, of this process (`ProcSubset=pid` of systemd hides it)."""
+    return kernel or PROCESS
 
 
 # -- reading ------------------------------------------------------------------------------------------

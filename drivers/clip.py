@@ -12,6 +12,7 @@ wheel can write and browsers play; H.264 is not in it. The speed of VP9 cannot b
 from __future__ import annotations
 
 import bisect
+import contextlib
 import ctypes
 import itertools
 import os
@@ -156,9 +157,17 @@ def counted(cv2: Any, path: Path) -> int:
     return n
 
 
+def last_in_line(score: int) -> None:
+    """Where memory runs out, this process goes before the agent."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(score))
+
+
 def main() -> int:
     """Ends with its parent, whatever it is doing."""
-    os.nice(19)
+    with contextlib.suppress(OSError):  # the unit of systemd forbids the first
+        os.nice(19)
+    last_in_line(1000)
     job = msgspec.json.decode(sys.stdin.buffer.readline() or b"null", type=Job | None)
     if job is None:
         return 1

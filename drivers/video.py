@@ -441,7 +441,7 @@ class Camera:
         return Keep(
             folder=kept.ring,
             camera=self.video.camera,
-            kernel=kernel(),
+            kernel=reels.run_of(kernel()),
             rate=kept.rate,
             width=kept.width,
             quality=kept.quality,

@@ -12,6 +12,7 @@ tries again: it ends, and its parent decides.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import os
@@ -22,6 +23,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -39,6 +41,7 @@ ENDED = "the file has ended"
 DAMAGED = (
     10  # pictures in a row that cannot be decoded, until the stream is given up; a stream that ended fails at once
 )
+FIRST_TO_GO = "500"  # of 1000: where memory runs out, before the agent, after an encoder
 PR_SET_PDEATHSIG = 1  # prctl(2)
 IOLBF = 1  # setvbuf(3): line by line
 OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|analyzeduration;1000000"  # of FFmpeg: TCP, and an open within the limit
@@ -287,6 +290,8 @@ def main(
         os._exit(0)
 
     threading.Thread(target=outlive_nobody, daemon=True).start()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)
     say = taken()
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = OPTIONS
     os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "24"  # AV_LOG_WARNING: where a 401 is told

@@ -136,6 +136,15 @@ def test_a_disk_with_too_little_left_gets_the_oldest_back_and_then_nothing(tmp_p
     assert len(reels.found(tmp_path)) == reels.LEAST - 1
 
 
+def test_times_are_compared_within_one_run_of_the_kernel_or_of_the_process():
+    assert reels.run_of("boot-7") == "boot-7"
+    assert reels.run_of("") == reels.run_of("") != ""
+    other = subprocess.check_output(
+        [sys.executable, "-c", "from agent import reels; print(reels.run_of(''))"], text=True
+    )
+    assert other.strip() != reels.run_of("")
+
+
 def test_a_new_writer_begins_a_new_reel_behind_the_others(tmp_path):
     written(tmp_path, [5.0, 6.0])  # never closed
     written(tmp_path, [1.0, 2.0]).close()  # the machine was started again: its clock begins anew
