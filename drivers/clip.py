@@ -34,7 +34,6 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 CODECS = {"mp4": ("vp09", "VP9"), "webm": ("VP80", "VP8")}  # format -> what OpenCV calls it, what people do
 GAP = 1.0  # s without a picture, from which on it is said
 STILL = 0.5  # s that a still may be off
-TELLING = 10  # pictures between two words
 
 
 def seen(job: Job) -> tuple[list[Shot], int]:
@@ -133,8 +132,7 @@ def made(cv2: Any, job: Job, say: Any) -> Made:
                 return Made(clip=replace(clip, why=f"this OpenCV writes no {codec}"), stills=still)
         writer.write(image)
         count += 1
-        if count % TELLING == 0:
-            say(Made(done=count))
+        say(Made(done=count))
     if writer is not None:
         writer.release()
     say(Made(done=count))
