@@ -17,7 +17,7 @@ import numpy as np
 
 from agent.core.frame import Array
 
-CORNERS = 350  # at most
+CORNERS = 280  # at most
 QUALITY = 0.004  # of the best corner's, below which there is none
 APART = 7  # px between two corners
 WAY = 0.17  # of the picture's width to either side of the spot ahead, below which the way is

@@ -49,6 +49,7 @@ AHEAD = 3.0  # s, at most, that somebody on foot is thought on
 PASSES = 0.15  # 1/s, from which it is told whether something will pass
 MISS = 0.3  # m beside the way, where it will
 WALKS = 0.4  # m/s across, below which nobody walks
+LANES = 2.3, 5.0  # m, of the width of a lane, whatever is thought of the camera's height
 LANE = 0.3  # m beyond a mark, where the middle of something is in another lane
 MARGIN = 0.2  # m beside the vehicle that are its way too
 BESIDE = 2.2  # m further aside, up to which things are measured
@@ -365,8 +366,10 @@ def _counts_as(kind: str) -> str:
 
 
 def _is_between(marks: Marks, across: float) -> bool:
-    """Whether something's middle is in the own lane, as far as its marks are seen."""
-    return not (across < marks.left - LANE or across > marks.right + LANE)
+    """Whether something's middle is in the own lane; where its marks are not both seen, it may be."""
+    if not LANES[0] < marks.right - marks.left < LANES[1]:
+        return True
+    return marks.left - LANE < across < marks.right + LANE
 
 
 def _looming(memory: Memory, mount: Mount, seen: Flow) -> list[Box]:
