@@ -189,8 +189,10 @@ def wanted(alarm: Alarm, witness: Witness, kernel: str, span: tuple[float, float
 
 
 def begin(shelf: Path, want: Wanted, frames: Iterable[Frame]) -> None:
-    """Note on the disk what is wanted, and hold what there is of it. Raises `OSError`."""
+    """Note on the disk what is wanted, and hold what there is of it; nothing where it is done. Raises `OSError`."""
     folder = shelf / want.id
+    if (folder / MANIFEST).exists():  # an earlier life did it, and perhaps did not tell
+        return
     (folder / REELS).mkdir(parents=True, exist_ok=True, mode=0o700)
     durable.replace(folder / WANTED, msgspec.json.encode(want))
     durable.sync(shelf)
@@ -201,6 +203,8 @@ def begin(shelf: Path, want: Wanted, frames: Iterable[Frame]) -> None:
 def hold(shelf: Path, want: Wanted) -> list[Path]:
     """Hold what there is of the wanted reels; all that are held. Raises `OSError`."""
     folder = shelf / want.id / REELS
+    if not folder.is_dir():
+        return []
     for reel in reels.within(reels.found(Path(want.ring)), want.begin, want.end):
         with contextlib.suppress(FileNotFoundError):  # the ring needed the room
             reels.take(reel.path, folder)

@@ -350,10 +350,19 @@ def test_an_alarm_that_was_on_the_disk_but_not_noted_yet_is_noted_at_the_next_st
         task.cancel()
         await asyncio.wait([task])
         await one.close()
+        again = site.made()  # and once more: it is told again, and is as it was
+        again.adopt([recent], at)
+        task = site.task = asyncio.create_task(again.serve())
+        await site.until(lambda: len(site.kept) == 2)
+        task.cancel()
+        await asyncio.wait([task])
+        await again.close()
         return recent
 
     recent = asyncio.run(story())
-    assert [id for id, _ in site.kept] == [recent.id]
+    assert [id for id, _ in site.kept] == [recent.id] * 2
+    assert len(set(site.kept)) == 1
+    assert evidence.verify(site.shelf / f"{recent.id}.gate") == []
     assert site.manifest(recent).clip.pictures == 15
 
 
