@@ -3,8 +3,8 @@
 Settings (`Order`) come as one line of JSON on the standard input, so that no password stands in the arguments; the
 input stays open for as long as somebody wants pictures. On the standard output comes one line of JSON for each picture
 that was looked at (`video_health.Picture`), before that `ready` (OpenCV is loaded) and `open`, and `end` with a reason
-in words where it has one. What an eye (`agent/vision.py`) sees in the pictures comes as `seen`. Pixels do not leave
-this process.
+in words where it has one. What an eye (`agent/vision.py`) sees in the pictures comes as `seen`. Pixels leave this
+process only into the ring of the camera on the disk, where it has one (`video_ring.py`); how that goes comes as `ring`.
 
 It grabs every picture at the camera's pace and looks at the newest one every `sample` s, so nothing queues up. It never
 tries again: it ends, and its parent decides.
@@ -12,6 +12,7 @@ tries again: it ends, and its parent decides.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import os
@@ -21,7 +22,8 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -31,6 +33,7 @@ from msgspec import Struct
 from agent.sights import Road
 
 from .video_health import HIGH, WIDE, Picture
+from .video_ring import Keep, Kept, Recorder, Veil
 
 LOOKED_AT = 320  # pixels of width, that numbers do not depend on the camera's resolution
 BLACK, WHITE = 24, 250  # grey below and from which a pixel counts as black or white; project
@@ -38,6 +41,7 @@ ENDED = "the file has ended"
 DAMAGED = (
     10  # pictures in a row that cannot be decoded, until the stream is given up; a stream that ended fails at once
 )
+FIRST_TO_GO = "500"  # of 1000: where memory runs out, before the agent, after an encoder
 PR_SET_PDEATHSIG = 1  # prctl(2)
 IOLBF = 1  # setvbuf(3): line by line
 OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|analyzeduration;1000000"  # of FFmpeg: TCP, and an open within the limit
@@ -55,6 +59,7 @@ class Order(Struct, frozen=True, kw_only=True):
     reading: float  # s to the next picture
     loop: bool  # a file begins again at its end
     road: Road | None = None  # what to look for besides
+    keep: Keep | None = None  # of what the camera shows; None: nothing
 
 
 class Seen(Struct, frozen=True, omit_defaults=True):
@@ -68,9 +73,10 @@ class Seen(Struct, frozen=True, omit_defaults=True):
 class Said(Struct, frozen=True, omit_defaults=True):
     """One line to the parent."""
 
-    say: str  # ready, open, picture, seen, end
+    say: str  # ready, open, picture, seen, ring, end
     picture: Picture | None = None
     seen: Seen | None = None
+    ring: Kept | None = None
     why: str = ""  # end: in words
 
 
@@ -84,6 +90,16 @@ class Eye(Protocol):
 
     def look(self, at: float, picture: Any) -> list[float]:
         """The columns of its task, NaN where it cannot say, of a picture (h, w, 3) uint8 BGR taken at monotonic s."""
+
+
+class Taker(Protocol):
+    """Who has a use for pictures, in its own time. It never blocks."""
+
+    def wants(self, at: float) -> bool:
+        """Whether it would take a picture of `at`, monotonic s."""
+
+    def offer(self, image: Any, at: float) -> None:
+        """A picture (h, w, 3) that nobody will change."""
 
 
 class Gaze:
@@ -201,8 +217,8 @@ def opened(cv2: Any, order: Order) -> Any:
     return cv2.VideoCapture(order.url, cv2.CAP_FFMPEG, [*limits, cv2.CAP_PROP_N_THREADS, 1])
 
 
-def watch(cv2: Any, order: Order, say: Say, gaze: Gaze | None = None) -> str:
-    """Say what the stream shows until it ends, and let `gaze` have the pictures that it wants.
+def watch(cv2: Any, order: Order, say: Say, takers: Sequence[Taker] = ()) -> str:
+    """Say what the stream shows until it ends, and let `takers` have the pictures that they want.
 
     Why it ended, in words; empty where FFmpeg said it on standard error.
     """
@@ -231,14 +247,14 @@ def watch(cv2: Any, order: Order, say: Say, gaze: Gaze | None = None) -> str:
             if is_file:
                 time.sleep(max(0.0, min(1.0, began + pts - time.monotonic())))
             asked = at = time.monotonic()
-            gazes = gaze is not None and gaze.wants(at)
-            if at < due and not gazes:
+            eager = [one for one in takers if one.wants(at)]
+            if at < due and not eager:
                 continue
             ok, image = capture.retrieve()
             if not ok:
                 continue
-            if gaze is not None and gazes:
-                gaze.offer(image, at)
+            for one in eager:
+                one.offer(image, at)
             if at < due:
                 continue
             due = at + order.sample
@@ -255,8 +271,12 @@ def watch(cv2: Any, order: Order, say: Say, gaze: Gaze | None = None) -> str:
         offset += pts
 
 
-def main(opened_eye: Callable[[Order], Eye | None] = lambda order: None) -> int:
-    """Ends with its parent, whatever it is doing. opened_eye: what else looks at the pictures."""
+def main(
+    opened_eye: Callable[[Order], Eye | None] = lambda order: None,
+    veiled: Callable[[Order], Veil | None] = lambda order: None,
+) -> int:
+    """Ends with its parent, whatever it is doing. opened_eye: what else looks at the pictures; veiled: what makes
+    unknowable whom nobody may know, before a picture is kept."""
     order = msgspec.json.decode(sys.stdin.buffer.readline() or b"null", type=Order | None)
     if order is None:
         return 1
@@ -270,6 +290,8 @@ def main(opened_eye: Callable[[Order], Eye | None] = lambda order: None) -> int:
         os._exit(0)
 
     threading.Thread(target=outlive_nobody, daemon=True).start()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)
     say = taken()
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = OPTIONS
     os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "24"  # AV_LOG_WARNING: where a 401 is told
@@ -283,8 +305,14 @@ def main(opened_eye: Callable[[Order], Eye | None] = lambda order: None) -> int:
     cv2.setNumThreads(1)  # a picture of 320 pixels; the other cores belong to the agent and the other cameras
     eye = opened_eye(order)
     gaze = Gaze(eye, order.road.rate, say) if eye is not None and order.road is not None else None
+    recorder = None
+    if order.keep is not None:
+        recorder = Recorder(cv2, order.keep, veiled(order), lambda kept: say(Said("ring", ring=kept)))
     say(Said("ready"))
-    say(Said("end", why=watch(cv2, order, say, gaze)))
+    why = watch(cv2, order, say, [one for one in (gaze, recorder) if one is not None])
+    if recorder is not None:
+        recorder.settle()
+    say(Said("end", why=why))
     return 0
 
 
