@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from agent import config, watch
+from agent.sights import Mount
 
 from .road import told
 
@@ -44,7 +45,7 @@ class Driven(NamedTuple):
 def driven(story: str, width: int = WIDTH, fps: float = FPS, seed: int = 1) -> Driven:
     """The story, drawn and watched."""
     drive = told(story, seed, (), width, fps)
-    seen = watch.Watch(config.load(watch.SHIPPED), watch.Mount())
+    seen = watch.Watch(config.load(watch.SHIPPED), Mount())
     due, warned, false, took = False, math.nan, 0, 0.0
     for n in range(drive.frames):
         image, truth = drive.picture(n), drive.truth(n)
