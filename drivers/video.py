@@ -82,6 +82,7 @@ PASSED = (
     "TZ",
     "LD_LIBRARY_PATH",
     "VIRTUAL_ENV",
+    "VEDETTE_MODELS",
 )  # environment of the child: no secrets of others
 
 Polygon = Annotated[list[tuple[float, float]], Meta(min_length=3)]

@@ -21,6 +21,7 @@ import stat
 import sys
 import threading
 import time
+import traceback
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
