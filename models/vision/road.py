@@ -9,6 +9,7 @@ and what they mean is judged elsewhere (`models/collision.py`). Memory in, memor
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import cv2
@@ -38,8 +39,7 @@ DEEP = 0.12  # heights of the picture below the horizon from which there is only
 MOVES = 24  # px that the part may be off before it is taken anew
 FARTHER = 0.5  # of the picture's width that a look at what is far takes
 WAVERS = 0.02  # rad by which the spot ahead jumps from one flow to the next, on straight roads too. project
-NEARED = 0.3  # 1/s, at which the road's corners are neared; by it a turn moves the spot. project
-LED = 1.0  # s of way along which marks lead, in a bend somewhere else. project
+TURNS = 0.015  # rad/s, from which a vehicle turns; a camera that looks 4 degrees aside seems to turn by less. project
 DRIFTS = 1e-4  # rad/s0.5, by which a camera may be turned while nobody looks
 CURVE = 1.0  # s over which the turning is a mean
 ROAD = 1.0  # s over which the road's rate is a mean
@@ -48,6 +48,7 @@ ACROSS, DRIFT = 0.3, 0.04  # the same of where it is across, and of how fast tha
 AHEAD = 3.0  # s, at most, that somebody on foot is thought on
 PASSES = 0.15  # 1/s, from which it is told whether something will pass
 MISS = 0.3  # m beside the way, where it will
+WALK = 0.25  # of the road's rate, error of that of somebody on foot
 WALKS = 0.4  # m/s across, below which nobody walks
 LANES = 2.3, 5.0  # m, of the width of a lane, whatever is thought of the camera's height
 LANE = 0.3  # m beyond a mark, where the middle of something is in another lane
@@ -122,6 +123,7 @@ class Memory(NamedTuple):
     flows: int = 0
     rate: float = math.nan  # 1/s per px of the whole picture: how the road comes
     turning: float = 0.0  # px/s of the whole picture
+    turns: int = 0  # flows that told of it
     marks: Marks = Marks(math.nan, math.nan)
     marked: float = -math.inf  # s when they were looked for
     tracks: tuple[Track, ...] = ()
@@ -158,7 +160,7 @@ def look(
     lens, half = memory.lens, mount.vehicle / 2
 
     def place(kind: str, box: Box) -> Place:
-        return placed(lens, box, kind, _bend(memory, box), grey.shape[1])
+        return _bent(memory, placed(lens, box, kind, 0.0, grey.shape[1]))
 
     def matters(kind: str, box: Box) -> float:
         where = place(kind, box)
@@ -169,15 +171,15 @@ def look(
     old = {one.id: one for one in memory.courses}
     courses, targets = [], []
     for one in tracks:
-        where, (rate, error, change) = place(one.kind, one.box), one.closing or Closing(math.nan, math.nan)
+        where, (rate, error, change) = place(one.kind, one.box), one.closing or _walked(memory, one)
         aim = approach.aim(one.memory, memory.turning)
-        gap = _gap(one, where, lens.x + _bend(memory, one.box), mount.aside)
+        gap = _gap(one, where, lens.x + _bend(memory, where.ahead), mount.aside)
         miss = math.nan if aim is None else _gap(one, where, aim[0], mount.aside)
         course = _followed(old.get(one.id), one.id, where, 0.0 if math.isnan(rate) else rate, passed, gap, miss)
         courses.append(course)
         if one.is_real:
             where = where._replace(ahead=math.exp(course.log), across=course.across)
-            in_path = _is_in_path(one.kind, where, course, rate, speed, mount, memory.marks)
+            in_path = _is_in_path(one.kind, where, course, rate, speed, mount, memory)
             target = Target(one.id, one.kind, one.box, where, in_path, rate, error, change, one.score, one.since)
             targets.append(target)
     memory = memory._replace(pictures=memory.pictures + 1, at=at, tracks=tracks, courses=tuple(courses), free=free)
@@ -203,12 +205,15 @@ def _found(finder: Finder | None, memory: Memory, picture: Array) -> list[Found]
     return found
 
 
-def _bend(memory: Memory, box: Box) -> float:
-    """px by which the way bends to the right where this thing stands, if the vehicle turns on as it does."""
-    below = max(box[3] - memory.lens.y, 2.0)
-    if math.isnan(memory.rate) or memory.rate <= 0:
-        return 0.0
-    return memory.turning / (2 * memory.rate * below)
+def _bend(memory: Memory, ahead: float) -> float:
+    """px by which the way bends to the right so many m ahead, if the vehicle turns on as it does."""
+    below = memory.lens.focal * memory.lens.height / max(ahead, 1.0)
+    return 0.0 if math.isnan(memory.rate) or memory.rate <= 0 else memory.turning / (2 * memory.rate * below)
+
+
+def _bent(memory: Memory, where: Place) -> Place:
+    """The same place, told from the way as it bends."""
+    return where._replace(across=where.across - _bend(memory, where.ahead) * where.ahead / memory.lens.focal)
 
 
 def _far(memory: Memory, grey: Array, at: float) -> Glance | None:
@@ -250,17 +255,18 @@ def _flow(then: Glance, now: Glance, lens: Lens, parts: flows.Parts = flows.ALL)
 
 
 def _driven(memory: Memory, seen: Flow) -> Memory:
-    """What the flow says of the camera's own way: where to, and how it turns."""
-    lens, span = memory.lens, seen.span
-    here = flows.focus(seen)
-    if here is not None:
-        bends = abs(memory.turning) / lens.focal / NEARED
-        lens = _learnt(lens, here[0], here[1], math.hypot(here[2] / lens.focal, WAVERS, bends))
+    """What the flow says of the camera's own way: how it turns, and where to."""
+    lens = memory.lens
     turned = flows.turning(seen, lens.x, lens.y)
-    if turned is None:
-        return memory._replace(lens=lens)
-    turning = memory.turning + min(1.0, 2 * EVERY / CURVE) * (-turned.dx / span - memory.turning)
-    return memory._replace(lens=lens, turning=turning)
+    if turned is not None:
+        share = max(2 * EVERY / CURVE, 1 / (1 + memory.turns))
+        turning = memory.turning + share * (-turned.dx / seen.span - memory.turning)
+        memory = memory._replace(turning=turning, turns=memory.turns + 1)
+    here = flows.focus(seen)
+    if here is None or turned is None:
+        return memory
+    sides = ("y",) if _bends(memory) else ("x", "y")  # a bend moves the spot aside, neither up nor down
+    return memory._replace(lens=_learnt(lens, here[0], here[1], math.hypot(here[2] / lens.focal, WAVERS), sides))
 
 
 def _road_rate(memory: Memory, now: Glance, speed: float) -> float:
@@ -287,10 +293,15 @@ def _lined(memory: Memory, at: float, small: Array, by: float) -> Memory:
     things = [tuple(by * side for side in one.box) for one in memory.tracks if one.hits > 1]
     found = lanes.lines(*lanes.pixels(small, lens, things), lens)
     spot = lanes.ahead(found, lens)
-    if spot is not None:
-        lens = _learnt(lens, *spot, math.hypot(lanes.SURE, abs(memory.turning) / memory.lens.focal * LED))
+    if spot is not None and not _bends(memory):
+        lens = _learnt(lens, *spot, lanes.SURE)
     told = Marks(*map(_settled, memory.marks, lanes.marks(found, lens)))
     return memory._replace(lens=lens.times(1 / by), marks=told, marked=at)
+
+
+def _bends(memory: Memory) -> bool:
+    """Whether the vehicle turns: then what is seen ahead is not where the camera looks, and for as long as it turns."""
+    return abs(memory.turning) > TURNS * memory.lens.focal
 
 
 def _settled(old: float, new: float) -> float:
@@ -298,12 +309,12 @@ def _settled(old: float, new: float) -> float:
     return new if math.isnan(old) or abs(new - old) < JUMPS else math.nan
 
 
-def _learnt(lens: Lens, x: float, y: float, doubt: float) -> Lens:
+def _learnt(lens: Lens, x: float, y: float, doubt: float, sides: Sequence[str] = ("x", "y")) -> Lens:
     """The lens after the spot ahead was measured once more, with an error of `doubt` rad."""
-    return lens._replace(
-        **_mixed(lens, "x", x, doubt),
-        **_mixed(lens, "y", y, doubt),
-    )
+    for side, seen in (("x", x), ("y", y)):
+        if side in sides:
+            lens = lens._replace(**_mixed(lens, side, seen, doubt))
+    return lens
 
 
 def _mixed(lens: Lens, side: str, seen: float, doubt: float) -> dict[str, float]:
@@ -312,6 +323,15 @@ def _mixed(lens: Lens, side: str, seen: float, doubt: float) -> dict[str, float]
         return {}
     gain = known**2 / (known**2 + doubt**2)
     return {side: old + gain * (seen - old), f"doubt_{side}": math.sqrt((1 - gain) * known**2 + DRIFTS**2 * EVERY)}
+
+
+def _walked(memory: Memory, one: Track) -> Closing:
+    """How fast somebody on foot is neared whose limbs move, so that texture tells nothing: about as the road there."""
+    below = one.box[3] - memory.lens.y
+    if one.kind != "person" or math.isnan(memory.rate) or below < 2:
+        return Closing(math.nan, math.nan)
+    rate = memory.rate * below
+    return Closing(rate, WALK * rate)
 
 
 def _gap(one: Track, where: Place, x: float, aside: float) -> float:
@@ -340,7 +360,7 @@ def _followed(
 
 
 def _is_in_path(
-    kind: str, where: Place, course: Course, closing: float, speed: float, mount: Mount, marks: Marks
+    kind: str, where: Place, course: Course, closing: float, speed: float, mount: Mount, memory: Memory
 ) -> bool:
     """Whether it is in the vehicle's way; on foot or a cycle, whether it will be when it is reached."""
     half = mount.vehicle / 2 + MARGIN
@@ -352,7 +372,9 @@ def _is_in_path(
             return True
     beside = abs(here) > mount.vehicle / 2  # what has its middle before us steers in, and stops drifting
     passes = beside and closing > PASSES and course.miss > half + MISS
-    return course.gap < half and not passes and _is_between(marks, where.across)
+    if _bends(memory) and beside:
+        return False  # where a bend leads nobody knows to a metre
+    return course.gap < half and not passes and _is_between(memory.marks, where.across)
 
 
 def columns(sight: Sight, mount: Mount, rate: float) -> list[float]:

@@ -20,7 +20,7 @@ from .scale import Box
 SAME = 0.3  # of their union, by which two boxes are one thing
 NEW = 0.8  # the sum of scores from which a thing is believed
 FORGET = 1.2  # s without being found
-BRIEFLY = 0.25  # s, of what was found only once
+BRIEFLY = 0.25  # s, of what was found only once, or whose texture is not followed
 NAMED = 0.2  # 1/s, above which nothing gets another name
 WEIGHT = 0.4  # of a found box against the expected one
 MOST = 24  # things at a time
@@ -80,7 +80,11 @@ def step(
         taken = any(
             _alike(one.kind, other.kind) and _inside(expected[one.id], box) > PART for other, box, sure in seen if sure
         )
-        if at - one.found < (FORGET if one.hits > 1 else BRIEFLY) and not taken and _is_there(expected[one.id], w, h):
+        if (
+            at - one.found < (FORGET if one.hits > 1 and one.memory.views else BRIEFLY)
+            and not taken
+            and _is_there(expected[one.id], w, h)
+        ):
             seen.append((one, expected[one.id], False))
     for thing in news:
         if not any(_alike(one.kind, thing.kind) and _inside(thing.box, box) > PART for one, box, _ in seen):
@@ -93,9 +97,10 @@ def step(
         memory, closing = approach.Memory(), None
         if i < CLOSELY and matters(one.kind, box) > 0:
             memory, closing = approach.seen(one.memory, at, grey, box, sure)
-            if not sure and not memory.views:
+            if memory.views:
+                box = memory.views[-1].box
+            elif at - one.found > BRIEFLY:
                 continue  # what is not seen where it should be is gone
-            box = memory.views[-1].box
         after.append(one._replace(box=box, memory=memory, closing=closing))
     return tuple(after), free
 
