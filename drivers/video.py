@@ -28,12 +28,13 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import numpy as np
 from msgspec import Meta
+from msgspec.structs import replace
 
 from agent import secret
 from agent.core.errors import LineLost
 from agent.core.frame import Frame, Instant, Layout, Quality, frame, layout
 from agent.core.ports import Clock, Driver, Event, Orders
-from agent.sights import ROAD, Road
+from agent.sights import TASKS, AnyTask, Beach, Road, Zones
 
 from . import video_health as health
 from .video_child import ENDED, Order, Said, Seen, is_device
@@ -68,7 +69,6 @@ OPENING = 4.0  # and s to open: the child gives up before it is killed, and can 
 FIRST, LONGEST = 1.0, 3.0  # s between two tries, doubling, half of it by chance: with 4 s of opening below 10 s in all
 STEADY = 5.0  # s of pictures after which a camera is told to be back, and the pauses begin from FIRST again
 GOODBYE = 2.0  # s that a killed child may take to be gone; one that sits in a broken kernel driver takes longer
-BLIND = 2.0  # s after which what was seen of the road is not to be relied on
 STALE = 15.0  # s after which what is not seen is blind: a connection may be lost and found again in between
 TAIL = 4096  # bytes that are kept of the child's standard error
 REASONS = 8  # different reasons that are told of one outage
@@ -112,6 +112,8 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
     loop: bool = False  # a file begins again at its end; else the camera is offline then
     limits: Limits = Limits()  # when a state begins
     road: Road | None = None  # to look ahead: the source `<source>.road`
+    zones: Zones | None = None  # to watch for people and vehicles: `<source>.zones`
+    beach: Beach | None = None  # to see the water's edge of a pond: `<source>.beach`
 
     def __post_init__(self) -> None:
         found = []
@@ -136,9 +138,14 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.source or self.name
 
     @property
-    def ahead(self) -> str:
-        """Name of the source of what it sees of the road."""
-        return f"{self.camera}.road"
+    def tasks(self) -> dict[str, AnyTask]:
+        """What it is asked to look for."""
+        asked = {task: getattr(self, task) for task in TASKS}
+        return {task: one for task, one in asked.items() if one is not None}
+
+    def seen_by(self, task: str) -> str:
+        """Name of the source of what it sees for a task."""
+        return f"{self.camera}.{task}"
 
     @property
     def shown(self) -> str:
@@ -154,9 +161,9 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         n = len(KEYS)
         high = [1.0] * 8 + [math.nan, math.nan, 100.0, math.nan]
         found = {self.camera: layout(KEYS, UNITS, [0.0] * n, high, stale=max(STALE, 3 * self.period))}
-        if self.road is not None:
-            key, unit, low, high = (list(column) for column in zip(*ROAD, strict=True))
-            found[self.ahead] = layout(key, unit, low, high, stale=max(BLIND, 5 / self.road.rate))
+        for task, one in self.tasks.items():
+            key, unit, low, high = (list(column) for column in zip(*one.columns, strict=True))
+            found[self.seen_by(task)] = layout(key, unit, low, high, stale=one.stale)
         return found
 
     def periods(self) -> Mapping[str, float]:
@@ -166,7 +173,7 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Whether there is anything to decode with."""
         if importlib.util.find_spec("cv2") is None:
             return ['a camera needs OpenCV, which is not installed: pip install "vedette[video]"']
-        if self.road is not None and self.road.net and importlib.util.find_spec("onnxruntime") is None:
+        if any(one.net for one in self.tasks.values()) and importlib.util.find_spec("onnxruntime") is None:
             return ['a net needs ONNX Runtime, which is not installed: pip install "vedette[video]"']
         return []
 
@@ -175,7 +182,10 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return [
             f"{self.shown}: decoded by a process of its own ({ask}), killed after {self.silent:g} s of silence",
             f"{self.camera}: every {self.period:g} s, {len(KEYS)} channels of the camera's state",
-            *([] if self.road is None else [f"{self.ahead}: {len(ROAD)} channels of the road, {_with(self.road)}"]),
+            *(
+                f"{self.seen_by(task)}: {len(one.columns)} channels of {one.of}, {one.shown}"
+                for task, one in self.tasks.items()
+            ),
         ]
 
     def address(self) -> str:
@@ -241,7 +251,7 @@ class Camera:
         self.layout = video.layouts()[video.camera]
         self._first = math.inf  # monotonic s of the first picture of this connection
         self._told: list[str] = []  # reasons of this outage
-        self._dim = ""  # why the eye sees less than it should, as told
+        self._dim: dict[str, str] = {}  # why an eye sees less than it should, by task, as told
         self._news: list[Event | Frame] = []
         self._bell = asyncio.Event()
 
@@ -310,11 +320,11 @@ class Camera:
             opening=OPENING,
             reading=READING * self.video.silent,
             loop=self.video.loop,
-            road=self.video.road,
+            tasks=self.video.tasks,
         )
         environment = {name: os.environ[name] for name in PASSED if name in os.environ}
         child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", CHILD if self.video.road is None else EYES),
+            *(sys.executable, "-P", "-m", EYES if self.video.tasks else CHILD),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -361,24 +371,45 @@ class Camera:
                 deadline = now() + self.video.silent
                 continue
             before = self.memory.fresh
-            self.memory = health.look(self.memory, told.picture, self.video.limits)
+            self._look(told.picture)
             if self.memory.fresh > before:
                 deadline = now() + self.video.silent
                 self._see()
 
+    def _look(self, picture: health.Picture) -> None:
+        """One more picture. Whoever knows a place by the picture is blind until the camera looks there again: a scene
+        that it was turned to does not become the usual one."""
+        before = self.memory
+        self.memory = health.look(before, picture, self.video.limits)
+        if before.moved.on and any(one.place for one in self.video.tasks.values()):
+            self.memory = replace(self.memory, scene=before.scene, fit=before.fit)
+
     def _take(self, seen: Seen) -> None:
-        """What the eye saw: a frame of its own, at once."""
-        now = self.clock.now()
-        value = np.array([math.nan if one is None else one for one in seen.value])
-        quality = np.where(np.isnan(value), Quality.UNCERTAIN, Quality.GOOD)
+        """What an eye saw: a frame of its own, at once."""
+        now, source, task = self.clock.now(), self.video.seen_by(seen.task), self.video.tasks[seen.task]
+        blind, doubts, why = self._trusted(task, now, seen)
+        value = np.array([math.nan if one is None or blind else one for one in seen.value])
+        quality = np.where(np.isnan(value) | doubts, Quality.UNCERTAIN, Quality.GOOD)
+        if blind or task.relied:
+            watched = np.isin([key for key, *_ in task.columns], task.watch)
+            quality[watched & np.isnan(value)] = Quality.FAULT
         age = np.full(len(value), max(0.0, now.mono - seen.at))
-        source = self.video.ahead
         self._news.append(frame(source, now, self.video.layouts()[source], value, quality, age))
-        if seen.why != self._dim:
-            self._dim = seen.why
-            kind, text = ("eye-dim", seen.why) if seen.why else ("eye-recovered", "the eye sees what it should again")
+        if why != self._dim.get(seen.task, ""):
+            self._dim[seen.task] = why
+            kind, text = ("eye-dim", why) if why else ("eye-recovered", "the eye sees what it should again")
             self._tell(kind, f"{source}: {text}")
         self._bell.set()
+
+    def _trusted(self, task: AnyTask, now: Instant, seen: Seen) -> tuple[bool, bool, str]:
+        """Whether an eye is blind, or to be doubted, and why: a camera that shows nothing shows nobody."""
+        states = health.states(self.memory, now.mono, self.video.limits)
+        turned = {"moved"} if self.memory.moved.on else set()  # also while the scene cannot be compared
+        if on := [state for state in task.blinded if getattr(states, state) or state in turned]:
+            return True, False, f"the camera is {', '.join(on)}"
+        if task.blinded and states.defocused:
+            return False, True, seen.why or "the camera is out of focus"
+        return False, seen.doubts, seen.why
 
     def _see(self) -> None:
         if not self.pictures:
@@ -423,12 +454,6 @@ def said(why: str, errors: str) -> str:
     last = next(iter(lines), "")
     last = re.sub(r" ?@ ?0x[0-9a-f]+|^\[OPENCV:FFMPEG:\d+\] ", "", last)[:200].strip()
     return f"cannot be opened: {last}" if last else "not a stream"
-
-
-def _with(road: Road) -> str:
-    """With what it is looked at."""
-    net = f"net {road.net} on {road.provider}, {road.threads} thread" if road.net else "no net, only what looms"
-    return f"{net}, at most {road.rate:g} pictures/s"
 
 
 def _hidden(text: str, url: str) -> str:

@@ -21,14 +21,14 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 from msgspec import Struct
 
-from agent.sights import Road
+from agent.sights import AnyTask
 
 from .video_health import HIGH, WIDE, Picture
 
@@ -54,7 +54,7 @@ class Order(Struct, frozen=True, kw_only=True):
     opening: float  # s to open
     reading: float  # s to the next picture
     loop: bool  # a file begins again at its end
-    road: Road | None = None  # what to look for besides
+    tasks: dict[str, AnyTask] = {}  # what to look for besides
 
 
 class Seen(Struct, frozen=True, omit_defaults=True):
@@ -62,7 +62,9 @@ class Seen(Struct, frozen=True, omit_defaults=True):
 
     at: float  # monotonic s when the picture was taken
     value: list[float | None]  # of its columns; None: it cannot say
+    task: str  # what it looked for
     why: str = ""  # it sees less than it should
+    doubts: bool = False  # what it says is UNCERTAIN
 
 
 class Said(Struct, frozen=True, omit_defaults=True):
@@ -81,16 +83,20 @@ class Eye(Protocol):
     """What looks at pictures for something else than the camera's own state. It may take longer than a picture does."""
 
     why: str  # it sees less than it should; empty: it does not
+    doubts: bool  # what it said last is UNCERTAIN
 
-    def look(self, at: float, picture: Any) -> list[float]:
-        """The columns of its task, NaN where it cannot say, of a picture (h, w, 3) uint8 BGR taken at monotonic s."""
+    def look(self, at: float, picture: Any) -> list[float] | None:
+        """The columns of its task, NaN where it cannot say, of a picture (h, w, 3) uint8 BGR taken at monotonic s.
+
+        None: it has nothing to say yet.
+        """
 
 
 class Gaze:
     """An eye at work, in a thread of its own: it looks at the newest picture when it is free, and misses the others."""
 
-    def __init__(self, eye: Eye, rate: float, say: Say) -> None:
-        self.eye, self.pause, self.say = eye, 0.9 / rate, say
+    def __init__(self, task: str, eye: Eye, rate: float, say: Say) -> None:
+        self.task, self.eye, self.pause, self.say = task, eye, 0.9 / rate, say
         self._due = 0.0
         self._newest: tuple[float, Any] | None = None
         self._bell = threading.Condition()
@@ -115,7 +121,9 @@ class Gaze:
             self._due = at + self.pause
             told = self.eye.look(at, image)
             self._newest = None
-            self.say(Said("seen", seen=Seen(at, [None if math.isnan(one) else one for one in told], self.eye.why)))
+            if told is not None:
+                value = [None if math.isnan(one) else one for one in told]
+                self.say(Said("seen", seen=Seen(at, value, self.task, self.eye.why, self.eye.doubts)))
 
 
 def taken() -> Say:
@@ -201,8 +209,8 @@ def opened(cv2: Any, order: Order) -> Any:
     return cv2.VideoCapture(order.url, cv2.CAP_FFMPEG, [*limits, cv2.CAP_PROP_N_THREADS, 1])
 
 
-def watch(cv2: Any, order: Order, say: Say, gaze: Gaze | None = None) -> str:
-    """Say what the stream shows until it ends, and let `gaze` have the pictures that it wants.
+def watch(cv2: Any, order: Order, say: Say, gazes: Sequence[Gaze] = ()) -> str:
+    """Say what the stream shows until it ends, and let each of `gazes` have the pictures that it wants.
 
     Why it ended, in words; empty where FFmpeg said it on standard error.
     """
@@ -231,13 +239,13 @@ def watch(cv2: Any, order: Order, say: Say, gaze: Gaze | None = None) -> str:
             if is_file:
                 time.sleep(max(0.0, min(1.0, began + pts - time.monotonic())))
             asked = at = time.monotonic()
-            gazes = gaze is not None and gaze.wants(at)
-            if at < due and not gazes:
+            eager = [gaze for gaze in gazes if gaze.wants(at)]
+            if at < due and not eager:
                 continue
             ok, image = capture.retrieve()
             if not ok:
                 continue
-            if gaze is not None and gazes:
+            for gaze in eager:
                 gaze.offer(image, at)
             if at < due:
                 continue
@@ -255,8 +263,8 @@ def watch(cv2: Any, order: Order, say: Say, gaze: Gaze | None = None) -> str:
         offset += pts
 
 
-def main(opened_eye: Callable[[Order], Eye | None] = lambda order: None) -> int:
-    """Ends with its parent, whatever it is doing. opened_eye: what else looks at the pictures."""
+def main(opened_eyes: Callable[[Order], Mapping[str, Eye]] = lambda order: {}) -> int:
+    """Ends with its parent, whatever it is doing. opened_eyes: what else looks at the pictures, by task."""
     order = msgspec.json.decode(sys.stdin.buffer.readline() or b"null", type=Order | None)
     if order is None:
         return 1
@@ -281,10 +289,9 @@ def main(opened_eye: Callable[[Order], Eye | None] = lambda order: None) -> int:
         say(Said("end", why=f'OpenCV is not there ({error}): pip install "vedette[video]"'))
         return 0
     cv2.setNumThreads(1)  # a picture of 320 pixels; the other cores belong to the agent and the other cameras
-    eye = opened_eye(order)
-    gaze = Gaze(eye, order.road.rate, say) if eye is not None and order.road is not None else None
+    gazes = [Gaze(task, eye, order.tasks[task].rate, say) for task, eye in opened_eyes(order).items()]
     say(Said("ready"))
-    say(Said("end", why=watch(cv2, order, say, gaze)))
+    say(Said("end", why=watch(cv2, order, say, gazes)))
     return 0
 
 

@@ -53,19 +53,23 @@ def step(
     found: Sequence[Found],
     matters: Callable[[str, Box], float],
     free: int,
+    same: float = SAME,
+    pace: float = 0.0,
 ) -> tuple[tuple[Track, ...], int]:
     """The things after one more picture (h, w) grey, and the next free number.
 
     found: best first. matters: how much a thing of this kind in this box does; 0 or less: it is not measured.
+    same: of their union, by which two boxes are one thing; pace: s from one picture to the next, where that is long.
     """
     h, w = grey.shape
+    forget, briefly = max(FORGET, 4 * pace), max(BRIEFLY, 1.6 * pace)
     expected = {one.id: approach.expected(one.memory, at) or one.box for one in tracks}
     left, news, seen = list(tracks), [], list[tuple[Track, Box, bool]]()
     for thing in found:
         box = _within(thing.box, w, h)
         fits = [(_overlap(box, expected[one.id]), one) for one in left if _alike(one.kind, thing.kind)]
         best, one = max(fits, key=lambda fit: fit[0], default=(0.0, None))
-        if one is None or best < SAME:
+        if one is None or best < same:
             if not any(_inside(box, other) > PART for _, other, _ in seen):
                 news.append(thing._replace(box=box))
             continue
@@ -77,7 +81,7 @@ def step(
         seen.append((moved, mixed, True))  # type: ignore[arg-type]
     for one in left:
         taken = any(_inside(expected[one.id], box) > PART for _, box, sure in seen if sure)
-        if at - one.found < (FORGET if one.hits > 1 else BRIEFLY) and not taken and _is_there(expected[one.id], w, h):
+        if at - one.found < (forget if one.hits > 1 else briefly) and not taken and _is_there(expected[one.id], w, h):
             seen.append((one, expected[one.id], False))
     for thing in news:
         if not any(_overlap(thing.box, box) > SAME for _, box, _ in seen):
