@@ -103,8 +103,17 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--baud", type=int, default=9600)
     probe.add_argument("--parity", choices=("N", "E", "O"), default="N")
     probe.add_argument("--timeout", type=float, default=1.0, metavar="S")
-    simulate = verb("simulate", _simulate, "the simulated plants alone, for somebody else's client")
-    simulate.add_argument("scenario", help="scenario TOML")
+    simulate = verb("simulate", _simulate, "the simulated plants alone, for somebody else's client; or a drawn road")
+    simulate.add_argument("scenario", nargs="?", help="scenario TOML")
+    simulate.add_argument("--road", metavar="STORY", help="a drawn road as MJPEG and RTSP, or --out; `list` tells them")
+    simulate.add_argument("--out", type=Path, metavar="FILE.mp4", help="write the story as a film")
+    simulate.add_argument("--truth", type=Path, metavar="FILE.csv", help="what is true in each picture of who is ahead")
+    simulate.add_argument("--boxes", type=Path, metavar="FILE.csv", help="everything that each picture shows")
+    simulate.add_argument("--weather", default="", metavar="WORDS", help="e.g. night,rain; else as the story says")
+    simulate.add_argument("--seed", type=int, default=1, help="of place, paint and noise")
+    simulate.add_argument("--width", type=int, metavar="PX", help="1280 for files, 640 for streams")
+    simulate.add_argument("--fps", type=float, help="20 for files, 10 for streams")
+    simulate.add_argument("--port", type=int, default=0, help="of the stream; else a free one")
     demo = verb("demo", _demo, "two minutes: plants, agent, broker, platform, verdict")
     demo.add_argument("--broker", metavar="URL", help="use this broker (mqtt://host:port), not the embedded one")
     replay = verb("replay", _replay, "run a recording through the same core; print or compare the alarms")
@@ -746,7 +755,40 @@ def _described(name: str, profile: Profile) -> Iterator[str]:
 def _simulate(args: argparse.Namespace) -> int:
     from simulators.scenario import simulate
 
+    if args.road:
+        return _simulate_road(args)
+    if not args.scenario:
+        raise ConfigFault(["simulate what? a scenario, or --road STORY"])
     return asyncio.run(simulate(args.scenario))
+
+
+def _simulate_road(args: argparse.Namespace) -> int:
+    from simulators.scenario import RoadTable, serve_road
+    from simulators.stories import STORIES, WEATHER
+
+    from .complaints import nearest
+
+    if args.road == "list":
+        for name, story in STORIES.items():
+            print(f"{name:14} {story.seconds:4.1f} s  {story.place}, {' '.join(story.weather)}: {story.about}")
+        return 0
+    weather = tuple(word for word in args.weather.split(",") if word)
+    unknown = [f"no story `{args.road}`{nearest(args.road, STORIES)}"] if args.road not in STORIES else []
+    unknown += [f"no weather `{word}`{nearest(word, WEATHER)}" for word in weather if word not in WEATHER]
+    if unknown:
+        raise ConfigFault(unknown)
+    if not (args.out or args.truth or args.boxes):
+        table = RoadTable("road", args.road, "", weather, args.seed, args.width or 640, args.fps or 10.0, args.port)
+        return asyncio.run(serve_road(table))
+    try:
+        from simulators.road import told, written
+    except ImportError as error:
+        raise ConfigFault([f"--road: {error}; install vedette[video]"]) from None
+    drive = told(args.road, args.seed, weather, args.width or 1280, args.fps or 20.0)
+    for n in written(drive, args.out, args.truth, args.boxes):
+        print(f"\r{n + 1} of {drive.frames} pictures", end="", flush=True)
+    print(f"\n{drive.story.about}: {' '.join(str(p) for p in (args.out, args.truth, args.boxes) if p)}")
+    return 0
 
 
 def _demo(args: argparse.Namespace) -> int:

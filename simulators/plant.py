@@ -1,4 +1,4 @@
-"""Three plants as pure models: a mine heading, a pump sump with its reservoir, a tailings dam.
+"""Plants as pure models: a mine heading, a pump sump with its reservoir, a tailings dam; and a vehicle on a road.
 
 A plant is settings only. Its state is a frozen struct that also holds what people and weather do to it
 (fan, pump, rain); the story changes those with `structs.replace`, `step` moves the rest by `dt` seconds.
@@ -237,8 +237,37 @@ class Tailings(Struct, frozen=True, forbid_unknown_fields=True):
         return _numbers(state) | moved | {"beach": beach, "creep": state.velocity * self.pace / 60.0}
 
 
-Plant: TypeAlias = Heading | Sump | Tailings
-PLANTS: dict[str, type[Plant]] = {"heading": Heading, "sump": Sump, "tailings": Tailings}
+class VehicleState(Struct, frozen=True):
+    """What our vehicle does now; a drawn road sets all but the way."""
+
+    speed: float = 0.0  # m/s
+    brake: bool = False
+    left: bool = False  # turn signals
+    right: bool = False
+    way: float = 0.0  # m driven
+
+
+class Vehicle(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a vehicle's gateway says beside its camera: speed, odometer, brake and turn signals. No position."""
+
+    sensors: ClassVar[dict[str, Sensor]] = {
+        "speed_kmh": Sensor(0.05, 0.1, 0.0, 250.0),  # of the gearbox
+        "way_m": Sensor(0.0, 1.0, 0.0, 4.0e9),
+    }
+    switches: ClassVar[tuple[str, ...]] = ("brake", "left", "right")
+
+    def start(self) -> VehicleState:
+        return VehicleState()
+
+    def step(self, state: VehicleState, dt: float) -> VehicleState:
+        return structs.replace(state, way=state.way + state.speed * dt)
+
+    def truth(self, state: VehicleState) -> dict[str, float]:
+        return _numbers(state) | {"speed_kmh": 3.6 * state.speed, "way_m": state.way}
+
+
+Plant: TypeAlias = Heading | Sump | Tailings | Vehicle
+PLANTS: dict[str, type[Plant]] = {"heading": Heading, "sump": Sump, "tailings": Tailings, "vehicle": Vehicle}
 
 
 def measure(plant: Plant, state: Any, seed: int, tick: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""A scenario: plants, stations, a story, and the truth. Read from TOML, played against a clock.
+"""A scenario: plants, stations, cameras on roads, a story, and the truth. Read from TOML, played against a clock.
 
 `load` gives a `Scenario` or every complaint about the file. `Stage` serves its plants as Modbus devices
 and moves them, 10 ticks a second; it knows no broker and no agent. `simulate` is a stage alone, for
@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, structs
@@ -21,8 +21,12 @@ from agent.core.errors import ConfigFault, LineLost
 
 from . import faults
 from .modbus import Device, PtyLine, Register, TcpLine, registers
-from .plant import PLANTS, Plant, measure
+from .plant import PLANTS, Plant, Vehicle, measure
+from .stories import STORIES, WEATHER, own, signals
 from .verdict import Condition, Episode, Hazard, Quantity, Signs, follow, signs
+
+if TYPE_CHECKING:
+    from .video import CameraServer
 
 TICK = 0.1  # s
 SHIPPED = Path(__file__).parent.parent / "configs"
@@ -63,6 +67,19 @@ class DeviceTable(Struct, frozen=True, forbid_unknown_fields=True):
     unit: Annotated[int, Meta(ge=1, le=247)]
     plant: str
     profile: str  # configs/devices/NAME.toml, or devices/ beside the scenario
+
+
+class RoadTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """A camera on a drawn road, as MJPEG and RTSP. Its story begins with the scenario's, again and again."""
+
+    name: str
+    story: str  # a row of simulators/stories.py
+    plant: str = ""  # a vehicle, which does what the story says
+    weather: tuple[str, ...] = ()  # in place of the story's own
+    seed: int = 1
+    width: Annotated[int, Meta(ge=160, le=1920, multiple_of=32)] = 640  # px
+    fps: Annotated[float, Meta(gt=0, le=30)] = 10.0  # at most: what takes longer to draw is left out
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0  # of 127.0.0.1; 0: a free one
 
 
 class Beat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -196,6 +213,7 @@ class Scenario(Struct, frozen=True):
     registers: dict[str, tuple[Register, ...]]  # by device
     beats: tuple[Beat, ...]
     hazards: tuple[Hazard, ...]
+    roads: tuple[RoadTable, ...] = ()
 
 
 # -- reading --------------------------------------------------------------------------------------
@@ -212,7 +230,7 @@ def load(path: str | Path) -> Scenario:
         raise ConfigFault([f"{path}: cannot be read: {error.strerror}"]) from None
     except ValueError as error:
         raise ConfigFault([str(error)]) from None
-    known = {"scene", "plant", "line", "device", "beat", "hazard"}
+    known = {"scene", "plant", "line", "device", "road", "beat", "hazard"}
     for key in raw.keys() - known:
         told.add(raw, key, f"unknown table `{key}`{nearest(key, known)}")
 
@@ -235,11 +253,12 @@ def load(path: str | Path) -> Scenario:
     hazards = [
         hazard for table in _tables(raw, "hazard", told) if (hazard := _hazard(table, plants, maps, told)) is not None
     ]
-    if not devices:
-        told.add(raw, None, "no [[device]]: there is nothing to serve")
+    roads = [_road(table, road, plants, told) for table, road in _rows(raw, "road", RoadTable, told)]
+    if not devices and not roads:
+        told.add(raw, None, "no [[device]] and no [[road]]: there is nothing to serve")
     if told.lines:
         raise ConfigFault(told.lines)
-    return Scenario(scene, plants, tuple(lines), tuple(devices), maps, tuple(beats), tuple(hazards))
+    return Scenario(scene, plants, tuple(lines), tuple(devices), maps, tuple(beats), tuple(hazards), tuple(roads))
 
 
 def _tables(raw: Table, key: str, told: Complaints) -> list[Table]:
@@ -283,6 +302,18 @@ def _plant(table: Table, row: PlantTable, told: Complaints) -> Plant | None:
         return None
     plant: Plant = type_(**row.settings)
     return plant
+
+
+def _road(table: Table, road: RoadTable, plants: dict[str, Plant], told: Complaints) -> RoadTable:
+    what = f"road `{road.name}`"
+    _known(table, "story", road.story, STORIES, what, told)
+    for word in road.weather:
+        _known(table, "weather", word, WEATHER, what, told)
+    if not road.plant:
+        return road
+    if _known(table, "plant", road.plant, plants, what, told) and not isinstance(plants[road.plant], Vehicle):
+        told.add(table, "plant", f"{what}: `{road.plant}` is no vehicle")
+    return road
 
 
 def _registers(
@@ -392,6 +423,8 @@ class Stage:
         for row in scenario.devices:
             self.devices[row.name].on_write = self._writer(row)
         self.lines: dict[str, TcpLine | PtyLine] = {}
+        self.cameras: dict[str, CameraServer] = {}
+        self.ways = {road.name: own(STORIES[road.story]) for road in scenario.roads}
         self.zero: float | None = None  # monotonic s at which the story began
         self.episodes: list[Episode] = []  # finished
         self.written: list[tuple[str, str, float]] = []  # device, key, value: switched over, and not yet told
@@ -419,11 +452,33 @@ class Stage:
                 await self.stop()
                 raise LineLost(f"serve {row.url}: {error.strerror or error}; is something else there?") from None
             self.lines[row.name] = line
+        for road in self.scenario.roads:
+            await self._open_eye(road, anywhere)
+
+    async def _open_eye(self, row: RoadTable, anywhere: bool) -> None:
+        try:
+            from .road import told  # OpenCV is an extra
+            from .video import CameraServer
+        except ImportError as error:
+            await self.stop()
+            raise ConfigFault([f"road `{row.name}`: {error}; install vedette[video]"]) from None
+        drive = told(row.story, row.seed, row.weather, row.width, row.fps)
+        camera = CameraServer(fps=row.fps, scene=drive, clock=lambda: self.now)
+        camera.port = 0 if anywhere else row.port
+        try:
+            await camera.start()
+        except OSError as error:
+            await self.stop()
+            raise LineLost(f"serve road `{row.name}` on port {row.port}: {error.strerror or error}") from None
+        self.cameras[row.name] = camera
 
     async def stop(self) -> None:
         for line in self.lines.values():
             await line.stop()
+        for camera in self.cameras.values():
+            await camera.stop()
         self.lines.clear()
+        self.cameras.clear()
 
     # -- moving --
 
@@ -447,6 +502,7 @@ class Stage:
             self._due = [beat for beat in self._due if beat not in happened]
             for beat in happened:
                 self._do(beat)
+            self._drive(story)
             for name, plant in self.scenario.plants.items():
                 self.states[name] = plant.step(self.states[name], TICK)
         self._measure()
@@ -462,6 +518,15 @@ class Stage:
             return story >= beat.at
         first = self._first_on.get(beat.after or "")
         return first is not None and self.clock() >= first + beat.wait
+
+    def _drive(self, story: float) -> None:
+        """Our vehicles do what their roads' stories say."""
+        for row in self.scenario.roads:
+            if row.plant:
+                road = STORIES[row.story]
+                now = signals(road, self.ways[row.name], story % road.seconds)
+                done = {key: value if key == "speed" else value > 0 for key, value in now.items()}
+                self.states[row.plant] = structs.replace(self.states[row.plant], **done)
 
     def _measure(self) -> None:
         said = {
@@ -565,6 +630,8 @@ async def simulate(path: str | Path) -> int:
         for row in stage.scenario.devices:
             line = stage.lines[row.line]
             print(f"  {row.name}: {line.url} unit {row.unit}, registers in configs/devices/{row.profile}.toml")
+        for name, camera in stage.cameras.items():
+            print(f"  {name}: {camera.url} and {camera.rtsp_url}")
         print("stop with Ctrl-C", flush=True)
         stage.begin()
 
@@ -577,6 +644,20 @@ async def simulate(path: str | Path) -> int:
                     print(f"{stage.now:7.1f} s  {beat.say}", flush=True)
 
         await play(stage, None, told)
+    finally:
+        await stage.stop()
+    return 0
+
+
+async def serve_road(road: RoadTable) -> int:
+    """`vedette simulate --road STORY` without a file: the camera alone, until stopped."""
+    stage = Stage(Scenario(Scene(), {}, (), (), {}, (), (), (road,)))
+    await stage.start()
+    try:
+        camera = stage.cameras[road.name]
+        print(f"{STORIES[road.story].about}\n  {camera.url}\n  {camera.rtsp_url}\nstop with Ctrl-C", flush=True)
+        stage.begin()
+        await play(stage, None, lambda _: None)
     finally:
         await stage.stop()
     return 0

@@ -11,7 +11,7 @@ import asyncio
 import base64
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import cv2
 import numpy as np
@@ -75,26 +75,49 @@ class Scene:
         image: Any = self.places[fault == "turned"][:, left : left + self.width].copy()
         at = (20 + 7 * n % (self.width - 40), self.height // 2 + int(30 * np.sin(n / 5)))
         cv2.circle(image, at, 14, (230, 230, 230), -1)
-        if fault == "black":
-            image = np.zeros_like(image)
-        elif fault == "covered":
-            image = np.full_like(image, 90)
-        elif fault == "blurred":
-            image = cv2.GaussianBlur(image, (0, 0), 7.0)
-        elif fault == "overexposed":
-            image = np.clip(image.astype(int) + 170, 0, 255)
-        noise = 0 if fault == "frozen" else np.random.default_rng(n).integers(-2, 3, image.shape)
-        whole: Image = np.clip(image.astype(int) + noise, 0, 255).astype(np.uint8)
-        return whole
+        return spoilt(image, fault, n)
+
+
+def spoilt(image: Any, fault: Fault, n: int) -> Image:
+    """What a fault makes of the n-th picture. Where the camera looks, and whether time stands, is not its business."""
+    if fault == "black":
+        image = np.zeros_like(image)
+    elif fault == "covered":
+        image = np.full_like(image, 90)
+    elif fault == "blurred":
+        image = cv2.GaussianBlur(image, (0, 0), 7.0)
+    elif fault == "overexposed":
+        image = np.clip(image.astype(int) + 170, 0, 255)
+    noise = 0 if fault == "frozen" else np.random.default_rng(n).integers(-2, 3, image.shape)
+    whole: Image = np.clip(image.astype(int) + noise, 0, 255).astype(np.uint8)
+    return whole
+
+
+class View(Protocol):
+    """Whatever a camera may look at: `Scene` here, a drive in `road.py`."""
+
+    def picture(self, n: int, fault: Fault) -> Image:
+        """The n-th picture, (h, w, 3) BGR, h and w multiples of 8; the same n gives the same one."""
 
 
 class CameraServer(Port):
-    """One camera that listens on a free port of this machine from `start` to `stop`."""
+    """One camera that listens on a free port of this machine from `start` to `stop`.
 
-    def __init__(self, user: str = "", password: str = "", fps: float = 12.0, scene: Scene | None = None) -> None:
+    `clock` in s: which picture is due goes by it, and drawing may take longer than that, in a thread; the next one is
+    then a later one, as with a camera that drops frames. Without it pictures come one after the other.
+    """
+
+    def __init__(
+        self,
+        user: str = "",
+        password: str = "",
+        fps: float = 12.0,
+        scene: View | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
         super().__init__()
         self.scene = scene or Scene()
-        self.fps = fps
+        self.fps, self.clock = fps, clock
         self.sent = 0  # pictures
         self.fault: Fault = ""
         self._key = base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
@@ -172,7 +195,11 @@ class CameraServer(Port):
         while self.fault != "close":
             dead |= self.fault == "dead"
             if self.fault != "stall" and not dead:
-                writer.write(wrapped(self._jpeg(self.sent, self.fault), self.sent))
+                if self.clock is None:
+                    jpeg = self._jpeg(self.sent, self.fault)
+                else:
+                    jpeg = await asyncio.to_thread(self._jpeg, int(self.clock() * self.fps), self.fault)
+                writer.write(wrapped(jpeg, self.sent))
                 self.sent += 1
             await writer.drain()
             if writer.is_closing():

@@ -23,9 +23,12 @@ MARGIN = 0.2  # of a box that is left out at each edge
 AGES = (0.1, 0.2, 0.3, 0.5)  # s, of the earlier pictures that each is laid onto; the first tells where to look
 SPAN = 0.55  # s over which growths are explained
 FEWEST = 4  # growths to a number
+SHORTEST = 0.2  # s that they cover, at least
 FIT = 5e-4  # least error of a growth: lens, light and shutter
 CHANGES = 0.07  # 1/s2, usual acceleration, in ranges: 3 m/s2 at 40 m
 SHAKEN = 4e-3  # error of all growths together: a body that pitches, a road that bends
+GROWN = 0.02  # log, of the least growth that tells where it is aimed at
+PLACED = 0.5  # px, error of a spot that was carried along
 GAP = 0.35  # s without the thing, after which it is another
 AROUND = 0.6  # of a box kept around it, for the search in it
 TURNS = 8
@@ -113,6 +116,27 @@ def seen(memory: Memory, at: float, picture: Array, box: Box, sure: bool = True)
     return Memory((*views, now), growths), explained(growths, at)
 
 
+def aim(memory: Memory, turning: float) -> tuple[float, float] | None:
+    """The column that does not move while the thing grows, and its standard error, px: what it would hit is there.
+
+    What stays at one bearing while it is neared is hit (the sailor's rule); what passes grows away from a spot outside
+    of it. turning: px/s by which the picture moves to the left because the camera turns. None where it hardly grows.
+    """
+    if not memory.views:
+        return None
+    now = memory.views[-1]
+    pairs = [one for one in memory.growths if one.at == now.at and one.grown > GROWN]
+    if not pairs:
+        return None
+    one = min(pairs, key=lambda pair: pair.since)
+    then = next((view for view in memory.views if view.at == one.since), None)
+    if then is None:
+        return None
+    by = math.exp(one.grown)
+    spot = now.spot[0] + turning * (now.at - then.at)
+    return (by * then.spot[0] - spot) / (by - 1), PLACED / (by - 1)
+
+
 def explained(growths: tuple[Growth, ...], now: float) -> Closing | None:
     """The closing speed, in ranges a second, that explains growths best; None where they are too few, or tell nothing.
 
@@ -120,7 +144,7 @@ def explained(growths: tuple[Growth, ...], now: float) -> Closing | None:
     >>> round(explained((*one, *one), 0.0).per_second, 4)
     1.0
     """
-    if len(growths) < FEWEST:
+    if len(growths) < FEWEST or now - min(one.since for one in growths) < SHORTEST:
         return None
     i, j, grown, error = (np.array(column) for column in zip(*growths, strict=True))
     i, j, error = i - now, j - now, np.hypot(error, FIT)
@@ -139,7 +163,7 @@ def explained(growths: tuple[Growth, ...], now: float) -> Closing | None:
         if abs(step[0]) < 1e-6:
             break
     known = float(np.linalg.inv(square)[0, 0])
-    return Closing(u, math.hypot(usual * math.sqrt(known), SHAKEN / SPAN), c)
+    return Closing(u, math.hypot(usual * math.sqrt(known), SHAKEN / float(-i.min())), c)
 
 
 def _lately(growths: tuple[Growth, ...], now: float) -> tuple[Growth, ...]:

@@ -22,6 +22,9 @@ WIDE = {"vehicle": 1.8, "two-wheeler": 0.7, "person": 0.55}  # m, usual width; a
 TALL = 1.15  # heights by widths from which a vehicle is a lorry or a coach
 LORRY = 2.5  # m
 UNSURE = 0.2  # of a range that a usual width tells; project
+UNLIKE = 1.0  # the same, of something that is not seen from behind, or not whole
+ASIDE = 1.5  # widths by heights from which a vehicle is seen from the side, too
+EDGE = 3.0  # px
 ROLLING = 0.008  # rad by which a car pitches on its springs; project
 
 
@@ -57,31 +60,33 @@ class Place(NamedTuple):
     wide: float  # m
 
 
-def placed(lens: Lens, box: Box, kind: str, shift: float = 0.0) -> Place:
+def placed(lens: Lens, box: Box, kind: str, shift: float = 0.0, width: float = math.inf) -> Place:
     """Where the thing in a box stands, by its foot on the road and by how wide such things are.
 
-    shift: px by which the way ahead bends to the right at its range.
+    shift: px by which the way ahead bends to the right at its range. width: px of the picture: what its edge cuts, or
+    what is seen from the side, is as wide as it is.
 
     >>> lens = Lens(1000.0, 640.0, 324.0, 1.5, 0.0, 0.0)
     >>> round(placed(lens, (620.0, 324.0, 660.0, 357.3), "vehicle").ahead, 1)
     45.0
     """
     x1, y1, x2, y2 = box
-    width, height = max(x2 - x1, 1.0), max(y2 - y1, 1.0)
+    wide, high = max(x2 - x1, 1.0), max(y2 - y1, 1.0)
     usual = WIDE.get(kind, 0.0)
-    if kind == "vehicle" and height / width > TALL:
+    if kind == "vehicle" and high / wide > TALL:
         usual = LORRY
+    unlike = x1 <= EDGE or x2 >= width - 1 - EDGE or (kind == "vehicle" and wide / high > ASIDE)
     logs, weights = [], []
     below = y2 - lens.y
     if below > 1.0:
         logs.append(math.log(lens.focal * lens.height / below))
         weights.append(1 / (0.05**2 + (lens.focal * math.hypot(lens.doubt_y, ROLLING) / below) ** 2))
     if usual:
-        logs.append(math.log(lens.focal * usual / width))
-        weights.append(1 / UNSURE**2)
+        logs.append(math.log(lens.focal * usual / wide))
+        weights.append(1 / (UNLIKE if unlike else UNSURE) ** 2)
     if not logs:
         return Place(math.inf, 1.0, 0.0, 0.0)
     total = sum(weights)
     ahead = math.exp(sum(one * weight for one, weight in zip(logs, weights, strict=True)) / total)
     metre = ahead / lens.focal  # m of a px
-    return Place(ahead, total**-0.5, ((x1 + x2) / 2 - lens.x - shift) * metre, width * metre)
+    return Place(ahead, total**-0.5, ((x1 + x2) / 2 - lens.x - shift) * metre, wide * metre)

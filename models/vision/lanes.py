@@ -9,6 +9,7 @@ then nothing is told. Pictures are (h, w) uint8 grey.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ NEAR, WIDEST = 0.4, 3.0  # m across, where the marks of the own lane lie, from t
 REACH = 40  # px of a picture of 640, by which the spot is looked for
 LINES = 4  # marks, at most
 STRAIGHT = 1.2  # px that a mark's pixels scatter about its line
+MEET = 4.0  # px that a mark misses the spot by
+SHADOW = 0.15  # of a thing's size, around it and below
 CROSS = 0.6  # by which the slopes of marks differ at least, px a row
 ALL = 0.4  # of all pixels that look like marks, that lie on the lines
 SURE = 0.006  # rad, of a spot that marks tell: curves, ruts. project
@@ -41,8 +44,17 @@ class Marks(NamedTuple):
     right: float
 
 
-def pixels(grey: Array, lens: Lens) -> tuple[Array, Array]:
-    """Where pixels of marks are: columns and rows, px."""
+class Line(NamedTuple):
+    """A mark: the line x = a + b y through its pixels."""
+
+    a: float  # px
+    b: float
+    many: float  # pixels on it
+    error: float  # px that they scatter about it
+
+
+def pixels(grey: Array, lens: Lens, things: Sequence[Sequence[float]] = ()) -> tuple[Array, Array]:
+    """Where pixels of marks are: columns and rows, px. things: boxes, px, of what stands on the road and hides it."""
     h, w = grey.shape
     first = lens.y + lens.focal * lens.height / FIRST
     rows = np.unique(np.linspace(first, h - 2, ROWS).astype(int))
@@ -63,7 +75,12 @@ def pixels(grey: Array, lens: Lens) -> tuple[Array, Array]:
         ys.append(np.full(len(x), row))
     if not xs:
         return np.zeros(0), np.zeros(0)
-    return np.concatenate(xs).astype(float), np.concatenate(ys).astype(float)
+    x, y = np.concatenate(xs).astype(float), np.concatenate(ys).astype(float)
+    free = np.ones(len(x), bool)
+    for x1, y1, x2, y2 in things:  # with its shadow
+        wide, high = SHADOW * (x2 - x1), SHADOW * (y2 - y1)
+        free &= ~((x > x1 - wide) & (x < x2 + wide) & (y > y1) & (y < y2 + high))
+    return x[free], y[free]
 
 
 def across(x: Array, y: Array, lens: Lens) -> Array:
@@ -72,34 +89,13 @@ def across(x: Array, y: Array, lens: Lens) -> Array:
     return metres
 
 
-def marks(x: Array, y: Array, lens: Lens) -> Marks:
-    """The marks on both sides of the camera."""
-    where = across(x, y, lens)
-    rows = len(np.unique(y))
-    found = []
-    for side in (-1.0, 1.0):
-        beside = side * where
-        near = beside[(beside > NEAR) & (beside < WIDEST)]
-        told = math.nan
-        if len(near) >= FEWEST / 2:
-            counts, edges = np.histogram(near, np.arange(NEAR, WIDEST + BIN, BIN))
-            both = counts[:-1] + counts[1:]
-            enough = np.flatnonzero(both > max(LEAST * rows, 6))
-            if len(enough):
-                i = enough[0]
-                i += int(np.argmax(both[i : i + 3]))
-                told = side * float(np.median(near[(near >= edges[i]) & (near < edges[i + 2])]))
-        found.append(told)
-    return Marks(*found)
+def lines(x: Array, y: Array, lens: Lens) -> list[Line]:
+    """The marks in these pixels; nothing where most of the pixels are no marks.
 
-
-def ahead(x: Array, y: Array, lens: Lens) -> tuple[float, float] | None:
-    """Where the marks meet, px; None where two good ones are not to be seen.
-
-    First roughly, where the histogram is sharpest; then lines through the pixels of its peaks.
+    First roughly where they meet, where the histogram is sharpest; then lines through the pixels of its peaks.
     """
     if len(x) < FEWEST:
-        return None
+        return []
     reach = REACH * lens.x / 320.0
     best, spot = 0.0, lens
     for dy in np.linspace(-0.4, 0.4, 5) * reach:
@@ -108,7 +104,7 @@ def ahead(x: Array, y: Array, lens: Lens) -> tuple[float, float] | None:
             sharp = float(np.sort(_histogram(across(x, y, moved))[0])[-4:].sum()) - 1e-3 * (abs(dx) + abs(dy))
             if sharp > best:
                 best, spot = sharp, moved
-    where, lines = across(x, y, spot), []
+    where, found = across(x, y, spot), list[Line]()
     counts, edges = _histogram(where)
     rows = len(np.unique(y))
     for _ in range(LINES):
@@ -117,18 +113,30 @@ def ahead(x: Array, y: Array, lens: Lens) -> tuple[float, float] | None:
             break
         counts[max(0, i - 5) : i + 6] = 0
         line = _line(x, y, np.abs(where - (edges[i] + BIN / 2)) < 2.5 * BIN, LEAST * rows)
-        if line is not None:
-            lines.append(line)
-    if len(lines) < 2 or sum(line[2] for line in lines) < ALL * len(x):
+        if line is not None and line.error < STRAIGHT:
+            found.append(line)
+    return found if sum(line.many for line in found) >= ALL * len(x) else []
+
+
+def ahead(found: Sequence[Line], lens: Lens) -> tuple[float, float] | None:
+    """Where the marks meet, px; None where two good ones are not to be seen."""
+    if len(found) < 2 or np.ptp([line.b for line in found]) < CROSS:
         return None
-    a, b, many, error = (np.array(column) for column in zip(*lines, strict=True))
-    if np.ptp(b) < CROSS or np.max(error) > STRAIGHT:
-        return None
+    a, b, many, _ = (np.array(column) for column in zip(*found, strict=True))
     heavy = many[:, None] * np.stack([np.ones(len(b)), -b], 1)
-    found = np.linalg.lstsq(heavy, many * a, rcond=None)[0]
-    if abs(found[0] - lens.x) > 2 * reach or abs(found[1] - lens.y) > reach:
+    x, y = np.linalg.lstsq(heavy, many * a, rcond=None)[0]
+    reach = REACH * lens.x / 320.0
+    if abs(x - lens.x) > 2 * reach or abs(y - lens.y) > reach or np.max(np.abs(a + b * y - x)) > MEET:
         return None
-    return float(found[0]), float(found[1])
+    return float(x), float(y)
+
+
+def marks(found: Sequence[Line], lens: Lens) -> Marks:
+    """The nearest marks on both sides of the camera, of those that lead to where it drives."""
+    there = [line.b * lens.height for line in found if abs(line.a + line.b * lens.y - lens.x) < 2 * MEET]
+    left = [one for one in there if -WIDEST < one < -NEAR]
+    right = [one for one in there if NEAR < one < WIDEST]
+    return Marks(max(left, default=math.nan), min(right, default=math.nan))
 
 
 def _histogram(where: Array) -> tuple[Array, Array]:
@@ -136,8 +144,8 @@ def _histogram(where: Array) -> tuple[Array, Array]:
     return np.histogram(where[np.abs(where) < SIDES], np.arange(-SIDES, SIDES + BIN, BIN))
 
 
-def _line(x: Array, y: Array, use: Array, least: float) -> tuple[float, float, float, float] | None:
-    """a and b of the line x = a + b y through most of these pixels, how many those are, and their scatter, px."""
+def _line(x: Array, y: Array, use: Array, least: float) -> Line | None:
+    """The line through most of these pixels."""
     x, y = x[use], y[use]
     if len(x) < max(least, 8) or np.ptp(y) < 10:
         return None
@@ -150,4 +158,4 @@ def _line(x: Array, y: Array, use: Array, least: float) -> tuple[float, float, f
     fits = np.abs(off) < 2 * STRAIGHT
     if fits.sum() < max(least, 8):
         return None
-    return float(a), float(b), float(fits.sum()), float(np.sqrt(np.mean(off[fits] ** 2)))
+    return Line(float(a), float(b), float(fits.sum()), float(np.sqrt(np.mean(off[fits] ** 2))))

@@ -19,7 +19,9 @@ STANDS = 1.6  # times the road's rate at that row, from which a corner stands on
 SURE = 3.0  # standard errors
 SLOWEST = 0.08  # 1/s; what comes slower is looked at later
 LIKE = 0.3  # of the logarithm of the rate, within which corners are one thing
-FEWEST = 6  # corners of a thing
+FEWEST = 6  # corners of a thing, at one rate
+UPPER = 3  # of them, that the road at their rows cannot be
+FASTEST = 5.0  # 1/s
 WIDE, HIGH = 0.5, 0.4  # m, of a thing that matters
 LOW = 0.35  # of the camera's height below which some of it is
 SIDE = 0.2  # m beside the vehicle that are its way too
@@ -56,19 +58,22 @@ def looming(
     its height, m; half: of the vehicle's width, m; bend: px/s by which the picture turns to the left.
     """
     below = seen.y - at[1]
-    stands = (rate > np.maximum(SLOWEST, STANDS * steep * np.maximum(below, 0.0) + SURE * error)) & (rate < 5.0)
+    stands = rate > np.maximum(SLOWEST, STANDS * steep * np.maximum(below, 0.0) + SURE * error)
     metre = steep * camera / np.maximum(rate, 1e-6)  # of a px, at what does not move by itself
     across = (seen.x - at[0] - bend / (2 * np.maximum(rate, 1e-6))) * metre
-    use = np.flatnonzero(stands & (np.abs(across) < half + SIDE))
+    near = (rate > np.maximum(SLOWEST, SURE * error)) & (rate < FASTEST)
+    use = np.flatnonzero(near & (np.abs(across) < half + SIDE))
     found: list[Box] = []
     while len(use) >= FEWEST and len(found) < MOST:
         logs = np.log(rate[use])
         order = np.argsort(logs)
-        many = np.searchsorted(logs[order], logs[order] + LIKE, side="right") - np.arange(len(order))
+        until = np.searchsorted(logs[order], logs[order] + LIKE, side="right")
+        above = np.concatenate([[0], np.cumsum(stands[use[order]])])
+        many = np.where(until - np.arange(len(order)) >= FEWEST, above[until] - above[: len(order)], 0)
         first = int(np.argmax(many))
-        one = use[order[first : first + many[first]]]
-        if len(one) < FEWEST:
+        if many[first] < UPPER:
             break
+        one = use[order[first : until[first]]]
         box = _boxed(seen, one, float(np.median(rate[one])), at[1], steep, camera)
         if box is not None:
             found.append(box)

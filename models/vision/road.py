@@ -9,7 +9,6 @@ and what they mean is judged elsewhere (`models/collision.py`). Memory in, memor
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import cv2
@@ -18,8 +17,8 @@ import numpy as np
 from agent.core.frame import Array
 from agent.sights import FAR, KINDS, Mount
 
+from . import approach, lanes, looming, track
 from . import flow as flows
-from . import lanes, looming, track
 from .approach import Closing
 from .camera import Lens, Place, placed
 from .camera import lens as lens_of
@@ -33,8 +32,9 @@ SMALL = 640  # px, width of the pictures whose flow is looked at
 SPAN = 0.25  # s of a flow
 EVERY = 0.08  # s from one flow to the next
 MARKED = 0.2  # s from one look at the marks to the next
-STANDS = 1.0  # s that marks are believed after they were seen
+JUMPS = 0.5  # m that a mark moves from one look to the next, at most
 DEEP = 0.12  # heights of the picture below the horizon from which there is only road
+MOVES = 24  # px that the part may be off before it is taken anew
 FARTHER = 0.5  # of the picture's width that a look at what is far takes
 WAVERS = 0.02  # rad by which the spot ahead jumps from one flow to the next, on straight roads too. project
 DRIFTS = 1e-4  # rad/s0.5, by which a camera may be turned while nobody looks
@@ -43,6 +43,8 @@ ROAD = 1.0  # s over which the road's rate is a mean
 RANGE = 0.25  # share of a new range in the smoothed one
 ACROSS, DRIFT = 0.3, 0.04  # the same of where it is across, and of how fast that changes
 AHEAD = 3.0  # s, at most, that somebody on foot is thought on
+PASSES = 0.15  # 1/s, from which it is told whether something will pass
+MISS = 0.3  # m beside the way, where it will
 WALKS = 0.4  # m/s across, below which nobody walks
 LANE = 0.3  # m beyond a mark, where the middle of something is in another lane
 MARGIN = 0.2  # m beside the vehicle that are its way too
@@ -72,6 +74,16 @@ class Target(NamedTuple):
     since: float  # s
 
 
+class Glance(NamedTuple):
+    """A part of a picture of which the flow is looked at."""
+
+    at: float  # s
+    grey: Array  # (h, w) uint8
+    by: float  # px of it by px of the picture
+    left: int  # px of the picture
+    top: int
+
+
 class Sight(NamedTuple):
     """What was seen in one picture."""
 
@@ -89,6 +101,7 @@ class Course(NamedTuple):
     log: float  # of its range, m
     across: float  # m
     drift: float  # m/s, to the right
+    miss: float  # m by which its middle will pass the camera, to the right; NaN where it is not neared
 
 
 class Memory(NamedTuple):
@@ -96,13 +109,15 @@ class Memory(NamedTuple):
 
     lens: Lens
     pictures: int = 0
-    small: tuple[tuple[float, Array], ...] = ()  # s and (h, w) uint8, of the last moments
+    at: float = math.nan  # s of the last picture
+    whole: tuple[Glance, ...] = ()  # of the last moments
+    far: tuple[Glance, ...] = ()  # the same, of what is far
     flowed: float = -math.inf  # s of the last flow
+    flows: int = 0
     rate: float = math.nan  # 1/s per px of the whole picture: how the road comes
     turning: float = 0.0  # px/s of the whole picture
     marks: Marks = Marks(math.nan, math.nan)
     marked: float = -math.inf  # s when they were looked for
-    lined: float = -math.inf  # s when they were seen to meet
     tracks: tuple[Track, ...] = ()
     courses: tuple[Course, ...] = ()  # of the tracks
     free: int = 1
@@ -118,22 +133,25 @@ def look(
 ) -> tuple[Memory, Sight]:
     """One more picture (h, w, 3) uint8 BGR, taken `at` s. speed: m/s, NaN where nobody knows it."""
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-    passed = at - memory.small[-1][0] if memory.small else 0.0
+    passed = 0.0 if math.isnan(memory.at) else at - memory.at
     by = min(1.0, SMALL / grey.shape[1])
     small = cv2.resize(grey, None, fx=by, fy=by, interpolation=cv2.INTER_AREA)
     found = _found(finder, memory, picture)
-    then = [one for one in memory.small if 0.5 * SPAN < at - one[0] <= 2 * SPAN]
-    if then and at - memory.flowed >= EVERY:
-        since, before = min(then, key=lambda one: abs(at - one[0] - SPAN))
-        seen = flows.flow(before, small, at - since)
-        memory = _driven(memory._replace(flowed=at), seen, by, speed)
-        found += [Found(track.OBSTACLE, 0.5, _times(box, 1 / by)) for box in _looming(memory, mount, seen, by)]
+    whole, far = Glance(at, small, by, 0, 0), _far(memory, grey, at)
+    if at - memory.flowed >= EVERY:  # in turns, of all of it and of what is far
+        turn = (whole, memory.whole) if memory.flows % 2 == 0 or far is None else (far, memory.far)
+        memory = memory._replace(flowed=at, flows=memory.flows + 1)
+        seen = _flowed(*turn, memory.lens)
+        if seen is not None:
+            memory = _driven(memory, seen, speed) if turn[0] is whole else memory
+            found += [Found(track.OBSTACLE, 0.5, box) for box in _looming(memory, mount, seen)]
+    memory = memory._replace(whole=_kept(memory.whole, whole), far=_kept(memory.far, far))
     if at - memory.marked >= MARKED:
         memory = _lined(memory, at, small, by)
     lens, half = memory.lens, mount.vehicle / 2
 
     def place(kind: str, box: Box) -> Place:
-        return placed(lens, box, kind, _bend(memory, box))
+        return placed(lens, box, kind, _bend(memory, box), grey.shape[1])
 
     def matters(kind: str, box: Box) -> float:
         where = place(kind, box)
@@ -145,15 +163,15 @@ def look(
     courses, targets = [], []
     for one in tracks:
         where, (rate, error, change) = place(one.kind, one.box), one.closing or Closing(math.nan, math.nan)
-        course = _followed(old.get(one.id), one.id, where, 0.0 if math.isnan(rate) else rate, passed)
+        aim = approach.aim(one.memory, memory.turning)
+        course = _followed(old.get(one.id), one, where, 0.0 if math.isnan(rate) else rate, passed, aim)
         courses.append(course)
         if one.is_real:
             where = where._replace(ahead=math.exp(course.log), across=course.across)
-            in_path = _is_in_path(one.kind, where, course.drift, rate, speed, mount, memory.marks)
+            in_path = _is_in_path(one.kind, where, course, rate, speed, mount, memory.marks)
             target = Target(one.id, one.kind, one.box, where, in_path, rate, error, change, one.score, one.since)
             targets.append(target)
-    kept = (*(one for one in memory.small if at - one[0] < 1.5 * SPAN), (at, small))
-    memory = memory._replace(pictures=memory.pictures + 1, small=kept, tracks=tracks, courses=tuple(courses), free=free)
+    memory = memory._replace(pictures=memory.pictures + 1, at=at, tracks=tracks, courses=tuple(courses), free=free)
     targets.sort(key=lambda one: one.place.ahead)
     return memory, Sight(at, tuple(targets), lens, memory.turning, memory.marks)
 
@@ -176,11 +194,6 @@ def _found(finder: Finder | None, memory: Memory, picture: Array) -> list[Found]
     return found
 
 
-def _times(box: Sequence[float], by: float) -> Box:
-    x1, y1, x2, y2 = box
-    return by * x1, by * y1, by * x2, by * y2
-
-
 def _bend(memory: Memory, box: Box) -> float:
     """px by which the way bends to the right where this thing stands, if the vehicle turns on as it does."""
     below = max(box[3] - memory.lens.y, 2.0)
@@ -189,36 +202,75 @@ def _bend(memory: Memory, box: Box) -> float:
     return memory.turning / (2 * memory.rate * below)
 
 
-def _driven(memory: Memory, seen: Flow, by: float, speed: float) -> Memory:
+def _far(memory: Memory, grey: Array, at: float) -> Glance | None:
+    """What is far, as large as it comes; None where the whole picture is."""
+    h, w = grey.shape
+    if w < 1.25 * SMALL:
+        return None
+    wide, high = SMALL, round(SMALL * h / w)
+    left = int(np.clip(memory.lens.x - wide / 2, 0, w - wide))
+    top = int(np.clip(memory.lens.y - 0.4 * high, 0, h - high))
+    if memory.far and abs(memory.far[-1].left - left) + abs(memory.far[-1].top - top) < MOVES:
+        left, top = memory.far[-1].left, memory.far[-1].top
+    return Glance(at, grey[top : top + high, left : left + wide].copy(), 1.0, left, top)
+
+
+def _kept(glances: tuple[Glance, ...], new: Glance | None) -> tuple[Glance, ...]:
+    """Those of the last moments that can be compared with a new one."""
+    if new is None:
+        return ()
+    like = [one for one in glances if new.at - one.at < 1.5 * SPAN and (one.left, one.top) == (new.left, new.top)]
+    return (*like, new)
+
+
+def _flowed(now: Glance, before: tuple[Glance, ...], lens: Lens) -> Flow | None:
+    """How it flowed, in px of the picture; None where there is nothing to compare it with."""
+    then = [one for one in before if 0.5 * SPAN < now.at - one.at <= 2 * SPAN and one.left == now.left]
+    then = [one for one in then if one.top == now.top]
+    if not then:
+        return None
+    one = min(then, key=lambda one: abs(now.at - one.at - SPAN))
+    ahead = now.by * (lens.x - now.left), now.by * (lens.y - now.top)
+    seen = flows.flow(one.grey, now.grey, now.at - one.at, ahead)
+    x, y = seen.x / now.by + now.left, seen.y / now.by + now.top
+    return Flow(x, y, seen.dx / now.by, seen.dy / now.by, seen.span, seen.noise / now.by)
+
+
+def _driven(memory: Memory, seen: Flow, speed: float) -> Memory:
     """What the flow says of the camera's own way: where to, how fast the road comes, how it turns."""
     lens, span = memory.lens, seen.span
     here = flows.focus(seen)
     if here is not None:
-        x, y, error = here
-        lens = _learnt(lens, x / by, y / by, math.hypot(error / by / lens.focal, WAVERS))
-    turned = flows.turning(seen, by * lens.x, by * lens.y)
+        lens = _learnt(lens, here[0], here[1], math.hypot(here[2] / lens.focal, WAVERS))
+    turned = flows.turning(seen, lens.x, lens.y)
     if turned is None:
         return memory._replace(lens=lens)
-    rate, error_ = flows.rates(seen, by * lens.x, by * lens.y, turned)
-    steep = by * looming.road_rate(seen, rate, error_, by * lens.y, DEEP * by * 2 * lens.y)
+    rate, error = flows.rates(seen, lens.x, lens.y, turned)
+    steep = looming.road_rate(seen, rate, error, lens.y, DEEP * 2 * lens.y)
     if not math.isnan(speed):
         steep = speed / (lens.focal * lens.height)
     share = min(1.0, max(EVERY, span / 3) / ROAD)
     old = memory.rate
     steep = old if math.isnan(steep) else steep if math.isnan(old) else old + share * (steep - old)
-    turning = memory.turning + min(1.0, EVERY / CURVE) * (turned.dx / by / span - memory.turning)
+    turning = memory.turning + min(1.0, 2 * EVERY / CURVE) * (-turned.dx / span - memory.turning)
     return memory._replace(lens=lens, rate=steep, turning=turning)
 
 
 def _lined(memory: Memory, at: float, small: Array, by: float) -> Memory:
-    """What the marks of the lane say of the way ahead."""
+    """What the marks of the lane say of the way ahead, and where they are."""
     lens = memory.lens.times(by)
-    x, y = lanes.pixels(small, lens)
-    spot, lined = lanes.ahead(x, y, lens), memory.lined
+    things = [tuple(by * side for side in one.box) for one in memory.tracks if one.hits > 1]
+    found = lanes.lines(*lanes.pixels(small, lens, things), lens)
+    spot = lanes.ahead(found, lens)
     if spot is not None:
-        lined, lens = at, _learnt(lens, *spot, lanes.SURE)
-    told = lanes.marks(x, y, lens) if at - lined < STANDS else Marks(math.nan, math.nan)
-    return memory._replace(lens=lens.times(1 / by), marks=told, marked=at, lined=lined)
+        lens = _learnt(lens, *spot, lanes.SURE)
+    told = Marks(*map(_settled, memory.marks, lanes.marks(found, lens)))
+    return memory._replace(lens=lens.times(1 / by), marks=told, marked=at)
+
+
+def _settled(old: float, new: float) -> float:
+    """Where a mark is, m across, after one more look: a jump is believed only when it is seen again."""
+    return new if math.isnan(old) or abs(new - old) < JUMPS else math.nan
 
 
 def _learnt(lens: Lens, x: float, y: float, doubt: float) -> Lens:
@@ -237,28 +289,36 @@ def _mixed(lens: Lens, side: str, seen: float, doubt: float) -> dict[str, float]
     return {side: old + gain * (seen - old), f"doubt_{side}": math.sqrt((1 - gain) * known**2 + DRIFTS**2 * EVERY)}
 
 
-def _followed(old: Course | None, number: int, where: Place, closing: float, passed: float) -> Course:
+def _followed(
+    old: Course | None, one: Track, where: Place, closing: float, passed: float, aim: tuple[float, float] | None
+) -> Course:
     """Its course after one more look, `passed` s after the last."""
-    log = math.log(max(where.ahead, 0.5))
+    log, miss = math.log(max(where.ahead, 0.5)), math.nan
+    if aim is not None:
+        metre = where.wide / max(one.box[2] - one.box[0], 1.0)
+        miss = ((one.box[0] + one.box[2]) / 2 - aim[0]) * metre
     if old is None or passed <= 0:
-        return Course(number, log, where.across, 0.0)
+        return Course(one.id, log, where.across, 0.0, miss)
     expected, there = old.log - closing * passed, old.across + old.drift * passed
-    off = where.across - there
-    return Course(number, expected + RANGE * (log - expected), there + ACROSS * off, old.drift + DRIFT * off / passed)
+    off, miss = where.across - there, old.miss if math.isnan(miss) else miss
+    miss = miss if math.isnan(old.miss) else old.miss + ACROSS * (miss - old.miss)
+    log = expected + RANGE * (log - expected)
+    return Course(one.id, log, there + ACROSS * off, old.drift + DRIFT * off / passed, miss)
 
 
 def _is_in_path(
-    kind: str, where: Place, drift: float, closing: float, speed: float, mount: Mount, marks: Marks
+    kind: str, where: Place, course: Course, closing: float, speed: float, mount: Mount, marks: Marks
 ) -> bool:
     """Whether it is in the vehicle's way; on foot or a cycle, whether it will be when it is reached."""
     half = mount.vehicle / 2 + MARGIN + where.wide / 2
-    here = where.across + mount.aside
+    here, drift = where.across + mount.aside, course.drift
     if kind in ("person", "two-wheeler") and abs(drift) > WALKS:
         rates = [closing, speed / where.ahead if where.ahead > 0 else math.inf]
         rate = max((one for one in rates if not math.isnan(one)), default=0.0)
         if rate > 0.5 / AHEAD and abs(here + drift * min(AHEAD, 1 / rate)) < half:
             return True
-    return abs(here) < half and _is_between(marks, where.across)
+    passes = closing > PASSES and abs(course.miss + mount.aside) > half + MISS
+    return abs(here) < half and not passes and _is_between(marks, where.across)
 
 
 def columns(sight: Sight, mount: Mount, rate: float) -> list[float]:
@@ -289,14 +349,12 @@ def _is_between(marks: Marks, across: float) -> bool:
     return not (across < marks.left - LANE or across > marks.right + LANE)
 
 
-def _looming(memory: Memory, mount: Mount, seen: Flow, by: float) -> list[Box]:
-    """Boxes in the small picture."""
-    lens = memory.lens.times(by)
-    if math.isnan(memory.rate) or memory.rate <= 0:
-        return []
+def _looming(memory: Memory, mount: Mount, seen: Flow) -> list[Box]:
+    """Boxes of what stands in the way."""
+    lens = memory.lens
     turned = flows.turning(seen, lens.x, lens.y)
-    if turned is None:
+    if turned is None or math.isnan(memory.rate) or memory.rate <= 0:
         return []
     rate, error = flows.rates(seen, lens.x, lens.y, turned)
-    half, bend = mount.vehicle / 2, by * memory.turning
-    return looming.looming(seen, rate, error, (lens.x, lens.y), memory.rate / by, lens.height, half, bend)
+    half, bend = mount.vehicle / 2, memory.turning
+    return looming.looming(seen, rate, error, (lens.x, lens.y), memory.rate, lens.height, half, bend)
