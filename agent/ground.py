@@ -26,7 +26,7 @@ def ground(shares: Sequence[Sequence[float]], metres: Sequence[Sequence[float]])
     Source: R. Hartley, IEEE Trans. PAMI 19 (1997) 580-593.
 
     >>> square = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]
-    >>> placed(ground(square, [(0, 0), (10, 0), (10, 20), (0, 20)]), np.array([[0.5, 0.5]])).tolist()
+    >>> placed(ground(square, [(0, 0), (10, 0), (10, 20), (0, 20)]), np.array([[0.5, 0.5]])).round(6).tolist()
     [[5.0, 10.0]]
     """
     a, b = np.asarray(shares, float).reshape(-1, 2), np.asarray(metres, float).reshape(-1, 2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cv2
@@ -41,6 +42,17 @@ class Weather(NamedTuple):
     crowd: bool = False  # birds and people
 
 
+@lru_cache(maxsize=4)
+def patterns(seed: int) -> tuple[Floats, ...]:
+    """Random fields (CELL, CELL) that repeat, smooth over 2, 6 and 20 cells, of standard deviation 1."""
+    rng, found = np.random.default_rng(seed), []
+    for size in (2, 6, 20):
+        field = np.tile(rng.normal(0, 1, (CELL, CELL)), (3, 3)).astype(np.float32)
+        field = cv2.GaussianBlur(field, (0, 0), size)[CELL : 2 * CELL, CELL : 2 * CELL]
+        found.append(np.asarray(field / field.std(), np.float32))
+    return tuple(found)
+
+
 class Beach(Scene):
     """A beach whose length is `length(t)` m at t s, straight before the camera."""
 
@@ -55,8 +67,7 @@ class Beach(Scene):
     ) -> None:
         self.width, self.height, self.fps = width, height, fps
         self.length, self.weather = length, weather
-        self.rng = np.random.default_rng(seed)
-        self.seed = seed
+        self.seed, self.aside = seed, Scene(width, height, seed)
         focal = FOCAL * width
         sin, cos = math.sin(PITCH), math.cos(PITCH)
         z = np.array([0.0, cos, BACK * cos + HEIGHT * sin])  # of ground (x, y, 1), along the view
@@ -70,18 +81,12 @@ class Beach(Scene):
         self.x = np.where(self.sky, 0.0, there[..., 0] / depth).astype(np.float32)
         self.y = np.where(self.sky, 1e4, there[..., 1] / depth).astype(np.float32)
         self.far = np.hypot(self.x, self.y + BACK).astype(np.float32)
-        self.patterns = [self._pattern(size) for size in (2, 6, 20)]
+        self.patterns = patterns(seed)
         fine = np.exp(-self.far / 30)
         blotch = self._at(1, 0.5, 0, 0) + 0.7 * self._at(2, 0.3, 0, 0)
         self.sand = (1 + 0.16 * fine * self._at(0, 0.06, 0, 0) + 0.10 * blotch).astype(np.float32)
         for track in (-7.0, -5.2, 9.0):  # of a lorry, across the beach
             self.sand *= 1 - 0.22 * np.exp(-(((self.x - track - 0.05 * self.y) / 0.35) ** 2))
-
-    def _pattern(self, size: float) -> Floats:
-        """A random field (CELL, CELL) that repeats, smooth over `size` cells, of standard deviation 1."""
-        field = np.tile(self.rng.normal(0, 1, (CELL, CELL)), (3, 3)).astype(np.float32)
-        field = cv2.GaussianBlur(field, (0, 0), size)[CELL : 2 * CELL, CELL : 2 * CELL]
-        return np.asarray(field / field.std(), np.float32)
 
     def _at(self, pattern: int, cell: float, dx: float, dy: float) -> Floats:
         """A pattern laid on the ground, `cell` m for each of its cells."""
@@ -92,15 +97,15 @@ class Beach(Scene):
     def points(self) -> list[tuple[float, float, float, float]]:
         """What a technician would give: shares across and down, and metres."""
         found = []
-        for x, y in ((-8.0, 30.0), (8.0, 28.0), (-18.0, 60.0), (19.0, 62.0), (0.0, 95.0), (-25.0, 110.0)):
+        for x, y in ((-8.0, 30.0), (8.0, 28.0), (-13.0, 42.0), (14.0, 45.0), (1.0, 50.0), (-25.0, 110.0)):
             u, v, z = self.plane @ [x, y, 1.0]
             found.append((float((u / z + 0.5) / self.width), float((v / z + 0.5) / self.height), x, y))
         return found
 
     def edge(self, t: float) -> Floats:
         """m from the crest to the water, for each pixel's x."""
-        swash = 0.3 * np.sin(2 * math.pi * t / 4.3 + self.x / 3)
-        return np.asarray(self.length(t) + 0.8 * np.sin(self.x / 7) + swash, np.float32)
+        swash = np.float32(0.3) * np.sin(np.float32(2 * math.pi * t / 4.3) + self.x / 3)
+        return np.asarray(np.float32(self.length(t)) + np.float32(0.8) * np.sin(self.x / 7) + swash, np.float32)
 
     def at(self, t: float) -> Image:
         """The picture at t s."""
@@ -114,7 +119,9 @@ class Beach(Scene):
         mirror = 0.25 + 0.5 * np.clip(self.far / 200, 0, 1)  # of the sky
         water = self.y > edge
         image = np.empty((self.height, self.width, 3), np.float32)
-        shine = (ripples + 0.25 * rng.normal(0, 1, ripples.shape)) * np.exp(-((self.x / (0.12 * self.far)) ** 2))
+        shine = (ripples + 0.25 * rng.standard_normal(ripples.shape, np.float32)) * np.exp(
+            -((self.x / (0.12 * self.far)) ** 2)
+        )
         sparks = water & (one.glitter > 0) & (one.waves > 0.05) & (shine > 2.6 - one.glitter)
         clear = np.exp(-one.fog * self.far)
         lamp = one.light * np.array([1 - 0.35 * one.warm, 1 - 0.15 * one.warm, 1.0])
@@ -131,7 +138,7 @@ class Beach(Scene):
         if one.rain:
             drops = cv2.blur((rng.random(ripples.shape) < one.rain).astype(np.float32), (1, 9)) * 9
             image += (60 * one.light * drops)[..., None]
-        image += rng.normal(0, one.noise, image.shape).astype(np.float32)
+        image += np.float32(one.noise) * rng.standard_normal(image.shape, np.float32)
         return np.clip(image, 0, 255).astype(np.uint8)
 
     def _crowd(self, image: Floats, t: float, light: float) -> None:
@@ -158,6 +165,6 @@ class Beach(Scene):
             return np.zeros_like(image)
         if fault == "covered":
             return np.full_like(image, 90)
-        if fault in ("shifted", "turned"):
-            return np.roll(image, self.width // (5 if fault == "shifted" else 2), 1)
-        return image
+        if fault == "turned":  # to something else altogether
+            return self.aside.picture(n, "")
+        return np.roll(image, self.width // 5, 1) if fault == "shifted" else image

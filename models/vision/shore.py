@@ -41,6 +41,10 @@ FIRST = 3  # measurements, until which the first ones are doubtful
 CONFIRM, STANDS = 6, 60.0  # measurements and s, after which what disagrees with the past is true
 SPAN, SHORTEST = 3600.0, 600.0  # s of measurements that a change is told from: at most, at least
 KEPT = 360
+MARK, REACH = 0.025, 0.03  # of the width: half a patch around a known point, and how far it is looked for
+LIKE, BETTER = 0.6, 0.15  # correlation from which it is found again, and by how much more elsewhere than here
+MARKS, LIGHTS = 3, 6  # points that must be found again, all off alike; looks of them in different lights that are kept
+STILL = 1.5  # px that they may be off, as the middle of them says, before the camera is thought to have moved
 LEARNS = 0.3  # of today's look, in what is known of beach and water
 
 DARKNESS = "too dark to see where the water begins"
@@ -48,6 +52,7 @@ SAME = "beach and water look alike: night, fog or rain, or no water where `far` 
 NEIGHBOURS = "the lines of the strip do not agree where the water begins"
 PAST = "it disagrees with what was seen before"
 NEW = "it was not seen for long enough yet"
+MOVED = "the camera looks elsewhere than when its points were first seen: turn it back, or give new points"
 BEYOND = "the water begins before or beyond what is looked at"
 
 
@@ -69,6 +74,14 @@ class Looks(NamedTuple):
     spread: Array
 
 
+class Mark(NamedTuple):
+    """What is seen around a point that the technician gave."""
+
+    x: int  # px, of its corner
+    y: int
+    patch: Array  # (k, k) uint8
+
+
 class Measured(NamedTuple):
     """One measurement."""
 
@@ -86,6 +99,7 @@ class Memory(NamedTuple):
     looks: tuple[Looks, Looks] | None = None  # of beach and water
     kept: tuple[Measured, ...] = ()  # those that were believed
     odd: tuple[Measured, ...] = ()  # those of late that were not
+    marks: tuple[tuple[Mark, ...], ...] = ()  # the known points, in the lights in which they were seen
 
 
 class Cut(NamedTuple):
@@ -118,7 +132,7 @@ def look(memory: Memory, settings: Beach, at: float, picture: Array) -> tuple[Me
     h, w = picture.shape[:2]
     strip = memory.strip
     if strip is None or strip.size != (w, h):
-        strip, memory = laid(settings, w, h), memory._replace(seen=(), due=-math.inf)
+        strip, memory = laid(settings, w, h), memory._replace(seen=(), due=-math.inf, marks=())
     there = cv2.remap(picture, strip.x, strip.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     lines: Array = there.astype(np.float32)
     due = at + settings.every if math.isinf(memory.due) else memory.due
@@ -128,7 +142,8 @@ def look(memory: Memory, settings: Beach, at: float, picture: Array) -> tuple[Me
     if at < due - 0.5 / settings.rate or len(seen) < FEWEST:
         return memory, None
     memory = memory._replace(due=max(due + settings.every, at + 0.5 * settings.every))
-    return judged(memory, settings, strip, at, np.stack([one for _, one in seen]))
+    memory, moved = watched(memory, settings, cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
+    return judged(memory, settings, strip, at, np.stack([one for _, one in seen]), moved)
 
 
 def columns(sight: Sight) -> list[float]:
@@ -159,7 +174,46 @@ def laid(settings: Beach, w: int, h: int) -> Strip:
     )
 
 
-def judged(memory: Memory, settings: Beach, strip: Strip, at: float, seen: Array) -> tuple[Memory, Sight]:
+def watched(memory: Memory, settings: Beach, grey: Array) -> tuple[Memory, bool]:
+    """Whether the known points are elsewhere in the picture (h, w): a camera that sags by a px is wrong by metres.
+
+    In a light in which they are not known again they are looked at anew, as long as the camera stood a moment ago.
+    """
+    for marks in reversed(memory.marks):
+        off = []
+        for mark in marks:
+            reach, k = round(REACH * grey.shape[1]), len(mark.patch)
+            top, left = max(0, mark.y - reach), max(0, mark.x - reach)
+            around = grey[top : mark.y + k + reach, left : mark.x + k + reach]
+            like = cv2.matchTemplate(around, mark.patch, cv2.TM_CCOEFF_NORMED)
+            y, x = np.unravel_index(int(np.argmax(like)), like.shape)
+            here = float(like[mark.y - top, mark.x - left])
+            if here >= LIKE and like[y, x] < here + BETTER:
+                off.append((0.0, 0.0))
+            elif like[y, x] >= LIKE + BETTER and like[y, x] >= here + BETTER:
+                off.append((float(left + x - mark.x), float(top + y - mark.y)))
+        usual = np.median(off, axis=0) if off else np.zeros(2)
+        if sum(math.dist(one, usual) <= STILL for one in off) >= MARKS:
+            return memory, float(np.hypot(*usual)) > STILL
+    if len(memory.marks) < LIGHTS and float(np.median(grey)) >= DARK:
+        memory = memory._replace(marks=(*memory.marks, _marks(settings, grey)))
+    return memory, False
+
+
+def _marks(settings: Beach, grey: Array) -> tuple[Mark, ...]:
+    h, w = grey.shape
+    half, found = max(6, round(MARK * w)), []
+    for across, down, *_ in settings.points:
+        x, y = round(across * w - 0.5) - half, round(down * h - 0.5) - half
+        patch = grey[max(0, y) : y + 2 * half + 1, max(0, x) : x + 2 * half + 1]
+        if patch.shape == (2 * half + 1, 2 * half + 1) and patch.std() > 2.0:
+            found.append(Mark(x, y, patch.copy()))
+    return tuple(found)
+
+
+def judged(
+    memory: Memory, settings: Beach, strip: Strip, at: float, seen: Array, moved: bool = False
+) -> tuple[Memory, Sight]:
     """One measurement, from the lines (t, l, n, 3) of the last pictures, held against the past."""
     if float(np.median(seen)) < DARK:
         return memory, _untold(memory, at, DARKNESS)
@@ -176,6 +230,8 @@ def judged(memory: Memory, settings: Beach, strip: Strip, at: float, seen: Array
     edge = tuple(_spot(strip, i, one) for i, one in enumerate(best.edge) if not math.isnan(one))
     if not agree:
         return memory, Sight(at, found.beach, found.error, math.nan, NEIGHBOURS, edge)
+    if moved:
+        return memory, Sight(at, found.beach, found.error, math.nan, MOVED, edge)
     memory, why = _held(memory, settings, strip, found)
     if not why:
         memory = memory._replace(looks=_learnt(memory.looks, best.looks))

@@ -67,7 +67,7 @@ def step(
     left, news, seen = list(tracks), [], list[tuple[Track, Box, bool]]()
     for thing in found:
         box = _within(thing.box, w, h)
-        fits = [(_overlap(box, expected[one.id]), one) for one in left if _alike(one.kind, thing.kind)]
+        fits = [(overlap(box, expected[one.id]), one) for one in left if _alike(one.kind, thing.kind)]
         best, one = max(fits, key=lambda fit: fit[0], default=(0.0, None))
         if one is None or best < same:
             if not any(_inside(box, other) > PART for _, other, _ in seen):
@@ -84,7 +84,7 @@ def step(
         if at - one.found < (forget if one.hits > 1 else briefly) and not taken and _is_there(expected[one.id], w, h):
             seen.append((one, expected[one.id], False))
     for thing in news:
-        if not any(_overlap(thing.box, box) > SAME for _, box, _ in seen):
+        if not any(overlap(thing.box, box) > SAME for _, box, _ in seen):
             blank = Track(free, thing.kind, at, at, 1, thing.score, thing.box, approach.Memory(), None)
             seen.append((blank, thing.box, True))
             free += 1
@@ -127,10 +127,10 @@ def _area(a: Box) -> float:
     return max(0.0, a[2] - a[0]) * max(0.0, a[3] - a[1])
 
 
-def _overlap(a: Box, b: Box) -> float:
+def overlap(a: Box, b: Box) -> float:
     """Of the union of two boxes, what both have.
 
-    >>> _overlap((0, 0, 2, 2), (1, 0, 3, 2))
+    >>> overlap((0, 0, 2, 2), (1, 0, 3, 2))
     0.3333333333333333
     """
     both = _common(a, b)

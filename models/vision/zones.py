@@ -29,6 +29,7 @@ SAME = 0.1  # of their union, by which two boxes are one thing: who walks moves 
 FASTER = 0.12  # of what a box was off its place, in its new speed; goes with the 0.4 of `track.py`
 OUT = 0.8  # s outside, after which somebody has left
 NEAR = 1.5  # heights of a box, within which who appears is who was lost
+LIKE = 0.35  # of the logarithm of its height, within which who runs is the same one
 BRIGHTEST = 95  # %, of the pixels of a zone
 
 
@@ -86,12 +87,11 @@ def look(memory: Memory, settings: Zones, finder: Finder, at: float, picture: Ar
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     passed = at - memory.at if at > memory.at else 0.0
     known = {one.id: one for one in memory.moves}
-    there = [_moved(one, known.get(one.id), passed) for one in memory.tracks]
-    tracks, free = track.step(
-        there, at, grey, _found(finder, settings, picture), lambda kind, box: 0.0, memory.free, SAME, 1 / settings.rate
-    )
-    before = {one.id: one for one in there}
-    moves = tuple(_faster(known.get(one.id), before.get(one.id), one, passed) for one in tracks)
+    found = _found(finder, settings, picture)
+    there = _leapt([_moved(one, known.get(one.id), passed) for one in memory.tracks], found)
+    tracks, free = track.step(there, at, grey, found, lambda kind, box: 0.0, memory.free, SAME, 1 / settings.rate)
+    was, before = {one.id: one for one in memory.tracks}, {one.id: one for one in there}
+    moves = tuple(_faster(known.get(one.id), was.get(one.id), before.get(one.id), one, passed) for one in tracks)
     old = {one.id for one in memory.tracks if one.is_real}
     stays = _stays(memory.stays, settings, at, tracks, old, (w, h))
     darks = [_is_dark(zone, grey, settings.dark) for zone in settings.zone]
@@ -135,16 +135,36 @@ def _moved(one: Track, moves: Moves | None, passed: float) -> Track:
     return one._replace(box=(x1 + dx, y1 + dy, x2 + dx, y2 + dy))
 
 
-def _faster(old: Moves | None, expected: Track | None, now: Track, passed: float) -> Moves:
+def _leapt(tracks: list[Track], found: list[Found]) -> list[Track]:
+    """Who was found only once may run: it is where nobody else is, as tall and not too far away."""
+    after = list(tracks)
+    for i, one in enumerate(tracks):
+        if one.hits > 1 or any(track.overlap(one.box, thing.box) >= SAME for thing in found):
+            continue
+        free = [
+            (math.dist(_middle(one.box), _middle(thing.box)), thing.box)
+            for thing in found
+            if thing.kind == one.kind
+            and abs(math.log(_tall(thing.box) / _tall(one.box))) < LIKE
+            and not any(track.overlap(other.box, thing.box) >= SAME for other in after)
+        ]
+        off, box = min(free, default=(math.inf, one.box))
+        if off < NEAR * _tall(one.box):
+            after[i] = one._replace(box=box)
+    return after
+
+
+def _faster(old: Moves | None, was: Track | None, expected: Track | None, now: Track, passed: float) -> Moves:
     """How it moves, after it was found off its place. Who is not found stands still before long."""
-    if old is None or expected is None or passed <= 0:
+    if old is None or was is None or expected is None or passed <= 0:
         return Moves(now.id, 0.0, 0.0)
     if now.hits == expected.hits:
         return Moves(now.id, 0.5 * old.dx, 0.5 * old.dy)
     (x, y), (ex, ey) = _middle(now.box), _middle(expected.box)
     by = FASTER / track.WEIGHT / passed  # the box that is kept went only that far towards the one that was found
-    if expected.hits == 1:
-        by = 1 / track.WEIGHT / passed
+    if expected.hits == 1:  # nothing was known of how it moves
+        ex, ey = _middle(was.box)
+        by = (1 if was.box != expected.box else 1 / track.WEIGHT) / passed
     return Moves(now.id, old.dx + by * (x - ex), old.dy + by * (y - ey))
 
 
