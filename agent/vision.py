@@ -19,7 +19,8 @@ from .core.frame import Array
 from .sights import AnyTask, Beach, Road, Task, Zones
 
 if TYPE_CHECKING:
-    from models.vision import net, road, shore, zones
+    from models.vision import road, shore, zones
+    from models.vision.net import Net
 
 PACE = 2.0  # s over which the rate of pictures is a mean
 
@@ -29,14 +30,15 @@ class RoadEye:
 
     doubts = False
 
-    def __init__(self, settings: Road) -> None:
+    def __init__(self, settings: Road, ready: Net | None = None) -> None:
+        """ready: a net in place of the settings' own."""
         from models.vision import road
 
         self.settings = settings
         self.sight: road.Sight | None = None
         self._road = road
         self._memory: road.Memory | None = None
-        self._net, self.why = _net(settings)
+        self._net, self.why = (ready, "") if ready is not None else _net(settings)
         self._rate, self._last = math.nan, math.nan
 
     def look(self, at: float, picture: Array, speed: float = math.nan) -> list[float]:
@@ -123,7 +125,7 @@ def opened(order: video_child.Order) -> dict[str, video_child.Eye]:
     return {task: eye(task, settings) for task, settings in order.tasks.items()}
 
 
-def _net(settings: Task) -> tuple[net.Net | None, str]:
+def _net(settings: Task) -> tuple[Net | None, str]:
     """The net that is asked for, or why there is none."""
     from models.vision import net
 

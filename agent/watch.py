@@ -41,6 +41,7 @@ from .sights import AnyTask, Mount, Road, Zones
 from .vision import RoadEye, eye
 
 if TYPE_CHECKING:
+    from models.vision.net import Net
     from models.vision.road import Sight, Target
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -155,23 +156,24 @@ class Watch:
         self,
         site: config.Config,
         role: str = "road",
-        camera: Path | None = None,
+        camera: Path | Mount | None = None,
         net: str | None = None,
-        bare: bool = False,
+        ready: Net | None = None,
     ) -> None:
-        """camera, net: instead of the site's; bare: nothing is known of how a camera on the road is mounted."""
+        """camera, net: instead of the site's own (a file with settings, or a mount); ready: a net, loaded."""
         cameras = [one for one in site.drivers if isinstance(one, Video) and role in one.tasks]
         if not cameras:
             text = f'no camera looks for {role}; a [[bus]] with driver = "video" wants a table [bus.{role}]'
             raise ConfigFault([f"{site.path}: {text}"])
         task = cameras[0].tasks[role]
-        if camera is not None:
+        if isinstance(camera, Path):
             task = settings(camera, task)
-        elif bare and isinstance(task, Road):
-            task = msgspec.structs.replace(task, mount=Mount())
+        elif camera is not None and isinstance(task, Road):
+            task = msgspec.structs.replace(task, mount=camera)
         if net is not None:
             task = msgspec.structs.replace(task, net=net)
-        self.task, self.eye, self.site = task, eye(role, task), site
+        self.task, self.site = task, site
+        self.eye = RoadEye(task, ready) if isinstance(task, Road) else eye(role, task)
         self.source, self._layout = cameras[0].seen_by(role), site.layouts[cameras[0].seen_by(role)]
         if tuple(key for key, *_ in task.columns) != self._layout.key[: self._layout.measured]:
             raise ValueError(f"--camera {camera}: its zones are not those of {site.path}: rules speak of these")
@@ -343,7 +345,8 @@ def _placed(image: Any, one: Watched, task: AnyTask) -> Any:
 def run(args: Any) -> dict[str, Any]:
     """Watch it whole. What was made of it, for people. Raises `ValueError` and `ConfigFault` in words."""
     net = "" if args.net == "none" else args.net
-    watch = Watch(config.load(args.site or SHIPPED[args.role]), args.role, args.camera, net, not args.site)
+    camera = args.camera or (None if args.site or args.role != "road" else Mount())
+    watch = Watch(config.load(args.site or SHIPPED[args.role]), args.role, camera, net)
     speed, began, warnings = Speed(args.speed), time.monotonic(), 0
     with contextlib.ExitStack() as stack:
         out, events, things = (

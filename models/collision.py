@@ -23,7 +23,7 @@ KMH = {"km/h": 1 / 3.6, "m/s": 1.0}
 COLUMNS = (("forward", "s"), ("person", "s"), ("obstacle", "s"), ("headway", "s"), ("lane", "m"), ("grade", ""))
 PLAIN = 0.7  # of the time without acceleration, below which a time with it does not go: 2.7 s only within 3.9 s, which
 # are 4.4 s in JT/T 1242-2019. project
-SURE = 1.0  # standard errors that a rate is taken lower
+SURE = 0.5  # standard errors that a rate is taken lower
 OFTEN = 2  # pictures, at least, in the time that a number must stand
 
 
@@ -146,13 +146,13 @@ class Collision(Detector, tag="collision", frozen=True, kw_only=True):
 
     @staticmethod
     def _stood(at: tuple[float, ...], told: tuple[tuple[float, ...], ...], i: int, stands: float) -> float:
-        """The longest of the last moments; NaN where the newest is not known."""
+        """The longest that the last moments leave from now on; NaN where the newest is not known."""
         now = at[-1]
         if math.isnan(told[-1][i]):
             return math.nan
-        recent = [row[i] for t, row in zip(at, told, strict=True) if now - t <= stands * 1.05]
-        recent = recent if len(recent) >= OFTEN else [row[i] for row in told[-OFTEN:]]
-        return LONG if len(recent) < OFTEN else max(LONG if math.isnan(one) else one for one in recent)
+        left = [LONG if math.isnan(row[i]) else row[i] - (now - t) for t, row in zip(at, told, strict=True)]
+        many = max(OFTEN, sum(now - t <= stands * 1.05 for t in at))
+        return LONG if len(left) < many else min(LONG, max(0.0, *left[-many:]))
 
     def _lane(self, value: dict[str, float], speed: float) -> float:
         """m to the nearer mark on a side whose turn signal is off."""

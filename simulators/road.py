@@ -263,7 +263,7 @@ def drawn(
     camera = eye.camera
     who = np.zeros((camera.height, camera.width), np.int16)
     todo: list[tuple[float, Any, list[Face], int]] = []
-    for index, (thing, _, _) in enumerate(cast):
+    for index, (thing, k, _) in enumerate(cast):
         body = thing.body
         ground = placed(thing, road.bend, np.array([(0.0, 0, body.length / 2 if body.turns else 0)]))[0]
         if body.kind and ground[2] > -2:
@@ -274,6 +274,11 @@ def drawn(
             if layer:
                 lens.lay(picture, layer)
         faces = [Face(placed(thing, road.bend, f.corners), f.texture, f.both) for f in body.faces]
+        if road.spray and k >= 0 and body.lamps and abs(actors[k].speed) > 5:
+            z = -0.8 if actors[k].speed > 0 else body.length + 0.8
+            x, y = 0.75 * body.width, 0.5 * body.height
+            corners = np.array([(-x, y, z), (x, y, z), (x, 0, z), (-x, 0, z)])
+            faces.append(Face(placed(thing, road.bend, corners), road.spray, True))
         todo.append((float(np.hypot(ground[0] - eye.at[0], ground[2])), thing, faces, index))
     for z, faces in scenery.rails(road, ego):
         todo.append((z, None, faces, -1))

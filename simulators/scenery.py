@@ -214,6 +214,7 @@ class Road:
         )
         self.things = list(_beside(self.place, reach, rng))
         self.rail = rail(rng) if self.place.rails else ()
+        self.spray = spray(rng) if self.wet else ()
 
     def middle(self, z: Any) -> Any:
         """x m of our lane's middle at z m ahead of where the road is straight."""
@@ -296,6 +297,21 @@ def beam(x: Any, z: Any, y: Any) -> Array:
     """What low beams throw on a spot at x, z m ahead and y m high; 1 is a bright day."""
     out = 0.85 * np.exp(-((x / (1.6 + 0.13 * z)) ** 2)) / (1 + (z / 26) ** 2) * np.clip((z - 1.5) / 5, 0, 1)
     return np.asarray(out * np.exp(-np.maximum(0, np.asarray(y) - 0.9) / 0.8))
+
+
+def spray(rng: np.random.Generator) -> Any:
+    """What wheels throw up on a wet road, behind a vehicle."""
+    h, w = 64, 96
+    y, x = np.mgrid[0:h, 0:w]
+    far_x, up = np.abs((x + 0.5) / w * 2 - 1), 1 - (y + 0.5) / h
+    thick = (
+        np.clip((1 - far_x) / 0.5, 0, 1)
+        * np.clip(1 - up, 0, 1) ** 1.3
+        * np.clip(0.75 + 0.25 * noise(h, w, 14, rng), 0, 1)
+    )
+    image = np.full((h, w, 4), 205, np.uint8)
+    image[..., 3] = (95 * thick).astype(np.uint8)
+    return texture(image)
 
 
 def rail(rng: np.random.Generator) -> Any:
@@ -478,7 +494,10 @@ class Lens:
             picture = picture * (1 - self.dirt) + self.dirt * (0.55 * soft + 0.45 * tone)
         grain = gain.grain * (0.6 + 0.4 * np.sqrt(np.clip(picture, 0, 255) / 128))
         picture = picture + grain * rng.standard_normal((h, w, 3), np.float32)
-        return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+        image = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+        if "jpeg" in weather:  # a camera that saves bytes
+            image = np.asarray(cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 30])[1], 1))
+        return image
 
 
 def _rain(picture: Array, t: float, gain: Light, rng: np.random.Generator) -> Array:

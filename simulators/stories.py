@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 STEP = 0.005  # s from one moment of a track to the next
 WIDE = 1.9  # m, our own width
-WEATHER = ("day", "dusk", "night", "rain", "fog", "glare", "dirt", "shake", "blur")
+WEATHER = ("day", "dusk", "night", "rain", "fog", "glare", "dirt", "shake", "blur", "jpeg")
 
 
 class Move(NamedTuple):

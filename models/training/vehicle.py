@@ -339,6 +339,17 @@ def cuttings(of: list[Labelled]) -> list[Array]:
     return out
 
 
+def empty(data: Path, more: Path | None) -> list[Array]:
+    """Real pictures without vehicles: of people in cars, the motorway's sky and slopes, and those of a folder."""
+    out: list[Any] = [cv2.imread(str(p)) for p in sorted((data / "driver_gopro").glob("*.jpg"))[::2]]
+    out += [*frames(data / "head_pose" / "female.gif", 8)]
+    for image in frames(data / "dashcam" / "solidWhiteRight.mp4", 40):
+        out += [image[:250], image[250:420, 620:]]
+    if more is not None:
+        out += [cv2.imread(str(p)) for p in sorted(more.iterdir()) if p.suffix in (".png", ".jpg")]
+    return [image for image in out if image is not None and min(image.shape[:2]) > 60]
+
+
 # -- variation ------------------------------------------------------------------------------------
 
 
@@ -372,6 +383,38 @@ def pasted(one: Labelled, cars: list[Array], rng: np.random.Generator) -> Labell
         ).astype(np.uint8)
         boxes.append(np.array([0, x1, y1, x2, y2, 1], np.float32))
     return Labelled(image, np.array(boxes, np.float32).reshape(-1, 6))
+
+
+def strewn(one: Labelled, others: list[Array], rng: np.random.Generator) -> Labelled:
+    """With pieces of real pictures that show no vehicle, where they hide little: edges alone make no vehicle."""
+    image, boxes = one.image.copy(), one.boxes
+    h, w = image.shape[:2]
+    for _ in range(int(rng.integers(2, 8))):
+        of = others[int(rng.integers(len(others)))]
+        part_h, part_w = (int(np.exp(rng.uniform(np.log(24), np.log(min(260, n - 1))))) for n in of.shape[:2])
+        y, x = int(rng.integers(of.shape[0] - part_h)), int(rng.integers(of.shape[1] - part_w))
+        part = of[y : y + part_h, x : x + part_w]
+        b = int(np.exp(rng.uniform(np.log(14), np.log(150))))
+        a, b = min(int(b * rng.uniform(0.6, 3.0)), w - 1), min(b, h - 1)
+        x, y = int(rng.integers(w - a)), int(rng.integers(h - b))
+        wide = np.minimum(boxes[:, 3], x + a) - np.maximum(boxes[:, 1], x)
+        tall = np.minimum(boxes[:, 4], y + b) - np.maximum(boxes[:, 2], y)
+        hidden = np.maximum(wide, 0) * np.maximum(tall, 0)
+        if (hidden > 0.06 * (boxes[:, 3] - boxes[:, 1]) * (boxes[:, 4] - boxes[:, 2])).any():
+            continue
+        part = cv2.resize(part, (a, b), interpolation=cv2.INTER_AREA)
+        if rng.random() < 0.5:
+            part = part[:, ::-1]
+        mask = np.zeros((b, a), np.float32)
+        if rng.random() < 0.5:
+            cv2.ellipse(mask, (a // 2, b // 2), (a // 2, b // 2), 0, 0, 360, 1.0, -1)
+        else:
+            mask[1:-1, 1:-1] = 1
+        mask = cv2.GaussianBlur(mask, (0, 0), float(rng.uniform(0.4, 4)))[..., None]
+        under = image[y : y + b, x : x + a]
+        mixed = under * (1 - mask) + part * rng.uniform(0.4, 1.3) * mask
+        image[y : y + b, x : x + a] = np.clip(mixed, 0, 255).astype(np.uint8)
+    return Labelled(image, boxes)
 
 
 def varied(one: Labelled, rng: np.random.Generator, zoom: tuple[float, float] = (0.65, 1.5)) -> Labelled:
@@ -457,7 +500,9 @@ def targets(boxes: Array, h: int, w: int) -> tuple[Array, Array, Array, Array]:
     return heat, matter, size, weight
 
 
-def batch(pools: list[tuple[list[Labelled], float]], cars: list[Array], rng: np.random.Generator) -> tuple[Array, ...]:
+def batch(
+    pools: list[tuple[list[Labelled], float]], cars: list[Array], others: list[Array], rng: np.random.Generator
+) -> tuple[Array, ...]:
     """Pictures and their targets; each pool with its share."""
     odds = np.array([share for _, share in pools])
     rows = []
@@ -467,6 +512,8 @@ def batch(pools: list[tuple[list[Labelled], float]], cars: list[Array], rng: np.
         one = pool[int(rng.integers(len(pool)))]
         if which == 0 and cars and rng.random() < 0.3:
             one = pasted(one, cars, rng)
+        if others and rng.random() < 0.55:
+            one = strewn(one, others, rng)
         one = varied(one, rng, (0.4, 1.3) if which == 1 else (0.6, 1.5))
         rows.append((one.image.transpose(2, 0, 1), *targets(one.boxes, CROP[0] // STRIDE, CROP[1] // STRIDE)))
     return tuple(np.stack(column) for column in zip(*rows, strict=True))
@@ -562,6 +609,7 @@ def loss(score: Any, size: Any, heat: Any, matter: Any, want: Any, weight: Any) 
 def train(
     pools: list[tuple[list[Labelled], float]],
     cars: list[Array],
+    others: list[Array],
     steps: int,
     seed: int,
     save: Path | None = None,
@@ -585,7 +633,7 @@ def train(
         for group in best.param_groups:
             warm = min(1.0, (step + 1) / 300)
             group["lr"] = RATE * warm * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * done)))
-        x, *y = (torch.from_numpy(c) for c in batch(pools, cars, rng))
+        x, *y = (torch.from_numpy(c) for c in batch(pools, cars, others, rng))
         score, size = model.raw(x.to(memory_format=torch.channels_last))
         off = loss(score, size, *y)
         best.zero_grad()
@@ -693,7 +741,7 @@ def figures(path: Path, data: Path) -> dict[str, float]:
     for image in frames(data / "dashcam" / "solidWhiteRight.mp4", 20):
         seen, known = finder.find(image, 0.4), teacher.label(image)
         sure += len(seen)
-        false += sum(not len(known) or overlap(s[None, 1:5], known[:, 1:5]).max() < 0.2 for s in seen)
+        false += sum(not len(known) or bool(overlap(s[None, 1:5], known[:, 1:5]).max() < 0.2) for s in seen)
     found["dashcam_seen"], found["dashcam_unknown_to_teacher"] = sure, false
     image, times = np.zeros((224, 640, 3), np.uint8), []
     for _ in range(20):
@@ -714,6 +762,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=9000)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop by then, the rate falling in time")
     parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--more", type=Path, help="folder of further pictures without vehicles")
     parser.add_argument("--start", type=Path, help="go on from these weights")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "weights" / "vehicle.onnx")
     args = parser.parse_args(argv)
@@ -722,12 +771,14 @@ def main(argv: list[str] | None = None) -> int:
     if args.draw:
         return 0
     scenes, frames_ = drawn(args.cache), real(args.data)
-    cars = cuttings(frames_)
+    cars, others = cuttings(frames_), empty(args.data, args.more)
+    print(f"{len(others)} without vehicles: driver_gopro, head_pose (CC BY 4.0), motorway (MIT), those of --more")
     print(
         f"{len(scenes)} drawn pictures (ours); {len(frames_)} motorway frames (MIT), {len(cars)} cars cut out of them"
     )
     kept = args.cache / "weights.pt"
-    model = train([(scenes, 0.85), (frames_, 0.15)], cars, args.steps, args.seed, kept, args.start, args.minutes)
+    pools = [(scenes, 0.85), (frames_, 0.15)]
+    model = train(pools, cars, others, args.steps, args.seed, kept, args.start, args.minutes)
     exported(model, args.out)
     whole = args.out.read_bytes()
     print(f"{args.out}: {len(whole)} bytes, sha256 {hashlib.sha256(whole).hexdigest()}")

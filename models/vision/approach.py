@@ -19,7 +19,8 @@ from agent.core.frame import Array
 
 from .scale import Aligned, Box, Start, aligned, inner
 
-MARGIN = 0.2  # of a box that is left out at each edge
+MARGIN = 0.2  # of a box that is left out at each edge,
+INSIDE = 11.0  # px, where so much is left
 AGES = (0.1, 0.2, 0.3, 0.5)  # s, of the earlier pictures that each is laid onto; the first tells where to look
 SPAN = 0.55  # s over which growths are explained
 FEWEST = 4  # growths to a number
@@ -193,7 +194,9 @@ def _kept(at: float, picture: Array, box: Box) -> View:
 def _found(then: View, now: View, start: Start, rough: bool) -> Aligned | None:
     """The thing of one view in another; start and what is found: growth, and how its middle moved in the picture."""
     x, y = then.corner
-    x1, y1, x2, y2 = inner(then.box, MARGIN)
+    x1, y1, x2, y2 = then.box
+    small = max(min(x2 - x1, y2 - y1), 1.0)
+    x1, y1, x2, y2 = inner(then.box, min(MARGIN, max(0.0, 0.5 - 0.5 * INSIDE / small)))
     grown, dx, dy = start
     moved = x - now.corner[0], y - now.corner[1]  # of the corners
     one = aligned(

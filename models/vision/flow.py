@@ -17,12 +17,15 @@ import numpy as np
 
 from agent.core.frame import Array
 
-CORNERS = 350  # at most
+CORNERS = 280  # at most
 QUALITY = 0.004  # of the best corner's, below which there is none
 APART = 7  # px between two corners
 WAY = 0.17  # of the picture's width to either side of the spot ahead, below which the way is
 WINDOW = (13, 13)  # px that are compared
 LEVELS = 3  # of halved pictures
+Parts = tuple[tuple[float, float], tuple[float, float]]  # shares of the corners: above the horizon, and below it;
+ALL: Parts = ((0.25, 0.05), (0.4, 0.125))  # of each the middle, and either side
+WAY_ONLY: Parts = ((0.0, 0.0), (0.4, 0.0))
 BACK = 0.35  # px that a corner may miss its place by after there and back
 NOISE = 0.15  # px, standard error of a corner's place
 FEWEST = 12  # corners that tell of the camera's turning
@@ -48,9 +51,11 @@ class Turning(NamedTuple):
     dy: float
 
 
-def flow(then: Array, now: Array, span: float, ahead: tuple[float, float] | None = None) -> Flow:
+def flow(
+    then: Array, now: Array, span: float, ahead: tuple[float, float] | None = None, parts: Parts | None = None
+) -> Flow:
     """Where the corners of the earlier picture went. ahead: px, where the camera drives to; the middle if None."""
-    corners = _corners(then, ahead or (then.shape[1] / 2, then.shape[0] / 2))
+    corners = _corners(then, ahead or (then.shape[1] / 2, then.shape[0] / 2), ALL if parts is None else parts)
     if len(corners) == 0:
         nothing = np.zeros(0)
         return Flow(nothing, nothing, nothing, nothing, span)
@@ -63,16 +68,16 @@ def flow(then: Array, now: Array, span: float, ahead: tuple[float, float] | None
     return Flow(b[:, 0], b[:, 1], b[:, 0] - a[:, 0], b[:, 1] - a[:, 1], span)
 
 
-def _corners(picture: Array, ahead: tuple[float, float]) -> Array:
+def _corners(picture: Array, ahead: tuple[float, float], parts: Parts) -> Array:
     """Corners (n, 1, 2) float32, as good as each part of the picture has them: the sky's trees would else take all."""
     h, w = picture.shape
     row, left, right = (
         int(np.clip(x, 0, m)) for x, m in ((ahead[1], h), (ahead[0] - WAY * w, w), (ahead[0] + WAY * w, w))
     )
     found = []
-    for top, bottom, middle, beside in ((0, row, 0.25, 0.05), (row, h, 0.4, 0.125)):
+    for top, bottom, middle, beside in ((0, row, *parts[0]), (row, h, *parts[1])):
         for x1, x2, share in ((left, right, middle), (0, left, beside), (right, w, beside)):
-            if min(bottom - top, x2 - x1) > 2 * APART:
+            if share > 0 and min(bottom - top, x2 - x1) > 2 * APART:
                 part = picture[top:bottom, x1:x2]
                 some = cv2.goodFeaturesToTrack(part, int(share * CORNERS), QUALITY, APART)
                 if some is not None:

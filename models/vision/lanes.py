@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from agent.core.frame import Array
@@ -22,12 +23,16 @@ MARK = 0.15  # m, width of a mark
 ROWS = 90  # of the picture that are looked at, at most
 FIRST = 25.0  # m ahead, where the looking begins
 BRIGHTER = 14.0  # grey levels than the road beside it
+UNLIKE = 4.0  # usual differences in that row, that it is brighter
+STRONG = 0.2  # of the pixels of the best mark, that one has at least
 SIDES = 5.0  # m across, to either side
+CELL = 0.025  # m, of the road as it is looked at
 BIN = 0.1  # m
 FEWEST = 25  # pixels of marks, to tell anything
 LEAST = 0.12  # of the looked-at rows that show a mark
 NEAR, WIDEST = 0.4, 3.0  # m across, where the marks of the own lane lie, from the camera
 REACH = 40  # px of a picture of 640, by which the spot is looked for
+FINE = 4.0  # px between two spots that are tried
 LINES = 4  # marks, at most
 STRAIGHT = 1.2  # px that a mark's pixels scatter about its line
 MEET = 4.0  # px that a mark misses the spot by
@@ -59,27 +64,27 @@ def pixels(grey: Array, lens: Lens, things: Sequence[Sequence[float]] = ()) -> t
     first = lens.y + lens.focal * lens.height / FIRST
     rows = np.unique(np.linspace(first, h - 2, ROWS).astype(int))
     rows = rows[(rows > lens.y + 2) & (rows < h)]
-    xs, ys = [], []
-    for row in rows:
-        wide = max(2, round(MARK * (row - lens.y) / lens.height))
-        line = grey[row].astype(np.float32)
-        smooth = np.convolve(line, np.ones(wide, np.float32) / wide, "same")
-        step = 2 * wide
-        if w <= 2 * step + 2:
-            continue
-        middle, beside = smooth[step:-step], np.maximum(smooth[: -2 * step], smooth[2 * step :])
-        over = middle - beside
-        peak = (over[1:-1] > BRIGHTER) & (over[1:-1] >= over[:-2]) & (over[1:-1] > over[2:])
-        x = np.flatnonzero(peak) + step + 1
-        xs.append(x)
-        ys.append(np.full(len(x), row))
-    if not xs:
+    if not len(rows):
         return np.zeros(0), np.zeros(0)
-    x, y = np.concatenate(xs).astype(float), np.concatenate(ys).astype(float)
+    metres = np.arange(-SIDES, SIDES, CELL, dtype=np.float32)
+    px = np.float32(lens.x) + metres * ((rows - lens.y) / lens.height).astype(np.float32)[:, None]
+    py = np.broadcast_to(rows.astype(np.float32)[:, None], px.shape).copy()
+    flat = cv2.remap(grey, px, py, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    wide, step = round(MARK / CELL), round(2 * MARK / CELL)
+    smooth = cv2.blur(flat.astype(np.float32), (wide, 1))
+    over = smooth[:, step:-step] - np.maximum(smooth[:, : -2 * step], smooth[:, 2 * step :])
+    usual = 1.4826 * np.median(np.abs(over[:, ::3] - np.median(over[:, ::3], axis=1, keepdims=True)), axis=1)
+    least = np.maximum(BRIGHTER, UNLIKE * usual)[:, None]
+    middle = over[:, 1:-1]
+    peak = (middle > least) & (middle >= over[:, :-2]) & (middle > over[:, 2:])
+    inside = px[:, step + 1 : -step - 1]
+    peak &= (inside > 1) & (inside < w - 2)
+    i, j = np.nonzero(peak)
+    x, y = inside[i, j].astype(float), rows[i].astype(float)
     free = np.ones(len(x), bool)
     for x1, y1, x2, y2 in things:  # with its shadow
-        wide, high = SHADOW * (x2 - x1), SHADOW * (y2 - y1)
-        free &= ~((x > x1 - wide) & (x < x2 + wide) & (y > y1) & (y < y2 + high))
+        aside, below = SHADOW * (x2 - x1), SHADOW * (y2 - y1)
+        free &= ~((x > x1 - aside) & (x < x2 + aside) & (y > y1) & (y < y2 + below))
     return x[free], y[free]
 
 
@@ -96,23 +101,22 @@ def lines(x: Array, y: Array, lens: Lens) -> list[Line]:
     """
     if len(x) < FEWEST:
         return []
-    reach = REACH * lens.x / 320.0
     best, spot = 0.0, lens
-    for dy in np.linspace(-0.4, 0.4, 5) * reach:
-        for dx in np.linspace(-1, 1, 21) * reach:
+    for dy in _about(lens.focal * lens.doubt_y, 0.4 * REACH * lens.x / 320.0):
+        for dx in _about(lens.focal * lens.doubt_x, REACH * lens.x / 320.0):
             moved = lens._replace(x=lens.x + dx, y=lens.y + dy)
-            sharp = float(np.sort(_histogram(across(x, y, moved))[0])[-4:].sum()) - 1e-3 * (abs(dx) + abs(dy))
+            sharp = float(np.sort(_histogram(across(x, y, moved)))[-4:].sum()) - 1e-3 * (abs(dx) + abs(dy))
             if sharp > best:
                 best, spot = sharp, moved
     where, found = across(x, y, spot), list[Line]()
-    counts, edges = _histogram(where)
+    counts = _histogram(where)
     rows = len(np.unique(y))
     for _ in range(LINES):
         i = int(np.argmax(counts))
         if counts[i] < LEAST * rows / 2:
             break
         counts[max(0, i - 5) : i + 6] = 0
-        line = _line(x, y, np.abs(where - (edges[i] + BIN / 2)) < 2.5 * BIN, LEAST * rows)
+        line = _line(x, y, np.abs(where + SIDES - (i + 0.5) * BIN) < 2.5 * BIN, LEAST * rows)
         if line is not None and line.error < STRAIGHT:
             found.append(line)
     return found if sum(line.many for line in found) >= ALL * len(x) else []
@@ -133,15 +137,25 @@ def ahead(found: Sequence[Line], lens: Lens) -> tuple[float, float] | None:
 
 def marks(found: Sequence[Line], lens: Lens) -> Marks:
     """The nearest marks on both sides of the camera, of those that lead to where it drives."""
-    there = [line.b * lens.height for line in found if abs(line.a + line.b * lens.y - lens.x) < 2 * MEET]
+    least = STRONG * max((line.many for line in found), default=0.0)
+    lead = [line for line in found if line.many >= least and abs(line.a + line.b * lens.y - lens.x) < 2 * MEET]
+    there = [line.b * lens.height for line in lead]
     left = [one for one in there if -WIDEST < one < -NEAR]
     right = [one for one in there if NEAR < one < WIDEST]
     return Marks(max(left, default=math.nan), min(right, default=math.nan))
 
 
-def _histogram(where: Array) -> tuple[Array, Array]:
-    """How many pixels lie how far across."""
-    return np.histogram(where[np.abs(where) < SIDES], np.arange(-SIDES, SIDES + BIN, BIN))
+def _about(doubt: float, most: float) -> Array:
+    """Where to look, px from where it is thought to be."""
+    reach = min(most, 3 * doubt + FINE)
+    n = math.ceil(reach / FINE)
+    return np.linspace(-reach, reach, 2 * n + 1)
+
+
+def _histogram(where: Array) -> Array:
+    """How many pixels lie in each BIN across."""
+    bins = ((where[np.abs(where) < SIDES] + SIDES) / BIN).astype(np.intp)
+    return np.bincount(bins, minlength=round(2 * SIDES / BIN))
 
 
 def _line(x: Array, y: Array, use: Array, least: float) -> Line | None:

@@ -30,6 +30,7 @@ from .track import Track
 
 SMALL = 640  # px, width of the pictures whose flow is looked at
 SPAN = 0.25  # s of a flow
+SHORT = 0.03  # s of a flow of the road that is near
 EVERY = 0.08  # s from one flow to the next
 MARKED = 0.2  # s from one look at the marks to the next
 JUMPS = 0.5  # m that a mark moves from one look to the next, at most
@@ -37,6 +38,8 @@ DEEP = 0.12  # heights of the picture below the horizon from which there is only
 MOVES = 24  # px that the part may be off before it is taken anew
 FARTHER = 0.5  # of the picture's width that a look at what is far takes
 WAVERS = 0.02  # rad by which the spot ahead jumps from one flow to the next, on straight roads too. project
+NEARED = 0.3  # 1/s, at which the road's corners are neared; by it a turn moves the spot. project
+LED = 1.0  # s of way along which marks lead, in a bend somewhere else. project
 DRIFTS = 1e-4  # rad/s0.5, by which a camera may be turned while nobody looks
 CURVE = 1.0  # s over which the turning is a mean
 ROAD = 1.0  # s over which the road's rate is a mean
@@ -46,6 +49,7 @@ AHEAD = 3.0  # s, at most, that somebody on foot is thought on
 PASSES = 0.15  # 1/s, from which it is told whether something will pass
 MISS = 0.3  # m beside the way, where it will
 WALKS = 0.4  # m/s across, below which nobody walks
+LANES = 2.3, 5.0  # m, of the width of a lane, whatever is thought of the camera's height
 LANE = 0.3  # m beyond a mark, where the middle of something is in another lane
 MARGIN = 0.2  # m beside the vehicle that are its way too
 BESIDE = 2.2  # m further aside, up to which things are measured
@@ -143,7 +147,8 @@ def look(
         memory = memory._replace(flowed=at, flows=memory.flows + 1)
         seen = _flowed(*turn, memory.lens)
         if seen is not None:
-            memory = _driven(memory, seen, speed) if turn[0] is whole else memory
+            memory = _driven(memory, seen) if turn[0] is whole else memory
+            memory = memory._replace(rate=_road_rate(memory, whole, speed))
             found += [Found(track.OBSTACLE, 0.5, box) for box in _looming(memory, mount, seen)]
     memory = memory._replace(whole=_kept(memory.whole, whole), far=_kept(memory.far, far))
     if at - memory.marked >= MARKED:
@@ -229,31 +234,47 @@ def _flowed(now: Glance, before: tuple[Glance, ...], lens: Lens) -> Flow | None:
     then = [one for one in then if one.top == now.top]
     if not then:
         return None
-    one = min(then, key=lambda one: abs(now.at - one.at - SPAN))
+    return _flow(min(then, key=lambda one: abs(now.at - one.at - SPAN)), now, lens)
+
+
+def _flow(then: Glance, now: Glance, lens: Lens, parts: flows.Parts = flows.ALL) -> Flow:
+    """How it flowed between the two, in px of the picture."""
     ahead = now.by * (lens.x - now.left), now.by * (lens.y - now.top)
-    seen = flows.flow(one.grey, now.grey, now.at - one.at, ahead)
+    seen = flows.flow(then.grey, now.grey, now.at - then.at, ahead, parts)
     x, y = seen.x / now.by + now.left, seen.y / now.by + now.top
     return Flow(x, y, seen.dx / now.by, seen.dy / now.by, seen.span, seen.noise / now.by)
 
 
-def _driven(memory: Memory, seen: Flow, speed: float) -> Memory:
-    """What the flow says of the camera's own way: where to, how fast the road comes, how it turns."""
+def _driven(memory: Memory, seen: Flow) -> Memory:
+    """What the flow says of the camera's own way: where to, and how it turns."""
     lens, span = memory.lens, seen.span
     here = flows.focus(seen)
     if here is not None:
-        lens = _learnt(lens, here[0], here[1], math.hypot(here[2] / lens.focal, WAVERS))
+        bends = abs(memory.turning) / lens.focal / NEARED
+        lens = _learnt(lens, here[0], here[1], math.hypot(here[2] / lens.focal, WAVERS, bends))
     turned = flows.turning(seen, lens.x, lens.y)
     if turned is None:
         return memory._replace(lens=lens)
+    turning = memory.turning + min(1.0, 2 * EVERY / CURVE) * (-turned.dx / span - memory.turning)
+    return memory._replace(lens=lens, turning=turning)
+
+
+def _road_rate(memory: Memory, now: Glance, speed: float) -> float:
+    """How the road comes, 1/s per px: by the speed, else by what it shows from one picture to the next.
+
+    Over a longer time what is near goes too far to be found again.
+    """
+    lens, old = memory.lens, memory.rate
+    if not math.isnan(speed):
+        return speed / (lens.focal * lens.height)
+    before = [one for one in memory.whole if SHORT <= now.at - one.at <= SPAN]
+    if not before:
+        return old
+    seen = _flow(before[-1], now, lens, flows.WAY_ONLY)
+    turned = flows.Turning(-memory.turning * seen.span, 0.0)
     rate, error = flows.rates(seen, lens.x, lens.y, turned)
     steep = looming.road_rate(seen, rate, error, lens.y, DEEP * 2 * lens.y)
-    if not math.isnan(speed):
-        steep = speed / (lens.focal * lens.height)
-    share = min(1.0, max(EVERY, span / 3) / ROAD)
-    old = memory.rate
-    steep = old if math.isnan(steep) else steep if math.isnan(old) else old + share * (steep - old)
-    turning = memory.turning + min(1.0, 2 * EVERY / CURVE) * (-turned.dx / span - memory.turning)
-    return memory._replace(lens=lens, rate=steep, turning=turning)
+    return old if math.isnan(steep) else steep if math.isnan(old) else old + EVERY / ROAD * (steep - old)
 
 
 def _lined(memory: Memory, at: float, small: Array, by: float) -> Memory:
@@ -263,7 +284,7 @@ def _lined(memory: Memory, at: float, small: Array, by: float) -> Memory:
     found = lanes.lines(*lanes.pixels(small, lens, things), lens)
     spot = lanes.ahead(found, lens)
     if spot is not None:
-        lens = _learnt(lens, *spot, lanes.SURE)
+        lens = _learnt(lens, *spot, math.hypot(lanes.SURE, abs(memory.turning) / memory.lens.focal * LED))
     told = Marks(*map(_settled, memory.marks, lanes.marks(found, lens)))
     return memory._replace(lens=lens.times(1 / by), marks=told, marked=at)
 
@@ -345,8 +366,10 @@ def _counts_as(kind: str) -> str:
 
 
 def _is_between(marks: Marks, across: float) -> bool:
-    """Whether something's middle is in the own lane, as far as its marks are seen."""
-    return not (across < marks.left - LANE or across > marks.right + LANE)
+    """Whether something's middle is in the own lane; where its marks are not both seen, it may be."""
+    if not LANES[0] < marks.right - marks.left < LANES[1]:
+        return True
+    return marks.left - LANE < across < marks.right + LANE
 
 
 def _looming(memory: Memory, mount: Mount, seen: Flow) -> list[Box]:

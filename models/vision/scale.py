@@ -19,8 +19,9 @@ import numpy as np
 from agent.core.frame import Array
 
 PIXELS = 48 * 48  # of a patch that are looked at, at most
-SMALLEST = 24.0  # px of the longer side on the coarsest picture
+SMALLEST = 12.0  # px of the longer side on the coarsest picture
 LEAST = 8  # px of a side, below which nothing is said
+PLAIN = 0.5  # of the scatter, that a residual may be: where most of a thing is plain its few edges tell the size
 SPARE = 5  # of so many pixels one tells the usual residual
 TURNS = 20
 STILL = 3e-4  # change of the logarithm of the size, and of the place by the patch's size, at which it has settled
@@ -109,7 +110,8 @@ def _laid(before: Array, now: Array, box: Box, start: Start) -> Aligned | None:
         by = np.float32(np.exp(grown))
         there = seen_at(now, np.float32(cx + dx) + by * gx, np.float32(cy + dy) + by * gy)
         off = (there - np.float32(gain) * patch - np.float32(shift)).ravel()
-        usual = 1.4826 * float(np.median(np.abs(off[::SPARE]))) + 1e-3
+        some = off[::SPARE]
+        usual = max(1.4826 * float(np.median(np.abs(some))), PLAIN * float(some.std())) + 1e-3
         weighed = steep / (1 + (off / np.float32(ROUGH * usual)) ** 2)
         square = (weighed @ steep.T).astype(float)
         try:

@@ -21,6 +21,7 @@ SAME = 0.3  # of their union, by which two boxes are one thing
 NEW = 0.8  # the sum of scores from which a thing is believed
 FORGET = 1.2  # s without being found
 BRIEFLY = 0.25  # s, of what was found only once
+NAMED = 0.2  # 1/s, above which nothing gets another name
 WEIGHT = 0.4  # of a found box against the expected one
 MOST = 24  # things at a time
 CLOSELY = 4  # of them that are measured
@@ -70,21 +71,23 @@ def step(
         fits = [(overlap(box, expected[one.id]), one) for one in left if _alike(one.kind, thing.kind)]
         best, one = max(fits, key=lambda fit: fit[0], default=(0.0, None))
         if one is None or best < same:
-            if not any(_inside(box, other) > PART for _, other, _ in seen):
+            if not any(_alike(one.kind, thing.kind) and _inside(box, other) > PART for one, other, _ in seen):
                 news.append(thing._replace(box=box))
             continue
         left.remove(one)
-        kind = thing.kind if one.kind == OBSTACLE else one.kind
+        kind = thing.kind if one.kind == OBSTACLE and _is_calm(one) else one.kind
         mean = one.score + (thing.score - one.score) / min(one.hits + 1, 10)
         mixed = tuple(e + WEIGHT * (b - e) for b, e in zip(box, expected[one.id], strict=True))
         moved = one._replace(kind=kind, found=at, hits=one.hits + 1, score=mean)
         seen.append((moved, mixed, True))  # type: ignore[arg-type]
     for one in left:
-        taken = any(_inside(expected[one.id], box) > PART for _, box, sure in seen if sure)
+        taken = any(
+            _alike(one.kind, other.kind) and _inside(expected[one.id], box) > PART for other, box, sure in seen if sure
+        )
         if at - one.found < (forget if one.hits > 1 else briefly) and not taken and _is_there(expected[one.id], w, h):
             seen.append((one, expected[one.id], False))
     for thing in news:
-        if not any(overlap(thing.box, box) > SAME for _, box, _ in seen):
+        if not any(_alike(one.kind, thing.kind) and _inside(thing.box, box) > PART for one, box, _ in seen):
             blank = Track(free, thing.kind, at, at, 1, thing.score, thing.box, approach.Memory(), None)
             seen.append((blank, thing.box, True))
             free += 1
@@ -102,6 +105,11 @@ def step(
 
 
 OBSTACLE = "obstacle"  # what nobody can name
+
+
+def _is_calm(one: Track) -> bool:
+    """Whether it may get a name: what is warned of already keeps the one that it has; one approach is one warning."""
+    return one.closing is None or one.closing.per_second < NAMED
 
 
 def _alike(a: str, b: str) -> bool:

@@ -328,6 +328,7 @@ def test_the_site_in_the_readme_loads_with_its_rule(tmp_path, name):
         "sump": ("level", "pump_1", "pump_2"),
         "face": ("ch4", "cutter", "fan"),
         "pump": ("vibration",),
+        "vehicle": ("speed",),
     }
     lines = ['[[bus]]\nname = "net"\nurl = "tcp://127.0.0.1:502"']
     lines += [
@@ -337,7 +338,17 @@ def test_the_site_in_the_readme_loads_with_its_rule(tmp_path, name):
         )
     ]
     units = {"ch4_t1": "%", "ch4_t2": "%", "air_speed": "m/s", "displacement_1": "mm", "co": "ppm"}
-    units |= {"level": "m", "p1": "m", "d1": "mm", "beach": "m", "rain": "mm", "air": "hPa", "head": "m", "ch4": "%"}
+    units |= {
+        "level": "m",
+        "p1": "m",
+        "d1": "mm",
+        "beach": "m",
+        "rain": "mm",
+        "air": "hPa",
+        "head": "m",
+        "ch4": "%",
+        "speed": "km/h",
+    }
     for unit, (device, keys) in enumerate(channels.items(), 1):
         rows = [f'{{ key = "{k}", at = "holding:{n}", unit = "{units.get(k, "")}" }}' for n, k in enumerate(keys)]
         lines.append(f'[[bus.device]]\nname = "{device}"\nunit = {unit}\nchannel = [{", ".join(rows)}]')
@@ -354,6 +365,7 @@ def test_the_site_in_the_readme_loads_with_its_rule(tmp_path, name):
         "sump",
         "odd",
         "shape",
+        "collision",
     }
 
 

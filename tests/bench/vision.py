@@ -3,9 +3,10 @@
     python -m tests.bench.vision
 
 The pictures are those of ../shared/data/vision (where they are there), scored by ../shared/tools/score_vision.py: real
-frames with the range by lidar, and drawn scenes. The boxes are those of the truth, for no net that finds cars ships
-yet; on real frames they are those of a net, as they jump. Beside each sequence the floor: the growth of the box's
-width over half a second. Reading pictures takes OpenCV (`pip install "vedette[video]"`).
+frames with the range by lidar, and drawn scenes. First the boxes are given, those of the truth; on real frames those of
+a net, as they jump: what `models/vision/approach.py` makes of them, and the floor, the growth of the box's width over
+half a second. Then nets by themselves (`nets.py`), and the whole path from pixels to warnings (`road.py`). It takes
+OpenCV and ONNX Runtime (`pip install "vedette[video]"`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from agent.core.frame import Array
 from models.vision.approach import Memory, seen
 from models.vision.scale import Box
 
-from . import nets
+from . import nets, road
 from .tamper import ROOT, SHARED, tool
 
 DATA, SCORER = SHARED / "data" / "vision", SHARED / "tools" / "score_vision.py"
@@ -48,7 +49,7 @@ def main() -> int:
         return 0
     facts: dict[str, Any] = {}
     heads = zip(("frames", "covered", "median", "p90", "motion", "false<4s", "ms"), (6, 7, 7, 6, 7, 8, 5), strict=True)
-    print(f"{'sequence':24} {' '.join(f'{head:>{width}}' for head, width in heads)}   {GOAL}")
+    print(f"{'sequence, given boxes':24} {' '.join(f'{head:>{width}}' for head, width in heads)}   {GOAL}")
     for name, rate, rows, pictures in sequences():
         facts[name] = {}
         for how, tell in (("own", own), ("floor", floor)):
@@ -63,6 +64,7 @@ def main() -> int:
             print(f"{named:24} {len(rows):6} {shown} {score['false_below_4s']:8} {took:5.0f}")
     if importlib.util.find_spec("onnxruntime") is not None:
         facts["nets"] = nets.section()
+        facts["road"] = road.section()
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "result.json").write_text(json.dumps(facts, indent=1, default=float))
     return 0
@@ -72,6 +74,7 @@ def sequences() -> Iterator[tuple[str, float, list[dict[str, str]], list[Array]]
     """Name, pictures a second, rows of the truth, grey pictures."""
     import cv2
 
+    cv2.setNumThreads(1)
     rows = read(DATA / "kitti_lead" / "truth.csv")
     files = [DATA / "kitti_lead" / f"{int(row['frame']):06}.jpg" for row in rows]
     yield "kitti_lead", 10.0, rows, [cv2.imread(str(f), cv2.IMREAD_GRAYSCALE).astype(np.float32) for f in files]

@@ -19,8 +19,8 @@ from drivers.video import Video
 from tests.tools.slaves import Mailbox
 
 pytest.importorskip("cv2")
-from simulators.beach import Beach  # noqa: E402
-from simulators.video import CameraServer  # noqa: E402
+from simulators.beach import Beach
+from simulators.video import CameraServer
 
 LIMIT = 40.0  # s, generous: this machine may be busy
 ZONE = {"name": "gate", "polygon": [(0.1, 0.5), (0.5, 0.5), (0.5, 1.0)]}
