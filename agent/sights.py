@@ -136,9 +136,8 @@ class Zone(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Zones(Task, frozen=True, kw_only=True, tag="zones"):
-    """To watch zones: who is in each, and for how long."""
+    """To watch zones: who is in each, and for how long. `net` has no default: the one that ships sees few people."""
 
-    net: str = "vehicle"
     zone: Annotated[list[Zone], Meta(min_length=1, max_length=16)]
     keep: Annotated[float, Meta(ge=0, le=60)] = 3.0  # s that somebody who is not seen any more counts as still there
     dark: Annotated[float, Meta(ge=0, le=255)] = (
@@ -155,7 +154,8 @@ class Zones(Task, frozen=True, kw_only=True, tag="zones"):
         if len(set(names)) < len(names):
             raise ValueError("zones: each has a name of its own")
         if not self.net:
-            raise ValueError("zones: nobody is seen without a net; name one of `vedette models list`")
+            text = "name one that knows people, like yolox_nano (`vedette models fetch yolox_nano`, or import)"
+            raise ValueError(f"zones: nobody is seen without a net; {text}")
 
     @property
     def columns(self) -> tuple[Column, ...]:

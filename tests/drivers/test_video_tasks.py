@@ -33,14 +33,14 @@ def camera(url: str, **more) -> Video:
 
 
 def test_each_task_is_a_source_with_columns_of_its_own():
-    made = camera("rtsp://h/x", zones={"zone": [ZONE]}, beach=BEACH, road={})
+    made = camera("rtsp://h/x", zones={"zone": [ZONE], "net": "coats"}, beach=BEACH, road={})
     layouts = made.layouts()
     assert checks.driver(made) == []
     assert list(layouts) == ["cam", "cam.road", "cam.zones", "cam.beach"]
     assert layouts["cam.zones"].key == ("gate.count", "gate.dwell", "gate.score")
     assert layouts["cam.zones"].stale.tolist() == [2.0, sights.BESIDE, sights.BESIDE]
     assert layouts["cam.road"].key == tuple(key for key, *_ in sights.ROAD)
-    assert "3 channels of who is in which zone, net vehicle" in "\n".join(made.wiring())
+    assert "3 channels of who is in which zone, net coats" in "\n".join(made.wiring())
     assert list(camera("rtsp://h/x").layouts()) == ["cam"]
 
 
