@@ -272,6 +272,8 @@ class Audit:
         self._told = told
         self._hand = Hand("journal")
         self._waiting: deque[bytes] = deque()
+        self._gone = 0  # records that wait no longer
+        self._marks: list[tuple[int, asyncio.Future[None]]] = []  # who waits until so many are gone
         self._unsaid = 0  # of the lost, those that the journal itself does not tell of yet
         self._news = asyncio.Event()
         self._writing: asyncio.Task[bool] | None = None
@@ -281,7 +283,7 @@ class Audit:
         kind = type(what).__name__.lower()
         self._waiting.append(msgspec.json.encode({"kind": kind, kind: what}, enc_hook=str))
         if len(self._waiting) > WAITING:
-            self._waiting.popleft()
+            self._leave(1)
             self._count_lost(1)
         self._news.set()
 
@@ -291,6 +293,22 @@ class Audit:
             await self._news.wait()
             self._news.clear()
             await asyncio.sleep(PAUSE if await self._written() else RETRY)
+
+    async def written(self) -> None:
+        """Return once the disk has what was put until now, or lost it."""
+        if self._waiting:
+            mark: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._marks.append((self._gone + len(self._waiting), mark))
+            await mark
+
+    def _leave(self, n: int) -> None:
+        """The oldest of what waits do no longer."""
+        for _ in range(n):
+            self._waiting.popleft()
+        self._gone += n
+        for mark in [mark for upto, mark in self._marks if upto <= self._gone and not mark.done()]:
+            mark.set_result(None)
+        self._marks = [(upto, mark) for upto, mark in self._marks if not mark.done()]
 
     async def close(self) -> None:
         """Write what waits, for `CLOSING` seconds at most."""
@@ -329,8 +347,7 @@ class Audit:
             return False
         saved = min(self.lost - lost, len(bodies))  # pushed out of memory while they were written
         self._count_lost(-saved)
-        for _ in range(len(bodies) - saved):
-            self._waiting.popleft()
+        self._leave(len(bodies) - saved)
         self._unsaid -= unsaid
         self.head = (self._chain.n, self._chain.head)
         if self._waiting:

@@ -1,6 +1,6 @@
 """A site file into the workers of a site: drivers, rules, store and uplinks; or every complaint at once.
 
-    [site] [store] [[bus]] [[detector]] [[rule]] [[interlock]] [[item]] [shifts] [[zone]] [[uplink]]
+    [site] [store] [evidence] [[bus]] [[detector]] [[rule]] [[interlock]] [[item]] [shifts] [[zone]] [[uplink]]
 
 A `[[bus]]` is a driver, a `[[uplink]]` an uplink, found by name in literal tables; so is a `[[detector]]`, which adds
 channels that rules see like any other. An `[[interlock]]` is a handful of rules (`interlocks.py`). An `[[item]]` has
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -25,7 +26,7 @@ from msgspec import Meta, Struct
 import drivers
 import models
 
-from . import interlocks, outbox, uplink
+from . import evidence, interlocks, outbox, uplink
 from .complaints import Complaints, Places, Table, decode, nearest, read_points, read_toml
 from .core import colours, exposure
 from .core.alarm import Basis
@@ -114,6 +115,7 @@ class Config(Struct, frozen=True):
     overrides: tuple[str, ...] = ()  # where the site sets its own number for a limit that a profile gives
     air: exposure.Air | None = None  # where there are zones
     interlocks: tuple[Interlock, ...] = ()  # their rules are among the others
+    evidence: evidence.Shelf = evidence.Shelf()  # where what cameras showed is kept
 
     def core(self) -> Core:
         """The judge of this site."""
@@ -148,7 +150,19 @@ class _Reader:
             raise ConfigFault([f"{self.path}: cannot be read: {error.strerror}"]) from None
         except ValueError as error:
             raise ConfigFault([str(error)]) from None
-        known = {"site", "store", "bus", "detector", "rule", "interlock", "item", "shifts", "zone", "uplink"}
+        known = {
+            "site",
+            "store",
+            "evidence",
+            "bus",
+            "detector",
+            "rule",
+            "interlock",
+            "item",
+            "shifts",
+            "zone",
+            "uplink",
+        }
         for key in raw.keys() - known:
             self.told.add(raw, key, f"unknown table `{key}`{nearest(key, known)}")
         if "site" not in raw:
@@ -174,17 +188,26 @@ class _Reader:
             rules += self._doubts(gained, whole, rules) + self._strange(gained, rules)
         air = self._air(raw, whole) if complete else None
         uplinks = self._uplinks(raw)
+        shelf = decode(self._table(raw, "evidence"), evidence.Shelf, self.told, "[evidence]") or evidence.Shelf()
+        self.resolved.append(shelf)
+        if complete:
+            self._witnesses(drivers, whole, rules)
         hazards = self._hazards(raw, site)
         if not raw.get("bus"):
             self.told.add(raw, None, "no [[bus]]: there is nothing to read")
         if self.told.lines:
             raise ConfigFault(sorted(self.told.lines, key=_by_place))
         digest = hashlib.sha256(msgspec.json.encode([site, self.resolved, rules], enc_hook=str, order="deterministic"))
+        home = self.path.parent / store.path
+        shelf = msgspec.structs.replace(
+            shelf, path=str(self.path.parent / shelf.path if shelf.path else home / "evidence")
+        )
         return Config(
             path=self.path,
             site=site,
-            store=msgspec.structs.replace(store, path=str(self.path.parent / store.path)),
-            drivers=tuple(driver for _, driver in drivers),
+            store=msgspec.structs.replace(store, path=str(home)),
+            evidence=shelf,
+            drivers=tuple(driver.at_home(shelf.path, shelf.free_mb) for _, driver in drivers),
             detectors=tuple(detectors),
             rules=tuple(rules),
             uplinks=tuple(uplinks),
@@ -672,6 +695,26 @@ class _Reader:
                 limits.append(exposure.Limit(judged, limit.name, limit.value, limit.level, basis, *peak))
         profile = rows[0][1]
         return exposure.Substance(name, profile.unit, tuple(limits), profile.advice), profile.gas
+
+    def _witnesses(
+        self, drivers: list[tuple[Table, Driver]], layouts: Mapping[str, Layout], rules: list[AnyRule]
+    ) -> None:
+        """What cameras look at, and the rules that they name, must be there."""
+        names = {name: 0 for source, layout in layouts.items() for name in channels(source, layout)}
+        known = [rule.name for rule in rules]
+        for table, driver in drivers:
+            witness = driver.witness()
+            if witness is None:
+                continue
+            place = table.get("evidence", table)
+            for pattern in witness.looks_at:
+                if not matching([pattern], names):
+                    text = f"bus `{driver.name}`, evidence: no channel is called `{pattern}`{nearest(pattern, names)}"
+                    self.told.add(place, "looks_at", text)
+            for one in witness.clips:
+                if not any(fnmatchcase(name, one.rule) for name in known):
+                    text = f"bus `{driver.name}`, evidence: no rule is called `{one.rule}`{nearest(one.rule, known)}"
+                    self.told.add(place, "clips", text)
 
     def _against_period(
         self, table: Table, rule: AnyRule, layouts: dict[str, Layout], periods: Mapping[str, float]

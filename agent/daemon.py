@@ -18,12 +18,13 @@ from typing import Any
 
 import msgspec
 
-from . import __version__, checkpoint, control, drill
+from . import __version__, checkpoint, control, drill, reels
 from .audit import Audit
+from .clerk import Clerk
 from .clock import Steps, SystemClock, kernel
 from .config import Config
 from .core.alarm import Alarm, Order
-from .core.core import NOTHING, VERBS, Ack, Action, Input, Memory, Tick, Verdict, open_alarms
+from .core.core import NOTHING, VERBS, Ack, Action, Input, Kept, Memory, Tick, Verdict, open_alarms
 from .core.exposure import PERSON, Presence
 from .core.frame import Instant
 from .core.load import figures
@@ -65,10 +66,12 @@ LINE_LEASE = 10.0  # at least; twice the driver's own worst case where that is l
 CONNECT_LEASE = 40.0  # of an uplink: a dead name server costs 10, TCP 10, TLS 10, the broker's answer a turn of its own
 LINK_LEASE = 8.0  # of an uplink that is connected: it comes round at least every second
 CONTROL_LEASE = 10.0  # it asks itself every 3 s
+CLERK_LEASE = 60.0  # it looks twice a second; a card may take long for a file
 
 HOUR = 3600.0  # s that a clock that was set back is shown
 PROBE = 2.0  # s between questions whether the store still works
 LEAVE = 1.5  # s that all tasks may take to end once cancelled: an uplink says goodbye for 0.9
+SAFE = 10.0  # s that the journal may take until what was told of evidence counts as not told
 STOP = 3.2  # s that a stop may take in all; what is unacknowledged is left to the next start
 LAST = 4.2  # s after SIGTERM until the process ends whatever hangs; 5 is promised
 HURRY = 0.5  # s after a second SIGTERM
@@ -94,6 +97,7 @@ class Agent:
         self._proofs = Proofs(config.site.language)
         self._drills = 0  # since the start
         self._drilling = False
+        self.clerk: Clerk | None = None  # where a camera keeps evidence
         self._set_back: list[tuple[float, float]] = []  # when and how far the wall clock was set back lately, s
         self._stopping = asyncio.Event()
         self._patience: asyncio.Timeout | None = None  # of a stop under way
@@ -155,6 +159,13 @@ class Agent:
         for hazard in self.config.hazards:
             text = sentence(hazard, self.config.site.language)
             self._event(Event("major-hazard", "agent", at, text, msgspec.to_builtins(hazard)))
+        witnesses = [] if self.recorder else [eye for d in self.config.drivers if (eye := d.witness()) is not None]
+        if witnesses:
+            keep, names = self._evidence, self.core.columns
+            run = reels.run_of(kernel())
+            self.clerk = Clerk(self.config.evidence, witnesses, names, run, self.clock, self._event, keep)
+            self.clerk.adopt(open_alarms(self.memory), at)
+            self._duty("evidence", CLERK_LEASE)
         self._act(restored)
         self._duty("control", CONTROL_LEASE)
         for uplink in self.config.uplinks:
@@ -169,6 +180,7 @@ class Agent:
             asyncio.create_task(self.audit.serve(), name="journal"),
             asyncio.create_task(watch(self.leases, watchdog, self.clock, self._told), name="watch"),
             self._kept("control", self._control),
+            *([self._kept("evidence", self._keep_evidence)] if self.clerk is not None else []),
             *(self._kept(f"bus {driver.name}", partial(self._pump, driver), 2.0) for driver in self.config.drivers),
             *(self._kept(f"uplink {uplink.name}", partial(self._send, uplink), 1.5) for uplink in self.config.uplinks),
         ]
@@ -228,6 +240,7 @@ class Agent:
             if self.recorder:
                 self.recorder.close()
             keeping = [] if self.keeper is None else [self.keeper.close(self.memory, self.clock.now())]
+            keeping += [] if self.clerk is None else [self.clerk.close()]
             await asyncio.gather(self.outbox.close(), self.audit.close(), *keeping)
 
     def _mishap(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -339,10 +352,14 @@ class Agent:
                 self.recorder.alarms(verdict.alarms)
         for frame in verdict.frames:
             self.outbox.put_frame(frame)
+            if self.clerk is not None:
+                self.clerk.frame(frame)
         for event in verdict.events:
             self._event(event)
         for alarm in verdict.alarms:
             self.audit.put(alarm)
+            if self.clerk is not None:
+                self.clerk.alarm(alarm)
             say(
                 f"alarm-{alarm.event}",
                 level=alarm.level,
@@ -351,6 +368,22 @@ class Agent:
                 id=alarm.id,
                 text=alarm.text,
             )
+
+    async def _keep_evidence(self) -> None:
+        assert self.clerk is not None
+        await self.clerk.serve(self._lease["evidence"].renew)
+
+    async def _evidence(self, event: Event, alarm: str, words: str) -> bool:
+        """Tell of evidence; the alarm, if it is still open, says it from now on. Whether both stores have it."""
+        self._event(event)
+        stored = self.outbox.put_alarms(())
+        await self.queue.put(Kept(alarm, words, self.clock.now()))
+        try:
+            async with asyncio.timeout(SAFE):
+                await self.audit.written()
+                return await stored
+        except TimeoutError:
+            return False
 
     def _order(self, order: Order) -> None:
         box = self._owner.get(order.output)
@@ -440,6 +473,7 @@ class Agent:
                     store_trouble=len(self.outbox.trouble) + bool(self.audit.trouble),
                     store_quarantined=self._quarantined,
                     dropped=dropped,
+                    evidence_trouble=0 if self.clerk is None else len(self.clerk.troubles),
                     degraded=sum(record.is_degraded(at.mono) for record in self._records.values()),
                     restarts=sum(record.failures for record in self._records.values()),
                     uplinks_down=sum(self.links.get(uplink.name) != "up" for uplink in self.config.uplinks),
@@ -480,6 +514,8 @@ class Agent:
         self._quarantined += event.kind == "store-corrupt"
         if event.kind in ("link-up", "link-down"):
             self.links[event.source] = event.kind.removeprefix("link-")
+        if self.clerk is not None:
+            self.clerk.note(event)
         self.outbox.put_event(event)
         self.audit.put(event)
         say(event.kind, source=event.source, text=event.text)
@@ -515,6 +551,12 @@ class Agent:
             return await self._drill(str(request["name"]), str(request["by"]))
         if verb == "presence":
             return await self._presence(request)
+        if verb == "evidence":
+            if self.clerk is None:
+                return {"error": "no camera of this site keeps evidence"}
+            id, by, reason = (str(request.get(key, "")) for key in ("id", "by", "reason"))
+            why = await self.clerk.protect(id, by, reason, bool(request.get("protect")))
+            return {"error": why} if why else {"ok": id}
         if verb in VERBS:
             action = self._asked(verb, request)
             if why := self.core.refusal(self.memory, action):
@@ -533,7 +575,8 @@ class Agent:
                 "hazards": msgspec.to_builtins(self.config.hazards),
             }
         return {
-            "error": f"unknown verb {verb!r}; known: ack, alarms, colours, drill, presence, status, {', '.join(VERBS)}"
+            "error": f"unknown verb {verb!r}; known: ack, alarms, colours, drill, evidence, presence, status, "
+            f"{', '.join(VERBS)}"
         }
 
     async def _drill(self, name: str, by: str) -> dict[str, Any]:

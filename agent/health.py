@@ -22,6 +22,7 @@ _CHANNELS: tuple[tuple[str, str, float], ...] = (  # key, unit, deadband of tele
     ("store_trouble", "", 0.0),  # files of the store that do not take what they should
     ("store_quarantined", "", 0.0),  # files found corrupt and renamed aside since the start
     ("dropped", "", 0.0),  # items of all lanes, and records of the journal, dropped by the caps since the start
+    ("evidence_trouble", "", 0.0),  # rings and disks that do not keep what cameras show, and full ones
     ("degraded", "", 0.0),  # parts of the program that crash or hang again and again
     ("restarts", "", 0.0),  # of lines, uplinks and the like since the start
     ("uplinks_down", "", 0.0),  # platforms that cannot be reached
@@ -52,6 +53,7 @@ class Vitals(NamedTuple):
     store_trouble: int
     store_quarantined: int
     dropped: int
+    evidence_trouble: int
     degraded: int
     restarts: int
     uplinks_down: int
@@ -71,6 +73,7 @@ _COUNTED: tuple[tuple[str, str, Level, float], ...] = (
     ("dropped", "dropped", "orange", 0.0),
     ("store", "store_trouble", "orange", 0.0),
     ("quarantine", "store_quarantined", "orange", 0.0),
+    ("evidence", "evidence_trouble", "orange", 0.0),
     ("degraded", "degraded", "orange", 0.0),
     ("uplink", "uplinks_down", "yellow", 120.0),
     ("clock-back", "clock_back", "yellow", 0.0),

@@ -8,6 +8,7 @@ with what the core answered. Replay runs the same core over the same inputs.
     {"tick":1,"mono":2,"wall":1.7e9}
     {"ack":"case-1","by":"Li","mono":3,"wall":1.7e9}
     {"action":"shelve","rule":"flood","channel":"sump/level","by":"Li","reason":"...","seconds":3600,"mono":4,"wall":1.7e9}
+    {"kept":"case-1","evidence":"case-1.gate sha256:...","mono":4,"wall":1.7e9}
     {"presence":"P017","zone":"hall","by":"gate","mono":5,"wall":1.7e9}      without zone: in none
 """
 
@@ -22,7 +23,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from .core.alarm import Alarm
-from .core.core import Ack, Action, Core, Input, Tick, Verb
+from .core.core import Ack, Action, Core, Input, Kept, Tick, Verb
 from .core.errors import ConfigFault
 from .core.exposure import Presence
 from .core.frame import Array, Instant, Layout, Quality, frame
@@ -47,6 +48,8 @@ class _Line(Struct, forbid_unknown_fields=True):
     tick: int | None = None
     ack: str | None = None
     action: Verb | None = None
+    kept: str | None = None
+    evidence: str = ""
     presence: str | None = None
     zone: str | None = None
     rule: str = ""
@@ -69,6 +72,8 @@ def encode(event: Input | Start) -> bytes:
         return msgspec.json.encode({"tick": 1, **at})
     if isinstance(event, Ack):
         return msgspec.json.encode({"ack": event.id, "by": event.by, **at})
+    if isinstance(event, Kept):
+        return msgspec.json.encode({"kept": event.id, "evidence": event.evidence, **at})
     if isinstance(event, Presence):
         zone = {} if event.zone is None else {"zone": event.zone}
         return msgspec.json.encode({"presence": event.person, **zone, "by": event.by, **at})
@@ -96,6 +101,8 @@ def decode(line: bytes | str, layouts: Mapping[str, Layout], where: str = "recor
         return Start(read.start, at)
     if read.ack is not None:
         return Ack(read.ack, read.by, at)
+    if read.kept is not None:
+        return Kept(read.kept, read.evidence, at)
     if read.action is not None:
         return Action(read.action, read.rule, read.channel, read.by, at, read.reason, read.seconds)
     if read.presence is not None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from drivers import video_child
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from models.vision import road, shore, zones
     from models.vision.net import Net
 
+TILES = 4  # of a face that nobody may know, across and down; project
+AROUND = 0.2  # of its size, around a face that was found: hair and ears
 PACE = 2.0  # s over which the rate of pictures is a mean
 
 
@@ -137,5 +142,40 @@ def _net(settings: Task) -> tuple[Net | None, str]:
         return None, str(fault)
 
 
+def veiled(order: video_child.Order) -> Callable[[Array], Array] | None:
+    """What blurs the faces that a net finds, where a camera is asked for that. Without its net nothing may be kept."""
+    if order.keep is None or not order.keep.blur:
+        return None
+    from models.vision import net
+
+    try:
+        return partial(unknown, net.load(order.keep.blur))
+    except NetFault as fault:
+        return partial(_refuse, fault)
+
+
+def unknown(finder: Net, picture: Array) -> Array:
+    """The picture (h, w, 3) uint8 with every face that the net finds as a few flat tiles: nobody gets it back."""
+    picture = picture.copy()
+    high, wide = picture.shape[:2]
+    for one in finder.find(picture):
+        if one.kind != "face":
+            continue
+        x1, y1, x2, y2 = one.box
+        more = AROUND * max(x2 - x1, y2 - y1)
+        left, right = max(0, int(x1 - more)), min(wide, int(x2 + more) + 1)
+        top, under = max(0, int(y1 - more)), min(high, int(y2 + more) + 1)
+        for rows in np.array_split(np.arange(top, under), TILES):
+            for columns in np.array_split(np.arange(left, right), TILES):
+                if len(rows) and len(columns):
+                    tile = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+                    tile[:] = tile.mean(axis=(0, 1))
+    return picture
+
+
+def _refuse(fault: NetFault, picture: Array) -> Array:
+    raise fault
+
+
 if __name__ == "__main__":
-    os._exit(video_child.main(opened))  # as the child without an eye does
+    os._exit(video_child.main(opened, veiled))  # as the child without an eye does

@@ -1,8 +1,8 @@
 """A film, a folder of pictures or a stream through the same eye, detectors and rules as a camera on the road or at a
 site: what `vedette watch` does.
 
-The site file says what is looked for and what is warned of (`SHIPPED` where none is given). Time is the film's own. Out
-comes a row for each picture, on the road in the forms that scorers of such films read:
+The site file says what is looked for and what is warned of; an example that ships does where none is given. Time is the
+film's own. Out comes a row for each picture, on the road in the forms that scorers of such films read:
 
     frame,t_s,ttc_s,range_m,alert,x1,y1,x2,y2    empty: nothing told; inf: not closing; the vehicle ahead, else the
                                                  nearest thing in the way; alert: a warning of a collision stands
@@ -45,11 +45,7 @@ if TYPE_CHECKING:
     from models.vision.road import Sight, Target
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-SHIPPED = {
-    "road": CONFIGS / "vehicle.example.toml",
-    "zones": CONFIGS / "camera.example.toml",
-    "beach": CONFIGS / "camera.example.toml",
-}
+SHIPPED, FIXED = CONFIGS / "vehicle.example.toml", CONFIGS / "camera.example.toml"  # the road; zones and beaches
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp"}
 COLLISIONS = ("forward", "person", "obstacle")  # rules whose alarm is an alert
 NEARS = 1e-3  # 1/s
@@ -155,10 +151,10 @@ class Watch:
     def __init__(
         self,
         site: config.Config,
-        role: str = "road",
         camera: Path | Mount | None = None,
         net: str | None = None,
         ready: Net | None = None,
+        role: str = "road",
     ) -> None:
         """camera, net: instead of the site's own (a file with settings, or a mount); ready: a net, loaded."""
         cameras = [one for one in site.drivers if isinstance(one, Video) and role in one.tasks]
@@ -346,7 +342,7 @@ def run(args: Any) -> dict[str, Any]:
     """Watch it whole. What was made of it, for people. Raises `ValueError` and `ConfigFault` in words."""
     net = "" if args.net == "none" else args.net
     camera = args.camera or (None if args.site or args.role != "road" else Mount())
-    watch = Watch(config.load(args.site or SHIPPED[args.role]), args.role, camera, net)
+    watch = Watch(config.load(args.site or (SHIPPED if args.role == "road" else FIXED)), camera, net, role=args.role)
     speed, began, warnings = Speed(args.speed), time.monotonic(), 0
     with contextlib.ExitStack() as stack:
         out, events, things = (

@@ -27,18 +27,19 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 import numpy as np
-from msgspec import Meta
-from msgspec.structs import replace
+from msgspec import Meta, Struct, structs
 
-from agent import secret
+from agent import reels, secret
+from agent.clock import kernel
 from agent.core.errors import LineLost
 from agent.core.frame import Frame, Instant, Layout, Quality, frame, layout
-from agent.core.ports import Clock, Driver, Event, Orders
-from agent.sights import TASKS, AnyTask, Beach, Road, Zones
+from agent.core.ports import Clock, Driver, Event, Format, Orders, Span, Witness
+from agent.sights import TASKS, AnyTask, Beach, Polygon, Road, Zones
 
 from . import video_health as health
 from .video_child import ENDED, Order, Said, Seen, is_device
 from .video_health import Limits
+from .video_ring import Keep, Kept
 
 CHILD = "drivers.video_child"  # what decodes
 EYES = "agent.vision"  # the same with eyes; a program above this one, known by its name only
@@ -71,6 +72,7 @@ STEADY = 5.0  # s of pictures after which a camera is told to be back, and the p
 GOODBYE = 2.0  # s that a killed child may take to be gone; one that sits in a broken kernel driver takes longer
 STALE = 15.0  # s after which what is not seen is blind: a connection may be lost and found again in between
 TAIL = 4096  # bytes that are kept of the child's standard error
+BYTES = 0.06  # of a JPEG for each pixel of a picture of 16:9, by its width squared; project, from a street at 75 %
 REASONS = 8  # different reasons that are told of one outage
 PASSED = (
     "PATH",
@@ -80,6 +82,8 @@ PASSED = (
     "LD_LIBRARY_PATH",
     "VIRTUAL_ENV",
 )  # environment of the child: no secrets of others
+
+RING_TROUBLE, RING_RECOVERED = "ring-trouble", "ring-recovered"  # kinds of events: `agent/clerk.py` hears them
 
 MEANS = (  # of what FFmpeg says on standard error -> for people; the first that fits
     (r"\b401\b|Unauthorized", "wrong user or password (401)"),
@@ -93,6 +97,42 @@ MEANS = (  # of what FFmpeg says on standard error -> for people; the first that
     (r"timed out|Immediate exit requested", "no answer in time"),
     (r"Invalid data|moov atom|[Nn]o start code|misdetection|Could not find codec|Unsupported", "not a stream"),
 )
+
+
+class Evidence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept of the pictures: a ring on the disk, and from it a clip for each alarm."""
+
+    looks_at: list[str] = []  # channels whose alarms it shows, `source/key`, wildcards allowed; its own always
+    before: Annotated[float, Meta(ge=0, le=30)] = 5.0  # s of a clip before the decision
+    after: Annotated[float, Meta(ge=0, le=30)] = 5.0  # s after it
+    clips: list[Span] = []  # other times for the alarms of some rules
+    mask: list[Polygon] = []  # painted over before anything is written; corners as shares of width and height
+    blur: str = ""  # a net of `vedette models` that finds faces: they are made unknowable; empty: they stay
+    rate: Annotated[float, Meta(ge=0.2, le=30)] = 10.0  # pictures/s
+    width: Annotated[int, Meta(ge=64, le=3840)] = 1280  # pixels; what is wider is reduced
+    quality: Annotated[int, Meta(ge=10, le=100)] = 75  # of the JPEGs, %
+    ring_mb: Annotated[float, Meta(ge=1)] = 64.0  # MB of the ring; a minute or two of such pictures
+    ring: str = ""  # folder of the ring: a RAM disk spares a card; empty: with the evidence
+    reel: Annotated[float, Meta(ge=0.5, le=60)] = 2.0  # s of a file of the ring: what a power cut may take
+    free_mb: Annotated[float, Meta(ge=0)] | None = None  # MB of its disk that stay free; empty: as [evidence] says
+    clip_width: Annotated[int, Meta(ge=64, le=3840)] = 960  # pixels; stills have the width of the ring
+    format: Format = "mp4"  # VP9; "webm" is VP8, which costs a fifth of the time to make, and twice the space
+
+    def __post_init__(self) -> None:
+        if any(not 0.0 <= share <= 1.0 for polygon in self.mask for corner in polygon for share in corner):
+            raise ValueError("mask: corners are shares of width and height, from 0 to 1")
+        if any(not 0.0 <= seconds <= 30.0 for span in self.clips for seconds in (span.before, span.after)):
+            raise ValueError("clips: before and after are from 0 to 30 s")
+        if self.ring and not self.ring.startswith("/"):
+            raise ValueError("ring: give the whole path of the folder, from / on")
+        need = self.rate * (self.longest + 2 * self.reel) * BYTES * self.width**2
+        if need > self.ring_mb * 2**20:
+            raise ValueError(f"ring_mb: {need / 2**20:.0f} MB are needed for {self.longest:g} s at this rate and width")
+
+    @property
+    def longest(self) -> float:
+        """s of the longest time before a decision."""
+        return max([self.before, *(span.before for span in self.clips)])
 
 
 class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,6 +154,7 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
     road: Road | None = None  # to look ahead: the source `<source>.road`
     zones: Zones | None = None  # to watch for people and vehicles: `<source>.zones`
     beach: Beach | None = None  # to see the water's edge of a pond: `<source>.beach`
+    evidence: Evidence | None = None  # what is kept of the pictures; None: nothing
 
     def __post_init__(self) -> None:
         found = []
@@ -173,9 +214,46 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Whether there is anything to decode with."""
         if importlib.util.find_spec("cv2") is None:
             return ['a camera needs OpenCV, which is not installed: pip install "vedette[video]"']
-        if any(one.net for one in self.tasks.values()) and importlib.util.find_spec("onnxruntime") is None:
+        nets = any(one.net for one in self.tasks.values()) or self.blur
+        if nets and importlib.util.find_spec("onnxruntime") is None:
             return ['a net needs ONNX Runtime, which is not installed: pip install "vedette[video]"']
         return []
+
+    def at_home(self, shelf: str, free_mb: float) -> Video:
+        kept = self.evidence
+        if kept is None:
+            return self
+        ring = kept.ring or str(reels.folder_of(Path(shelf), self.camera))
+        free = free_mb if kept.free_mb is None else kept.free_mb
+        return structs.replace(self, evidence=structs.replace(kept, ring=ring, free_mb=free))
+
+    def witness(self) -> Witness | None:
+        kept = self.evidence
+        if kept is None:
+            return None
+        return Witness(
+            camera=self.camera,
+            own=tuple(self.layouts()),
+            ring=kept.ring,
+            looks_at=tuple(kept.looks_at),
+            before=kept.before,
+            after=kept.after,
+            clips=tuple(kept.clips),
+            masks=self.masks,
+            rate=kept.rate,
+            wide=kept.clip_width,
+            format=kept.format,
+        )
+
+    @property
+    def blur(self) -> str:
+        """The net that finds faces, to be blurred; empty: none is."""
+        return self.evidence.blur if self.evidence is not None else ""
+
+    @property
+    def masks(self) -> tuple[tuple[tuple[float, float], ...], ...]:
+        """What is painted over."""
+        return tuple(tuple(polygon) for polygon in self.evidence.mask) if self.evidence is not None else ()
 
     def wiring(self) -> list[str]:
         ask = "no password" if not self.password else f"password {self.password}"
@@ -186,6 +264,14 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 f"{self.seen_by(task)}: {len(one.columns)} channels of {one.of}, {one.shown}"
                 for task, one in self.tasks.items()
             ),
+            *([] if self.evidence is None else self._kept(self.evidence)),
+        ]
+
+    def _kept(self, kept: Evidence) -> list[str]:
+        looks = ", ".join(["its own alarms", *kept.looks_at])
+        return [
+            f"{self.camera}: {kept.rate:g} pictures/s of {kept.width} pixels, {len(kept.mask)} masks, in a ring of "
+            f"{kept.ring_mb:g} MB; a clip of {kept.before:g} s before and {kept.after:g} s after for {looks}"
         ]
 
     def address(self) -> str:
@@ -218,7 +304,7 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     async def once(self, clock: Clock) -> list[Frame | Event]:
         """How the camera is once pictures came for as long as a state takes, or why it is not there."""
-        camera = Camera(self, clock)
+        camera = Camera(self, clock, keeps=False)
         task = asyncio.create_task(camera.keep_open(), name=f"camera {self.camera}")
         until = clock.now().mono + STARTING + self.silent
         try:
@@ -242,8 +328,12 @@ async def _ended(task: asyncio.Task[None]) -> None:
 class Camera:
     """One camera while its driver runs: the child, what was learnt, and what is to be told."""
 
-    def __init__(self, video: Video, clock: Clock, rng: random.Random | None = None) -> None:
+    def __init__(self, video: Video, clock: Clock, rng: random.Random | None = None, keeps: bool = True) -> None:
         self.video, self.clock, self.rng = video, clock, rng or random.Random()
+        self.keeps = keeps  # pictures, where the settings say so
+        self.unkept = 0  # pictures that the ring lost on earlier connections
+        self._child = Kept()  # how the ring goes on this one
+        self._trouble = ""  # of the ring, as told
         self.memory = health.Memory()
         self.pictures = 0  # looked at on this connection
         self.reason = ""  # why there is no connection; empty: there is one, or nobody knows yet
@@ -297,6 +387,7 @@ class Camera:
             if self.pictures and self.memory.fresh - self._first >= STEADY:
                 pause = FIRST
             self.pictures = 0
+            self.unkept, self._child = self.unkept + self._child.lost, Kept()
             self._lose(why)
             if why == ENDED:
                 return
@@ -321,10 +412,11 @@ class Camera:
             reading=READING * self.video.silent,
             loop=self.video.loop,
             tasks=self.video.tasks,
+            keep=self._keep(),
         )
         environment = {name: os.environ[name] for name in PASSED if name in os.environ}
         child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", EYES if self.video.tasks else CHILD),
+            *(sys.executable, "-P", "-m", EYES if self.video.tasks or self.video.blur else CHILD),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -349,6 +441,25 @@ class Camera:
             await child.wait()
         return said(why, _hidden(tail.decode(errors="replace"), url))
 
+    def _keep(self) -> Keep | None:
+        """What the child is to keep; nothing where nobody said where (`vedette test`)."""
+        kept = self.video.evidence
+        if kept is None or not kept.ring or not self.keeps:
+            return None
+        return Keep(
+            folder=kept.ring,
+            camera=self.video.camera,
+            kernel=reels.run_of(kernel()),
+            rate=kept.rate,
+            width=kept.width,
+            quality=kept.quality,
+            budget=int(kept.ring_mb * 2**20),
+            span=kept.reel,
+            floor=int((kept.free_mb or 0.0) * 2**20),
+            masks=self.video.masks,
+            blur=kept.blur,
+        )
+
     async def _listen(self, lines: asyncio.StreamReader) -> str:
         """Take what the child says until it ends or makes no progress. Why it ended; empty where it did not say."""
         now = asyncio.get_running_loop().time
@@ -364,6 +475,9 @@ class Camera:
             told = msgspec.json.decode(line, type=Said)
             if told.say == "end":
                 return told.why
+            if told.ring is not None:
+                self._hear(told.ring)
+                continue
             if told.seen is not None:
                 self._take(told.seen)
                 continue
@@ -382,7 +496,16 @@ class Camera:
         before = self.memory
         self.memory = health.look(before, picture, self.video.limits)
         if before.moved.on and any(one.place for one in self.video.tasks.values()):
-            self.memory = replace(self.memory, scene=before.scene, fit=before.fit)
+            self.memory = structs.replace(self.memory, scene=before.scene, fit=before.fit)
+
+    def _hear(self, kept: Kept) -> None:
+        """How the ring goes. Trouble is told once, and its end."""
+        self._child, lost = kept, self.unkept + kept.lost
+        if kept.why and not self._trouble:
+            self._tell(RING_TROUBLE, f"{self.video.camera}: pictures are not kept: {kept.why}", lost=lost)
+        elif self._trouble and not kept.why:
+            self._tell(RING_RECOVERED, f"{self.video.camera}: pictures are kept again; {lost} lost", lost=lost)
+        self._trouble = kept.why
 
     def _take(self, seen: Seen) -> None:
         """What an eye saw: a frame of its own, at once."""
@@ -424,8 +547,8 @@ class Camera:
             self._told.append(why)
             self._tell("camera-lost", f"{self.video.shown}: {why}")
 
-    def _tell(self, kind: str, text: str) -> None:
-        self._news.append(Event(kind, self.video.camera, self.clock.now(), text))
+    def _tell(self, kind: str, text: str, **facts: int) -> None:
+        self._news.append(Event(kind, self.video.camera, self.clock.now(), text, facts))
 
 
 async def _keep_tail(stream: asyncio.StreamReader, tail: bytearray) -> None:

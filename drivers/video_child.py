@@ -3,8 +3,8 @@
 Settings (`Order`) come as one line of JSON on the standard input, so that no password stands in the arguments; the
 input stays open for as long as somebody wants pictures. On the standard output comes one line of JSON for each picture
 that was looked at (`video_health.Picture`), before that `ready` (OpenCV is loaded) and `open`, and `end` with a reason
-in words where it has one. What an eye (`agent/vision.py`) sees in the pictures comes as `seen`. Pixels do not leave
-this process.
+in words where it has one. What an eye (`agent/vision.py`) sees in the pictures comes as `seen`. Pixels leave this
+process only into the ring of the camera on the disk, where it has one (`video_ring.py`); how that goes comes as `ring`.
 
 It grabs every picture at the camera's pace and looks at the newest one every `sample` s, so nothing queues up. It never
 tries again: it ends, and its parent decides.
@@ -12,6 +12,7 @@ tries again: it ends, and its parent decides.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import os
@@ -22,6 +23,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -31,6 +33,7 @@ from msgspec import Struct
 from agent.sights import AnyTask
 
 from .video_health import HIGH, WIDE, Picture
+from .video_ring import Keep, Kept, Recorder, Veil
 
 LOOKED_AT = 320  # pixels of width, that numbers do not depend on the camera's resolution
 BLACK, WHITE = 24, 250  # grey below and from which a pixel counts as black or white; project
@@ -38,6 +41,7 @@ ENDED = "the file has ended"
 DAMAGED = (
     10  # pictures in a row that cannot be decoded, until the stream is given up; a stream that ended fails at once
 )
+FIRST_TO_GO = "500"  # of 1000: where memory runs out, before the agent, after an encoder
 PR_SET_PDEATHSIG = 1  # prctl(2)
 IOLBF = 1  # setvbuf(3): line by line
 OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|analyzeduration;1000000"  # of FFmpeg: TCP, and an open within the limit
@@ -55,6 +59,7 @@ class Order(Struct, frozen=True, kw_only=True):
     reading: float  # s to the next picture
     loop: bool  # a file begins again at its end
     tasks: dict[str, AnyTask] = {}  # what to look for besides
+    keep: Keep | None = None  # of what the camera shows; None: nothing
 
 
 class Seen(Struct, frozen=True, omit_defaults=True):
@@ -70,9 +75,10 @@ class Seen(Struct, frozen=True, omit_defaults=True):
 class Said(Struct, frozen=True, omit_defaults=True):
     """One line to the parent."""
 
-    say: str  # ready, open, picture, seen, end
+    say: str  # ready, open, picture, seen, ring, end
     picture: Picture | None = None
     seen: Seen | None = None
+    ring: Kept | None = None
     why: str = ""  # end: in words
 
 
@@ -90,6 +96,16 @@ class Eye(Protocol):
 
         None: it has nothing to say yet.
         """
+
+
+class Taker(Protocol):
+    """Who has a use for pictures, in its own time. It never blocks."""
+
+    def wants(self, at: float) -> bool:
+        """Whether it would take a picture of `at`, monotonic s."""
+
+    def offer(self, image: Any, at: float) -> None:
+        """A picture (h, w, 3) that nobody will change."""
 
 
 class Gaze:
@@ -209,8 +225,8 @@ def opened(cv2: Any, order: Order) -> Any:
     return cv2.VideoCapture(order.url, cv2.CAP_FFMPEG, [*limits, cv2.CAP_PROP_N_THREADS, 1])
 
 
-def watch(cv2: Any, order: Order, say: Say, gazes: Sequence[Gaze] = ()) -> str:
-    """Say what the stream shows until it ends, and let each of `gazes` have the pictures that it wants.
+def watch(cv2: Any, order: Order, say: Say, takers: Sequence[Taker] = ()) -> str:
+    """Say what the stream shows until it ends, and let `takers` have the pictures that they want.
 
     Why it ended, in words; empty where FFmpeg said it on standard error.
     """
@@ -239,14 +255,14 @@ def watch(cv2: Any, order: Order, say: Say, gazes: Sequence[Gaze] = ()) -> str:
             if is_file:
                 time.sleep(max(0.0, min(1.0, began + pts - time.monotonic())))
             asked = at = time.monotonic()
-            eager = [gaze for gaze in gazes if gaze.wants(at)]
+            eager = [one for one in takers if one.wants(at)]
             if at < due and not eager:
                 continue
             ok, image = capture.retrieve()
             if not ok:
                 continue
-            for gaze in eager:
-                gaze.offer(image, at)
+            for one in eager:
+                one.offer(image, at)
             if at < due:
                 continue
             due = at + order.sample
@@ -263,8 +279,12 @@ def watch(cv2: Any, order: Order, say: Say, gazes: Sequence[Gaze] = ()) -> str:
         offset += pts
 
 
-def main(opened_eyes: Callable[[Order], Mapping[str, Eye]] = lambda order: {}) -> int:
-    """Ends with its parent, whatever it is doing. opened_eyes: what else looks at the pictures, by task."""
+def main(
+    opened_eyes: Callable[[Order], Mapping[str, Eye]] = lambda order: {},
+    veiled: Callable[[Order], Veil | None] = lambda order: None,
+) -> int:
+    """Ends with its parent, whatever it is doing. opened_eyes: what else looks at the pictures, by task; veiled: what
+    makes unknowable whom nobody may know, before a picture is kept."""
     order = msgspec.json.decode(sys.stdin.buffer.readline() or b"null", type=Order | None)
     if order is None:
         return 1
@@ -278,6 +298,8 @@ def main(opened_eyes: Callable[[Order], Mapping[str, Eye]] = lambda order: {}) -
         os._exit(0)
 
     threading.Thread(target=outlive_nobody, daemon=True).start()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)
     say = taken()
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = OPTIONS
     os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "24"  # AV_LOG_WARNING: where a 401 is told
@@ -289,9 +311,16 @@ def main(opened_eyes: Callable[[Order], Mapping[str, Eye]] = lambda order: {}) -
         say(Said("end", why=f'OpenCV is not there ({error}): pip install "vedette[video]"'))
         return 0
     cv2.setNumThreads(1)  # a picture of 320 pixels; the other cores belong to the agent and the other cameras
-    gazes = [Gaze(task, eye, order.tasks[task].rate, say) for task, eye in opened_eyes(order).items()]
+    takers: list[Taker] = [Gaze(task, eye, order.tasks[task].rate, say) for task, eye in opened_eyes(order).items()]
+    recorder = None
+    if order.keep is not None:
+        recorder = Recorder(cv2, order.keep, veiled(order), lambda kept: say(Said("ring", ring=kept)))
+        takers.append(recorder)
     say(Said("ready"))
-    say(Said("end", why=watch(cv2, order, say, gazes)))
+    why = watch(cv2, order, say, takers)
+    if recorder is not None:
+        recorder.settle()
+    say(Said("end", why=why))
     return 0
 
 

@@ -83,7 +83,7 @@ class Platform:
             if kind == "state":
                 self.state = message
                 return {"kind": "state", **message}
-            if kind not in ("alarm", "event", "telemetry", "backfill"):
+            if kind not in ("alarm", "event", "evidence", "telemetry", "backfill"):
                 raise ValueError(kind)
             if not self._is_new(message):
                 return None
@@ -91,7 +91,7 @@ class Platform:
                 edge = _edge(message, arrived)
                 self.edges.append(edge)
                 return edge
-            if kind == "event":
+            if kind in ("event", "evidence"):
                 self.events.append(message)
                 return {**message, "arrived": arrived}
             self._telemetry(str(message["stream"]).partition("/")[2], message, arrived)

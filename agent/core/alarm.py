@@ -104,6 +104,7 @@ EVENT_NAMES = (
     "level-up",
     "level-down",
 )
+EVIDENCE = "evidence"  # one more name: no event of the table, for it moves nothing
 
 
 def is_active(state: int) -> bool:
@@ -179,7 +180,7 @@ class Alarm(Struct, frozen=True, omit_defaults=True):
 
     id: str
     edge: int
-    event: str  # one of EVENT_NAMES
+    event: str  # one of EVENT_NAMES, or EVIDENCE: what was kept of it is known now
     state: str  # one of STATE_NAMES: the state that the edge led to
     rule: str
     channel: str
@@ -197,7 +198,7 @@ class Alarm(Struct, frozen=True, omit_defaults=True):
     until: Instant | None = None  # when shelving ends, or what was acknowledged is annunciated again
     advice: str = ""  # what to do
     because: tuple[str, ...] = ()  # why a detector raised it, in sentences with numbers
-    evidence: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()  # what was kept of it: `<id> sha256:<of its manifest>`, from when it is known
     group: str = ""  # what belongs together: a zone, an interlock
     first: str = ""  # id of the alarm of the group that came first: its own, where it did
     fold: str = ""  # id of the alarm under which it is shown, for this one would be one too many; see `load.py`

@@ -17,6 +17,7 @@ from msgspec import Struct, structs
 from . import words
 from .alarm import (
     EVENT_NAMES,
+    EVIDENCE,
     ITEM,
     LATCHING,
     LOCK,
@@ -99,7 +100,16 @@ VERBS: Mapping[str, Event] = {
 }
 SHIFT = 8 * 3600.0  # s that shelving may last; ISA-18.2: at most a shift, project: 8 h
 
-Input: TypeAlias = Frame | Tick | Ack | Action | Presence
+
+class Kept(Struct, frozen=True, tag="kept"):
+    """Evidence of alarm `id` is on the disk: what it is called, and its hash."""
+
+    id: str
+    evidence: str
+    at: Instant
+
+
+Input: TypeAlias = Frame | Tick | Ack | Action | Presence | Kept
 
 
 class Verdict(Struct, frozen=True):
@@ -357,6 +367,8 @@ class Core:
             return self._tick(memory, event.at)
         if isinstance(event, Presence):
             return memory, NOTHING
+        if isinstance(event, Kept):
+            return self._evidence(memory, event)
         return self._ack(memory, event) if isinstance(event, Ack) else self._action(memory, event)
 
     def _frame(self, memory: Memory, frame: Frame) -> tuple[Memory, Verdict]:
@@ -416,6 +428,25 @@ class Core:
                     stands = again > 0 and watch.state[i] == State.ACTIVE
                     until = _later(ack.at, again) if stands else None
                     return self._move(memory, source, i, Event.ACK, ack.at, by=ack.by, until=until)
+        return memory, NOTHING
+
+    def _evidence(self, memory: Memory, kept: Kept) -> tuple[Memory, Verdict]:
+        """An edge that moves nothing, of an alarm that is still open: from now on it says what was kept of it."""
+        for source, watch in memory.watches.items():
+            for i, known in watch.open.items():
+                if known.id == kept.id and kept.evidence not in known.evidence:
+                    alarm = structs.replace(
+                        known,
+                        edge=known.edge + 1,
+                        event=EVIDENCE,
+                        at=kept.at,
+                        by="",
+                        reason="",
+                        before=None,
+                        evidence=(*known.evidence, kept.evidence),
+                    )
+                    watch = structs.replace(watch, open={**watch.open, i: alarm})
+                    return _replace(memory, source, watch), Verdict((alarm,))
         return memory, NOTHING
 
     def _action(self, memory: Memory, action: Action) -> tuple[Memory, Verdict]:

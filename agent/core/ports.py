@@ -53,6 +53,33 @@ class Orders(Protocol):
         """The oldest order not yet taken, or None."""
 
 
+class Span(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much is kept around alarms of some rules."""
+
+    rule: str  # name, wildcards allowed
+    before: float  # s
+    after: float  # s
+
+
+Format = Literal["mp4", "webm"]  # of clips
+
+
+class Witness(Struct, frozen=True, kw_only=True):
+    """A camera that keeps pictures, for the alarms of what it looks at and for its own."""
+
+    camera: str  # its source
+    own: tuple[str, ...]  # all sources that it gives: its own alarms are about these
+    ring: str  # folder of its reels
+    looks_at: tuple[str, ...]  # `source/key`, wildcards allowed
+    before: float  # s that are kept before the decision
+    after: float  # s after it
+    clips: tuple[Span, ...] = ()  # the same for alarms of some rules; the first that fits
+    masks: tuple[tuple[tuple[float, float], ...], ...] = ()  # what is painted over, as shares of width and height
+    rate: float = 10.0  # pictures/s
+    wide: int = 960  # pixels of a clip, at most
+    format: Format = "mp4"  # of a clip
+
+
 class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One line to the world. It connects, yields and raises; it never reconnects: `keep` does.
 
@@ -83,6 +110,15 @@ class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """What is wrong with the whole that no single field shows, each with what to do (a period that the
         bus cannot meet, say). Pure; asked by the configuration, which refuses to start with any."""
         return []
+
+    def at_home(self, shelf: str, free_mb: float) -> Driver:
+        """The same driver, which knows the folder in which evidence is kept, and how many MB of its disk are to stay
+        free. Pure."""
+        return self
+
+    def witness(self) -> Witness | None:
+        """What it keeps of what it sees, if anything. Pure."""
+        return None
 
     def periods(self) -> Mapping[str, float]:
         """s between two polls of each source that is polled on a grid. Pure."""

@@ -370,6 +370,8 @@ AGENT: dict[str, dict[str, str]] = {
         "orders": "an output is not in the state that an alarm wants: check the relay, its power and its line",
         "dropped": "what should have been told was dropped: the caps of the store are too small for this outage",
         "store": "the store does not take what it should: alarms go on from memory; check disk and rights",
+        "evidence": "what cameras show is not kept as it should be: events `ring-trouble` and `evidence-trouble` "
+        "say why",
         "quarantine": "a file of the store was corrupt and was set aside: check the card and the power supply",
         "degraded": "a part of the program crashes or hangs again and again: `degraded` in the events says which; the "
         "rest goes on; send the log to the maintainers",
@@ -384,6 +386,7 @@ AGENT: dict[str, dict[str, str]] = {
         "orders": "有输出未处于报警要求的状态:请检查继电器、电源和线路",
         "dropped": "有应上报的数据被丢弃:存储上限不足以覆盖本次中断",
         "store": "存储写入异常:报警继续由内存发出;请检查磁盘和权限",
+        "evidence": "摄像证据未能按要求保存:事件 `ring-trouble` 和 `evidence-trouble` 说明原因;报警不受影响",
         "quarantine": "存储文件损坏,已隔离:请检查存储卡和供电",
         "degraded": "程序的一部分反复崩溃或停滞:事件 `degraded` 指明是哪一部分;其余部分正常;请将日志交维护人员",
         "uplink": "无法连接平台:报警已保存待发;请检查链路、服务器及其地址",

@@ -6,6 +6,8 @@ Under `vedette/<site>/<node>/`, QoS 1, JSON in UTF-8, times in ms UTC:
     alarm/<level>/<channel>/<rule>     one edge; retained while the alarm is active, then an empty message clears it;
                                        so one does where the level moved away from (`before`)
     event                              anything else that happened
+    evidence/<alarm id>                what a camera kept of an alarm: an event, of the same stream, whose `facts` are
+                                       the manifest, with `sha256` of its file
     telemetry/<source>                 columns: `t` [r], `key` [n], `unit` [n], `value` [r][n], `quality` [r][n]
     backfill/<source>                  the same with `historical`: it was measured while the link was down or slow
     receipt                            to this node, with `receipts`: {"boot", "stream", "seq"} of an alarm edge
@@ -349,7 +351,8 @@ class Language:
         if isinstance(body, Event):
             fields = {"at": ms(body.at), "kind": body.kind, "source": body.source, "text": body.text}
             text = ENCODER.encode({"schema": "vedette.event/1", **head, **fields, "facts": body.facts})
-            return [Message(f"{self.root}/event", text, False)]
+            kept = f"evidence/{_level(str(body.facts.get('alarm')))}" if body.kind == "evidence" else "event"
+            return [Message(f"{self.root}/{kept}", text, False)]
         topic = self.topic(body)
         text = ENCODER.encode({"schema": "vedette.alarm/1", **head, **_alarm(body)})
         if body.state.startswith("active"):

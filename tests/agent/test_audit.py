@@ -221,6 +221,21 @@ def test_what_is_put_is_written_soon_and_the_rest_when_it_closes(tmp_path: Path)
     assert [f"number {n}".encode() in b for n, b in enumerate(bodies(tmp_path), 1)] == [True] * 39
 
 
+def test_whoever_waits_for_the_disk_hears_when_it_has_what_was_put(tmp_path: Path):
+    async def main() -> None:
+        async with serving(tmp_path, []) as journal:
+            await journal.written()
+            for n in range(1, 40):
+                journal.put(event(n))
+            await asyncio.wait_for(journal.written(), 10)
+            assert b"number 39" in b"".join(bodies(tmp_path))
+            journal.put(event(40))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(journal.written(), 0.001)
+
+    asyncio.run(main())
+
+
 def test_a_disk_that_comes_back_gets_what_memory_held_and_how_much_it_did_not(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(audit, "RETRY", 0.05)
     monkeypatch.setattr(audit, "WAITING", 10)

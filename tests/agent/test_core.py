@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.alarm import LATCHING, LOCK, NEXT, PLAIN, Event, State, is_active
-from agent.core.core import Ack, Action, Core, Tick, open_alarms
+from agent.core.core import Ack, Action, Core, Kept, Tick, open_alarms
 from agent.core.frame import Instant, Quality, frame, layout
 from agent.core.rules import Bad, Deviation, Feedback, Frozen, High, Low, Manual, Rate, Silence, Vote
 
@@ -539,6 +539,25 @@ def test_a_condition_that_nobody_can_see_suppresses_nothing():
     site = Site(high(when=["s/run >= 1"]), keys=("x", "run"))
     site.step(frame("s", at(1), site.made, [0.0, float("nan")], [Quality.GOOD, Quality.FAULT]))
     assert site.step(frame("s", at(2), site.made, [2.0, float("nan")], [Quality.GOOD, Quality.FAULT]))[0]
+
+
+def test_what_was_kept_of_an_alarm_stands_in_every_later_edge_and_moves_nothing():
+    made = layout(["x"])
+    core = Core({"s": made}, [GAS])
+    memory, first = core.step(core.start("b", at(0)), frame("s", at(1), made, [2.0]))
+    id = first.alarms[0].id
+    memory, _ = core.step(memory, Ack(id, "Li", at(2)))
+    memory, verdict = core.step(memory, Kept(id, "e sha256:1", at(3)))
+    assert [(a.event, a.state, a.edge, a.by) for a in verdict.alarms] == [("evidence", "active-acked", 3, "")]
+    memory, verdict = core.step(memory, Kept(id, "e sha256:1", at(3)))
+    assert verdict.alarms == verdict.orders == ()
+    memory, verdict = core.step(memory, Kept(id, "f sha256:2", at(4)))
+    memory, verdict = core.step(memory, frame("s", at(5), made, [0.1]))
+    assert [(a.event, a.edge, a.evidence) for a in verdict.alarms] == [("cleared", 5, ("e sha256:1", "f sha256:2"))]
+    memory, verdict = core.step(memory, Kept(id, "g sha256:3", at(6)))
+    assert verdict.alarms == ()
+    memory, verdict = core.step(memory, frame("s", at(7), made, [2.0]))
+    assert verdict.alarms[0].evidence == ()
 
 
 def test_acknowledged_before_and_after_the_return():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.core import Ack, Action, Core, Tick
+from agent.core.core import Ack, Action, Core, Kept, Tick
 from agent.core.errors import ConfigFault
 from agent.core.frame import Instant, Quality, frame, layout
 from agent.core.rules import High
@@ -36,6 +36,7 @@ def test_a_frame_comes_back_as_it_went(value, quality, age, at):
     [
         Tick(Instant(1, 2, True)),
         Ack("b-1", "李", Instant(1, 2)),
+        Kept("b-1", "b-1.gate sha256:00", Instant(1, 2)),
         Start("b", Instant(0, 0)),
         Action("shelve", "gas", "s/x", "李", Instant(1, 2), "标校", 60.0),
     ],

@@ -52,6 +52,8 @@ def test_zones_without_their_net_are_blind_and_say_why(tmp_path, monkeypatch, ca
 
 def test_zones_of_somebody_else_are_refused(tmp_path, capsys):
     own = tmp_path / "own.toml"
-    own.write_text('[zones]\nnet = "x"\n[[zones.zone]]\nname = "gate"\npolygon = [[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]]\n')
+    own.write_text(
+        '[zones]\nnet = "x"\n[[zones.zone]]\nname = "gate"\npolygon = [[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]]\n'
+    )
     assert main(["watch", film(tmp_path / "film", Yard(), 1, 5.0), "--role", "zones", "--camera", str(own)]) == 64
     assert "its zones are not those of" in capsys.readouterr().err

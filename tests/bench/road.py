@@ -87,7 +87,7 @@ def found() -> Iterator[tuple[str, net.Net]]:
 
 def measured(film: Film, ready: net.Net | None) -> dict[str, Any]:
     """What the scorer says of the rows that `vedette watch` writes, and ms a picture."""
-    seen = watch.Watch(config.load(watch.SHIPPED["road"]), "road", Mount(), "", ready)
+    seen = watch.Watch(config.load(watch.SHIPPED), Mount(), "", ready)
     pictures = list(watch.pictures(str(film.what), film.rate if film.what.is_dir() else 0.0))
     with tempfile.TemporaryDirectory() as folder:
         est = Path(folder) / "est.csv"

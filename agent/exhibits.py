@@ -1,0 +1,242 @@
+"""`vedette evidence list | show ID | verify ID | protect ID | release ID | export ID TO`.
+
+Everything but `protect` and `release` reads the disk and needs no running daemon. `verify` holds each file against the
+manifest, and the manifest against what the journal was told of it; exit 1 where one of these does not fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .core.errors import WorldFault
+
+if TYPE_CHECKING:
+    from .audit import Record
+    from .evidence import Manifest
+
+RECORDS = "journal.jsonl"  # of an export: what the journal says of the alarm and its evidence
+DEEDS = ("list", "show", "verify", "protect", "release", "export")
+
+
+def add(verb: Callable[..., Any]) -> None:
+    """The verb's arguments."""
+    sub = verb("evidence", run, "clips of alarms: list, show, verify, protect, release, export", site=True)
+    sub.add_argument("deed", choices=DEEDS)
+    sub.add_argument(
+        "id", nargs="?", default="", help="as `list` shows it, or an alarm's id: the evidence of all cameras"
+    )
+    sub.add_argument("to", nargs="?", type=Path, metavar="TO", help="folder of an export")
+    sub.add_argument("--by", metavar="NAME", default="", help="who protects or releases it")
+    sub.add_argument("--reason", metavar="TEXT", default="", help="why")
+    sub.add_argument("--folder", type=Path, help="evidence somewhere else: a copy, say")
+    sub.add_argument("--journal", type=Path, help="a journal somewhere else")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it. Raises `WorldFault` where it cannot be done."""
+    if (args.deed != "list" and not args.id) or (args.deed == "export" and args.to is None):
+        print(f"vedette evidence {args.deed}: which? `vedette evidence list` shows them", file=sys.stderr)
+        return os.EX_USAGE
+    if args.deed in ("protect", "release"):
+        return _guard(args)
+    shelf = _shelf(args)
+    if args.deed == "list":
+        return _list(args, shelf)
+    ids = _meant(shelf, args.id)
+    return max({"show": _show, "verify": _verify, "export": _export}[args.deed](args, shelf, id) for id in ids)
+
+
+def _shelf(args: argparse.Namespace) -> Path:
+    from . import config
+
+    folder: Path = args.folder or Path(config.load(args.config).evidence.path)
+    if not folder.is_dir():
+        raise WorldFault(f"no evidence in {folder}")
+    return folder
+
+
+def _journal(args: argparse.Namespace, shelf: Path) -> Path | None:
+    """The folder of the journal, if there is one."""
+    from . import config
+
+    if args.journal is None and args.folder is not None and not Path(args.config).exists():
+        return None
+    folder: Path = args.journal or Path(config.load(args.config).store.path) / "journal"
+    return folder if folder.is_dir() else None
+
+
+def _meant(shelf: Path, id: str) -> list[str]:
+    from . import evidence
+
+    there = [piece.id for piece in evidence.pieces(shelf)]
+    found = [id] if id in there else [one for one in there if one.partition(".")[0] == id]
+    if not found:
+        raise WorldFault(f"no evidence {id} in {shelf}; `vedette evidence list` shows what there is")
+    return found
+
+
+def _read(shelf: Path, id: str) -> Manifest:
+    from . import evidence
+
+    try:
+        return evidence.read(shelf / id)
+    except FileNotFoundError:
+        raise WorldFault(f"{id} is not complete yet") from None
+    except (OSError, ValueError) as error:
+        raise WorldFault(f"{id}: {error}") from None
+
+
+def _say(args: argparse.Namespace, facts: Any, text: str) -> None:
+    print(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode() if args.json else text)
+
+
+# -- deeds --------------------------------------------------------------------------------------------
+
+
+def _list(args: argparse.Namespace, shelf: Path) -> int:
+    from . import evidence
+
+    rows: list[dict[str, Any]] = []
+    lines: list[str] = []
+    for piece in evidence.pieces(shelf):
+        try:
+            one = evidence.read(shelf / piece.id)
+        except (OSError, ValueError):
+            one = None
+        guard = piece.protected
+        rows.append(
+            {
+                "id": piece.id,
+                "bytes": piece.bytes,
+                "complete": piece.done,
+                "protected": guard.by if guard is not None else None,
+                "alarm": one.alarm if one is not None else piece.id.partition(".")[0],
+                "level": one.level if one is not None else None,
+                "wall": one.at.wall if one is not None else None,
+                "missing": one.missing if one is not None else (),
+            }
+        )
+        when = time.strftime("%m-%d %H:%M:%S", time.localtime(one.at.wall)) if one is not None else "not complete  "
+        what = f"{one.level:6} {one.rule} on {one.channel}" if one is not None else ""
+        marks = f"{'  protected by ' + guard.by if guard is not None else ''}"
+        marks += f"  missing: {', '.join(one.missing)}" if one is not None and one.missing else ""
+        lines.append(f"{piece.id}  {when}  {piece.bytes / 1e6:6.1f} MB  {what}{marks}")
+    total = sum(row["bytes"] for row in rows)
+    _say(args, rows, "\n".join([*lines, f"{len(rows)} pieces, {total / 1e6:.1f} MB in {shelf}"]))
+    return 0
+
+
+def _show(args: argparse.Namespace, shelf: Path, id: str) -> int:
+    from . import evidence
+
+    one = _read(shelf, id)
+    guard = evidence.guard(shelf / id)
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.at.wall))
+    clip = one.clip
+    lines = [
+        f"{one.id}: {one.level} alarm {one.alarm}, rule {one.rule} on {one.channel}",
+        f"  camera {one.camera}, decided {when}{'' if one.at.synced else '?'}, kept from "
+        f"{one.begin.mono - one.at.mono:+g} to {one.end.mono - one.at.mono:+g} s; {len(one.masks)} masks",
+        f"  clip {clip.codec} {clip.width} x {clip.height}, {clip.fps:g}/s, from {clip.begin - one.at.mono:+g} s, of "
+        f"{clip.shown} pictures"
+        if clip.codec
+        else f"  no clip: {clip.why}",
+        *(f"  missing: {what}" for what in one.missing),
+        *(f"  {file.sha256}  {file.bytes:9}  {shelf / id / file.name}" for file in one.files),
+    ]
+    if guard is not None:
+        lines.append(f"  protected by {guard.by}{': ' + guard.reason if guard.reason else ''}")
+    _say(args, {**msgspec.to_builtins(one), "protected": msgspec.to_builtins(guard)}, "\n".join(lines))
+    return 0
+
+
+def _verify(args: argparse.Namespace, shelf: Path, id: str) -> int:
+    from . import audit, evidence
+
+    one = _read(shelf, id)
+    faults = evidence.verify(shelf / id)
+    sha256 = evidence.digest(shelf / id / evidence.MANIFEST)
+    folder = _journal(args, shelf)
+    if folder is None:
+        faults.append("no journal to hold it against; give --journal")
+    else:
+        told = [body["event"]["facts"] for _, body in _of(folder, one.alarm) if body.get("kind") == "event"]
+        mine = [facts.get("sha256") for facts in told if facts.get("id") == id]
+        if not mine:
+            faults.append("the journal does not know it; its oldest records may be gone")
+        elif sha256 not in mine:
+            faults.append(f"{evidence.MANIFEST}: not the one of which the journal was told")
+        broken = audit.verify(folder).faults
+        if broken:  # a running daemon may have been in the middle of a line
+            time.sleep(audit.PAUSE)
+            broken = audit.verify(folder).faults
+        faults += [f"journal: {fault}" for fault in broken]
+    verdict = "NOT as it was" if faults else f"{len(one.files)} files as they were, manifest {sha256}"
+    facts = {"id": id, "sha256": sha256, "faults": faults, "whole": not faults}
+    _say(args, facts, "\n".join([*faults, f"{id}: {verdict}"]))
+    return 1 if faults else 0
+
+
+def _of(folder: Path, alarm: str) -> Iterator[tuple[Record, dict[str, Any]]]:
+    """The records of a journal on an alarm and its evidence."""
+    from . import audit
+
+    for record in audit.records(folder):
+        if alarm.encode() not in record.body:
+            continue
+        try:
+            body = msgspec.json.decode(record.body, type=dict[str, Any])
+        except msgspec.DecodeError:
+            continue
+        event = body.get("event", {})
+        if body.get("alarm", {}).get("id") == alarm or (
+            event.get("kind") == "evidence" and event["facts"].get("alarm") == alarm
+        ):
+            yield record, body
+
+
+def _export(args: argparse.Namespace, shelf: Path, id: str) -> int:
+    from . import evidence
+
+    one = _read(shelf, id)
+    if faults := evidence.verify(shelf / id):
+        print("\n".join([*faults, f"{id}: NOT as it was; nothing was exported"]), file=sys.stderr)
+        return 1
+    to = args.to / id
+    folder = _journal(args, shelf)
+    try:
+        shutil.copytree(shelf / id, to)
+        if folder is not None:
+            lines = [
+                msgspec.json.encode({"n": record.n, "chain": record.chain, "body": msgspec.Raw(record.body)})
+                for record, _ in _of(folder, one.alarm)
+            ]
+            (to.parent / f"{id}.{RECORDS}").write_bytes(b"".join(line + b"\n" for line in lines))
+    except (OSError, shutil.Error) as error:
+        raise WorldFault(f"export to {to}: {error}") from None
+    if faults := evidence.verify(to):
+        raise WorldFault(f"export to {to}: the copy is not the same: {', '.join(faults)}")
+    _say(args, {"id": id, "to": str(to)}, f"{id} is in {to}")
+    return 0
+
+
+def _guard(args: argparse.Namespace) -> int:
+    """Ask the running daemon, which tells the journal."""
+    from . import config, control
+
+    request = {"verb": "evidence", "id": args.id, "by": args.by, "reason": args.reason}
+    state = config.load(args.config).store.path
+    reply = control.ask(state, {**request, "protect": args.deed == "protect"}, 30.0)
+    if "error" in reply:
+        raise WorldFault(reply["error"])
+    _say(args, reply, f"{args.id} {'protected' if args.deed == 'protect' else 'released'}")
+    return 0
