@@ -62,7 +62,7 @@ UNITS = ("",) * 8 + ("1/s", "s", "%", "%")
 ALWAYS = np.isin(KEYS, ("offline", "fps", "age"))  # known without a picture
 AGES = np.isin(KEYS, ("brightness",))  # as old as the newest picture; it goes stale for all that cannot be told
 
-SCHEMES = ("http", "https", "rtsp", "rtsps")
+SCHEMES = ("http", "https", "rtsp", "rtsps", "gst")
 STARTING = 15.0  # s until the child has loaded OpenCV: from a cold card
 SILENT = 5.0  # s without progress, after which a child is killed; reliability T14
 READING = 0.8  # of it, for the next picture,
@@ -81,6 +81,7 @@ PASSED = (
     "TZ",
     "LD_LIBRARY_PATH",
     "VIRTUAL_ENV",
+    "VEDETTE_MODELS",
 )  # environment of the child: no secrets of others
 
 RING_TROUBLE, RING_RECOVERED = "ring-trouble", "ring-recovered"  # kinds of events: `agent/clerk.py` hears them
@@ -140,7 +141,8 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     tag: ClassVar[str] = "video"
 
-    url: Annotated[str, Meta(min_length=1)]  # /dev/video0, rtsp://host/path, http://host/stream (MJPEG), or a file
+    url: Annotated[str, Meta(min_length=1)]  # /dev/video0, rtsp://host/path, http://host/stream (MJPEG), a file, or
+    # gst://PIPELINE where OpenCV has GStreamer: gst://libcamerasrc ! videoconvert for a CSI camera
     source: Annotated[str, Meta(pattern=r"^[^\s/]*$")] = ""  # name of the source; empty: that of the bus
     user: str = ""
     password: str = ""  # where it is kept, never itself: env:NAME, file:/path or credential:NAME (systemd)
@@ -150,6 +152,7 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
     height: Annotated[int, Meta(ge=36, le=4320)] = 1080
     loop: bool = False  # a file begins again at its end; else the camera is offline then
+    hardware: bool = False  # decode by hardware (VA-API, V4L2 M2M ...) where OpenCV's build can; else in software
     limits: Limits = Limits()  # when a state begins
     road: Road | None = None  # to look ahead: the source `<source>.road`
     zones: Zones | None = None  # to watch for people and vehicles: `<source>.zones`
@@ -161,7 +164,7 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         scheme, _, rest = self.url.partition("://")
         if rest and scheme not in SCHEMES:
             found.append(f"url: {scheme}:// is not known; known are {', '.join(SCHEMES)}, a device or a file")
-        place = urlsplit(self.url if rest else "")
+        place = urlsplit(self.url if rest and scheme != "gst" else "")
         if place.username or place.password:
             found.append("user and password do not belong into url; use user and password")
         if self.user and not rest:
@@ -411,6 +414,7 @@ class Camera:
             opening=OPENING,
             reading=READING * self.video.silent,
             loop=self.video.loop,
+            hardware=self.video.hardware,
             tasks=self.video.tasks,
             keep=self._keep(),
         )

@@ -21,6 +21,7 @@ import stat
 import sys
 import threading
 import time
+import traceback
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,7 @@ DAMAGED = (
     10  # pictures in a row that cannot be decoded, until the stream is given up; a stream that ended fails at once
 )
 FIRST_TO_GO = "500"  # of 1000: where memory runs out, before the agent, after an encoder
+SINK = "video/x-raw,format=BGR ! appsink drop=true max-buffers=1"  # end of each pipeline: the newest picture only
 PR_SET_PDEATHSIG = 1  # prctl(2)
 IOLBF = 1  # setvbuf(3): line by line
 OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|analyzeduration;1000000"  # of FFmpeg: TCP, and an open within the limit
@@ -58,6 +60,7 @@ class Order(Struct, frozen=True, kw_only=True):
     opening: float  # s to open
     reading: float  # s to the next picture
     loop: bool  # a file begins again at its end
+    hardware: bool = False  # decode by hardware where the build can
     tasks: dict[str, AnyTask] = {}  # what to look for besides
     keep: Keep | None = None  # of what the camera shows; None: nothing
 
@@ -193,13 +196,25 @@ def picture(cv2: Any, image: Any, at: float, pts: float, count: int) -> Picture:
 # -- the stream ---------------------------------------------------------------------------------------
 
 
+def pipeline(url: str) -> str:
+    """The pipeline of GStreamer that `gst://...` is, for cameras that only it opens: CSI by libcamera; else empty.
+
+    >>> pipeline("gst://libcamerasrc ! video/x-raw,width=1280 ! videoconvert")
+    'libcamerasrc ! video/x-raw,width=1280 ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1'
+    """
+    scheme, _, rest = url.partition("://")
+    return f"{rest} ! {SINK}" if scheme == "gst" else ""
+
+
 def is_device(url: str) -> bool:
     """Whether it is a local camera."""
     return url.startswith("/dev/")
 
 
-def obstacle(url: str) -> str:
+def obstacle(cv2: Any, url: str) -> str:
     """Why a local device or file cannot be opened, in words; empty for anything that may be tried."""
+    if pipeline(url) and "GStreamer:                   YES" not in cv2.getBuildInformation():
+        return "this build of OpenCV has no GStreamer: take the distribution's (python3-opencv), or another url"
     if "://" in url:
         return ""
     try:
@@ -220,8 +235,12 @@ def opened(cv2: Any, order: Order) -> Any:
         for wish, value in (("FRAME_WIDTH", order.width), ("FRAME_HEIGHT", order.height), ("BUFFERSIZE", 1)):
             capture.set(getattr(cv2, f"CAP_PROP_{wish}"), value)  # at the opening one refused wish would refuse all
         return capture
+    if pipe := pipeline(order.url):
+        return cv2.VideoCapture(pipe, cv2.CAP_GSTREAMER)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1000 * order.opening)]
     limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * order.reading)]
+    if order.hardware:  # where the build has a decoder of the machine; else FFmpeg goes on with its own
+        limits += [cv2.CAP_PROP_HW_ACCELERATION, cv2.VIDEO_ACCELERATION_ANY]
     return cv2.VideoCapture(order.url, cv2.CAP_FFMPEG, [*limits, cv2.CAP_PROP_N_THREADS, 1])
 
 
@@ -230,7 +249,7 @@ def watch(cv2: Any, order: Order, say: Say, takers: Sequence[Taker] = ()) -> str
 
     Why it ended, in words; empty where FFmpeg said it on standard error.
     """
-    if why := obstacle(order.url):
+    if why := obstacle(cv2, order.url):
         return why
     count, offset = 0, 0.0  # s that earlier rounds of a file took
     is_file = "://" not in order.url and not is_device(order.url)
@@ -297,6 +316,11 @@ def main(
         sys.stdin.buffer.read()
         os._exit(0)
 
+    def die(failed: threading.ExceptHookArgs) -> None:
+        traceback.print_exception(failed.exc_type, failed.exc_value, failed.exc_traceback)
+        os._exit(70)  # an eye that fails is no eye: the parent says so, and starts another
+
+    threading.excepthook = die
     threading.Thread(target=outlive_nobody, daemon=True).start()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)

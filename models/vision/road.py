@@ -338,7 +338,8 @@ def _is_in_path(
         rate = max((one for one in rates if not math.isnan(one)), default=0.0)
         if rate > 0.5 / AHEAD and abs(here + drift * min(AHEAD, 1 / rate)) < half:
             return True
-    passes = closing > PASSES and abs(course.miss + mount.aside) > half + MISS
+    beside = abs(here) > mount.vehicle / 2  # what has its middle before us steers in, and stops drifting
+    passes = beside and closing > PASSES and abs(course.miss + mount.aside) > half + MISS
     return abs(here) < half and not passes and _is_between(marks, where.across)
 
 

@@ -493,3 +493,16 @@ def test_once_says_how_the_camera_is_or_why_it_is_not_there(film):
     assert (lost.kind, lost.text) == ("camera-lost", "/dev/video-none: no such device")
     assert frame.value[0] == 1.0
     assert children() == set()
+
+
+def test_a_pipeline_without_gstreamer_is_refused_in_words():
+    """The wheel of OpenCV has none; with a build that has one, the pipeline ends in the newest picture only."""
+    import cv2
+
+    from drivers.video_child import obstacle, pipeline
+
+    assert pipeline("rtsp://host/a") == ""
+    assert pipeline("gst://videotestsrc ! videoconvert").endswith("appsink drop=true max-buffers=1")
+    says = obstacle(cv2, "gst://videotestsrc ! videoconvert")
+    has = "GStreamer:                   YES" in cv2.getBuildInformation()
+    assert ("no GStreamer" in says) == (not has)

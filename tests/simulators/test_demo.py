@@ -84,7 +84,7 @@ def run(tmp_path, site=SITE, story=STORY):
     (tmp_path / "site.toml").write_text(site)
     (tmp_path / "story.toml").write_text(story)
     said = []
-    code = asyncio.run(demo(site=tmp_path / "site.toml", story=tmp_path / "story.toml", say=said.append))
+    code = asyncio.run(demo(site=tmp_path / "site.toml", story=tmp_path / "story.toml", say=said.append, drives=False))
     return code, said
 
 
