@@ -51,7 +51,8 @@ MISS = 0.3  # m beside the way, where it will
 WALKS = 0.4  # m/s across, below which nobody walks
 LANES = 2.3, 5.0  # m, of the width of a lane, whatever is thought of the camera's height
 LANE = 0.3  # m beyond a mark, where the middle of something is in another lane
-MARGIN = 0.2  # m beside the vehicle that are its way too
+LONG = {"vehicle": 4.0}  # m, of things that are longer than wide. project
+MARGIN = 0.1  # m beside the vehicle that are its way too
 BESIDE = 2.2  # m further aside, up to which things are measured
 NEARS = 0.02  # 1/s, above which something is neared
 
@@ -105,7 +106,8 @@ class Course(NamedTuple):
     log: float  # of its range, m
     across: float  # m
     drift: float  # m/s, to the right
-    miss: float  # m by which its middle will pass the camera, to the right; NaN where it is not neared
+    gap: float  # m from the vehicle's middle line to its nearer side; 0: the line goes through it
+    miss: float  # the same, when it passes; NaN where it is not neared
 
 
 class Memory(NamedTuple):
@@ -169,7 +171,9 @@ def look(
     for one in tracks:
         where, (rate, error, change) = place(one.kind, one.box), one.closing or Closing(math.nan, math.nan)
         aim = approach.aim(one.memory, memory.turning)
-        course = _followed(old.get(one.id), one, where, 0.0 if math.isnan(rate) else rate, passed, aim)
+        gap = _gap(one, where, lens.x + _bend(memory, one.box), mount.aside)
+        miss = math.nan if aim is None else _gap(one, where, aim[0], mount.aside)
+        course = _followed(old.get(one.id), one.id, where, 0.0 if math.isnan(rate) else rate, passed, gap, miss)
         courses.append(course)
         if one.is_real:
             where = where._replace(ahead=math.exp(course.log), across=course.across)
@@ -310,37 +314,45 @@ def _mixed(lens: Lens, side: str, seen: float, doubt: float) -> dict[str, float]
     return {side: old + gain * (seen - old), f"doubt_{side}": math.sqrt((1 - gain) * known**2 + DRIFTS**2 * EVERY)}
 
 
+def _gap(one: Track, where: Place, x: float, aside: float) -> float:
+    """m from the middle of the vehicle, which goes to the column `x`, to the nearer side of a thing; 0: through it.
+
+    What of its box is nearest to that column is its far end: a car seen aslant shows its flank there.
+    """
+    metre = where.wide / max(one.box[2] - one.box[0], 1.0)
+    metre *= 1.0 + LONG.get(one.kind, 0.0) / max(where.ahead, 1.0)
+    return max((one.box[0] - x) * metre + aside, (x - one.box[2]) * metre - aside, 0.0)
+
+
 def _followed(
-    old: Course | None, one: Track, where: Place, closing: float, passed: float, aim: tuple[float, float] | None
+    old: Course | None, number: int, where: Place, closing: float, passed: float, gap: float, miss: float
 ) -> Course:
     """Its course after one more look, `passed` s after the last."""
-    log, miss = math.log(max(where.ahead, 0.5)), math.nan
-    if aim is not None:
-        metre = where.wide / max(one.box[2] - one.box[0], 1.0)
-        miss = ((one.box[0] + one.box[2]) / 2 - aim[0]) * metre
+    log = math.log(max(where.ahead, 0.5))
     if old is None or passed <= 0:
-        return Course(one.id, log, where.across, 0.0, miss)
+        return Course(number, log, where.across, 0.0, gap, miss)
     expected, there = old.log - closing * passed, old.across + old.drift * passed
     off, miss = where.across - there, old.miss if math.isnan(miss) else miss
     miss = miss if math.isnan(old.miss) else old.miss + ACROSS * (miss - old.miss)
     log = expected + RANGE * (log - expected)
-    return Course(one.id, log, there + ACROSS * off, old.drift + DRIFT * off / passed, miss)
+    gap = old.gap + ACROSS * (gap - old.gap)
+    return Course(number, log, there + ACROSS * off, old.drift + DRIFT * off / passed, gap, miss)
 
 
 def _is_in_path(
     kind: str, where: Place, course: Course, closing: float, speed: float, mount: Mount, marks: Marks
 ) -> bool:
     """Whether it is in the vehicle's way; on foot or a cycle, whether it will be when it is reached."""
-    half = mount.vehicle / 2 + MARGIN + where.wide / 2
+    half = mount.vehicle / 2 + MARGIN
     here, drift = where.across + mount.aside, course.drift
     if kind in ("person", "two-wheeler") and abs(drift) > WALKS:
         rates = [closing, speed / where.ahead if where.ahead > 0 else math.inf]
         rate = max((one for one in rates if not math.isnan(one)), default=0.0)
-        if rate > 0.5 / AHEAD and abs(here + drift * min(AHEAD, 1 / rate)) < half:
+        if rate > 0.5 / AHEAD and abs(here + drift * min(AHEAD, 1 / rate)) < half + where.wide / 2:
             return True
     beside = abs(here) > mount.vehicle / 2  # what has its middle before us steers in, and stops drifting
-    passes = beside and closing > PASSES and abs(course.miss + mount.aside) > half + MISS
-    return abs(here) < half and not passes and _is_between(marks, where.across)
+    passes = beside and closing > PASSES and course.miss > half + MISS
+    return course.gap < half and not passes and _is_between(marks, where.across)
 
 
 def columns(sight: Sight, mount: Mount, rate: float) -> list[float]:
