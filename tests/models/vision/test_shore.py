@@ -1,6 +1,6 @@
 """How long the beach of a pond is: a drawn beach whose water's edge is known to the metre.
 
-Figures are of drawings: real sand, foam, algae and ice are another matter. A px is 1.4 m on the ground at 70 m here.
+Figures are of drawings: real sand, foam, algae and ice are another matter. A px is 1.7 m on the ground at 70 m here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from agent.sights import Beach as Asked  # noqa: E402
 from models.vision import shore  # noqa: E402
 from simulators.beach import Beach, Weather  # noqa: E402
 
-WIDE, HIGH, RATE = 320, 180, 0.6
+WIDE, HIGH, RATE = 256, 144, 0.6
 DAY = Weather()
 
 
@@ -120,7 +120,7 @@ def test_a_wave_of_something_else_for_a_moment_is_never_believed():
 
 
 def test_a_camera_that_sags_is_doubted_for_as_long_as_it_does():
-    """By 6 px of 180 the water would seem 9 m nearer; a jump alone would be believed after a minute."""
+    """By 6 px of 144 the water would seem some 10 m nearer; a jump alone would be believed after a minute."""
 
     class Sags(Beach):
         def at(self, t):

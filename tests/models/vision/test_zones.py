@@ -45,7 +45,7 @@ class Coats:
 def watch(where, seconds, rate=5.0, finder=None, light=lambda t: 1.0, **more):
     """The columns after each picture, by time."""
     asked = Zones(zone=[_zone(one) for one in more.pop("zone", (LEFT, RIGHT))], rate=rate, net="coats", **more)
-    yard, eye, told = Yard(where), ZonesEye(asked, finder or Coats()), []
+    yard, eye, told = Yard(where, 200, 150), ZonesEye(asked, finder or Coats()), []
     for i in range(int(seconds * rate) + 1):
         yard.light = light(i / rate)
         row = eye.look(i / rate, yard.at(i / rate))
