@@ -1,16 +1,17 @@
 """The second root: what looks at pictures, in the camera's child or for `vedette watch`. Pixels in, columns out.
 
-An eye is one task of one camera (`agent/sights.py`). It owns its net and its memory; a net that is missing or is not
-the one of the manifest is a reason in words, and the eye goes on with what needs none.
+An eye is one task of one camera (`agent/sights.py`), one row in `EYES`. It owns its net and its memory; a net that is
+missing or is not the one of the manifest is a reason in words. The eye on the road goes on with what needs none; the
+eye on zones is blind then, which is an alarm.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from drivers import video_child
 
 from .core.errors import NetFault
 from .core.frame import Array
-from .sights import Road
+from .sights import AnyTask, Beach, Road, Task, Zones
 
 if TYPE_CHECKING:
+    from models.vision import road, shore, zones
     from models.vision.net import Net
 
 TILES = 4  # of a face that nobody may know, across and down; project
@@ -31,21 +33,18 @@ PACE = 2.0  # s over which the rate of pictures is a mean
 class RoadEye:
     """An eye on the road ahead."""
 
+    doubts = False
+
     def __init__(self, settings: Road, ready: Net | None = None) -> None:
         """ready: a net in place of the settings' own."""
-        from models.vision import net, road
+        from models.vision import road
 
-        self.settings, self.why = settings, ""
+        self.settings = settings
         self.sight: road.Sight | None = None
         self._road = road
         self._memory: road.Memory | None = None
-        self._net: Net | None = ready
+        self._net, self.why = (ready, "") if ready is not None else _net(settings)
         self._rate, self._last = math.nan, math.nan
-        if settings.net and ready is None:
-            try:
-                self._net = net.load(settings.net, threads=settings.threads, provider=settings.provider)
-            except NetFault as fault:
-                self.why = str(fault)
 
     def look(self, at: float, picture: Array, speed: float = math.nan) -> list[float]:
         """One more picture (h, w, 3) uint8 BGR, taken at monotonic s; speed of the vehicle in m/s, NaN: unknown."""
@@ -65,9 +64,82 @@ class RoadEye:
         return self._road.columns(self.sight, mount, self._rate)
 
 
-def opened(order: video_child.Order) -> RoadEye | None:
-    """The eye that a camera is asked for."""
-    return RoadEye(order.road) if order.road is not None else None
+class ZonesEye:
+    """An eye on who is in which zone. finder: instead of the net of the settings."""
+
+    def __init__(self, settings: Zones, finder: road.Finder | None = None) -> None:
+        from models.vision import zones
+
+        self.settings, self.doubts, self.why = settings, False, ""
+        self.sight: zones.Sight | None = None
+        self._zones, self._memory = zones, zones.Memory()
+        self._finder: road.Finder | None = finder
+        self._broken = ""
+        if finder is None:
+            self._finder, self._broken = _net(settings)
+
+    def look(self, at: float, picture: Array) -> list[float]:
+        """One more picture (h, w, 3) uint8 BGR, taken at monotonic s."""
+        told = None
+        if self._finder is not None:
+            try:
+                self._memory, self.sight = self._zones.look(self._memory, self.settings, self._finder, at, picture)
+                told = self._zones.columns(self.sight)
+            except NetFault as fault:  # it may run again, on the next picture
+                self._broken, self.sight = str(fault), None
+            else:
+                self._broken = ""
+        if told is None or self.sight is None:
+            self.why = self._broken
+            return [math.nan] * len(self.settings.columns)
+        dark = [zone.name for zone, seen in zip(self.settings.zone, self.sight.zones, strict=True) if seen.is_dark]
+        self.why = f"too dark to see anybody in {', '.join(dark)}" if dark else ""
+        return told
+
+
+class BeachEye:
+    """An eye on the water's edge of a pond."""
+
+    def __init__(self, settings: Beach) -> None:
+        from models.vision import shore
+
+        self.settings, self.doubts, self.why = settings, False, ""
+        self.sight: shore.Sight | None = None
+        self._shore, self._memory = shore, shore.start(settings)
+
+    def look(self, at: float, picture: Array) -> list[float] | None:
+        """One more picture (h, w, 3) uint8 BGR, taken at monotonic s; None until enough of them were seen."""
+        self._memory, sight = self._shore.look(self._memory, self.settings, at, picture)
+        if sight is None:
+            return None
+        self.sight, self.why, self.doubts = sight, sight.why, bool(sight.why)
+        return self._shore.columns(sight)
+
+
+EYES: Mapping[str, Any] = {"road": RoadEye, "zones": ZonesEye, "beach": BeachEye}
+
+
+def eye(task: str, settings: AnyTask) -> video_child.Eye:
+    """The eye for one task."""
+    made: video_child.Eye = EYES[task](settings)
+    return made
+
+
+def opened(order: video_child.Order) -> dict[str, video_child.Eye]:
+    """The eyes that a camera is asked for."""
+    return {task: eye(task, settings) for task, settings in order.tasks.items()}
+
+
+def _net(settings: Task) -> tuple[Net | None, str]:
+    """The net that is asked for, or why there is none."""
+    from models.vision import net
+
+    if not settings.net:
+        return None, ""
+    try:
+        return net.load(settings.net, threads=settings.threads, provider=settings.provider), ""
+    except NetFault as fault:
+        return None, str(fault)
 
 
 def veiled(order: video_child.Order) -> Callable[[Array], Array] | None:

@@ -1,13 +1,16 @@
-"""A film, a folder of pictures or a stream through the same eye, detectors and rules as a camera on the road: what
-`vedette watch` does.
+"""A film, a folder of pictures or a stream through the same eye, detectors and rules as a camera on the road or at a
+site: what `vedette watch` does.
 
-The site file says how the camera is mounted and what is warned of (`configs/vehicle.example.toml` where none is given).
-Time is the film's own. Out comes a row for each picture, in the forms that scorers of such films read:
+The site file says what is looked for and what is warned of; an example that ships does where none is given. Time is the
+film's own. Out comes a row for each picture, on the road in the forms that scorers of such films read:
 
     frame,t_s,ttc_s,range_m,alert,x1,y1,x2,y2    empty: nothing told; inf: not closing; the vehicle ahead, else the
                                                  nearest thing in the way; alert: a warning of a collision stands
     event,t_start,t_end,level                    each warning
     file,class,score,x1,y1,x2,y2                 each thing that was found
+
+Of zones and beaches a row is `frame,t_s`, the columns of the task (empty: not told), `doubt` (1: UNCERTAIN) and `alert`
+(1: a rule is broken); of a beach there is one for each measurement.
 """
 
 from __future__ import annotations
@@ -34,17 +37,19 @@ from .core.core import Core
 from .core.errors import ConfigFault
 from .core.frame import Frame, Instant, Layout, Quality, frame
 from .detect import number
-from .sights import Mount
-from .vision import RoadEye
+from .sights import AnyTask, Mount, Road, Zones
+from .vision import RoadEye, eye
 
 if TYPE_CHECKING:
     from models.vision.net import Net
     from models.vision.road import Sight, Target
 
-SHIPPED = Path(__file__).parent.parent / "configs" / "vehicle.example.toml"
+CONFIGS = Path(__file__).parent.parent / "configs"
+SHIPPED, FIXED = CONFIGS / "vehicle.example.toml", CONFIGS / "camera.example.toml"  # the road; zones and beaches
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp"}
 COLLISIONS = ("forward", "person", "obstacle")  # rules whose alarm is an alert
 NEARS = 1e-3  # 1/s
+ROW = "frame,t_s,ttc_s,range_m,alert,x1,y1,x2,y2"
 
 
 class Picture(NamedTuple):
@@ -59,7 +64,9 @@ class Watched(NamedTuple):
     """What was made of one picture."""
 
     picture: Picture
-    sight: Sight
+    sight: Any  # of the eye; None where it has none
+    value: list[float] | None  # of the columns; None: nothing was told of this picture
+    doubts: bool  # they are UNCERTAIN
     open: dict[str, Alarm]  # by rule
     edges: tuple[Alarm, ...]  # that came with it
 
@@ -124,11 +131,14 @@ def pictures(what: str, rate: float = 0.0) -> Iterator[Picture]:
         raise ValueError(f"{what}: is no film that can be read")
 
 
-def settings(path: Path) -> Mount:
-    """How a camera is mounted, out of a file of its own. Raises `ValueError` in words."""
+def settings(path: Path, task: AnyTask) -> AnyTask:
+    """The task as a file of its own has it: how the camera is mounted, or its whole table. Raises `ValueError`."""
     try:
         raw: Any = read_toml(path, Places())
-        return msgspec.convert(raw.get("mount", raw), Mount)
+        if isinstance(task, Road):
+            return msgspec.structs.replace(task, mount=msgspec.convert(raw.get("mount", raw), Mount))
+        role = "zones" if isinstance(task, Zones) else "beach"
+        return msgspec.convert(raw.get(role, raw), type(task))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except msgspec.ValidationError as error:
@@ -139,14 +149,30 @@ class Watch:
     """The eye, the detectors and the rules of a site for one film."""
 
     def __init__(
-        self, site: config.Config, mount: Mount | None = None, net: str | None = None, ready: Net | None = None
+        self,
+        site: config.Config,
+        camera: Path | Mount | None = None,
+        net: str | None = None,
+        ready: Net | None = None,
+        role: str = "road",
     ) -> None:
-        cameras = [one for one in site.drivers if isinstance(one, Video) and one.road is not None]
-        if not cameras or (road := cameras[0].road) is None:
-            text = 'no camera looks at the road; a [[bus]] with driver = "video" wants a table [bus.road]'
+        """camera, net: instead of the site's own (a file with settings, or a mount); ready: a net, loaded."""
+        cameras = [one for one in site.drivers if isinstance(one, Video) and role in one.tasks]
+        if not cameras:
+            text = f'no camera looks for {role}; a [[bus]] with driver = "video" wants a table [bus.{role}]'
             raise ConfigFault([f"{site.path}: {text}"])
-        road = msgspec.structs.replace(road, mount=mount or road.mount, net=road.net if net is None else net)
-        self.ahead, self.eye, self.site = cameras[0].ahead, RoadEye(road, ready), site
+        task = cameras[0].tasks[role]
+        if isinstance(camera, Path):
+            task = settings(camera, task)
+        elif camera is not None and isinstance(task, Road):
+            task = msgspec.structs.replace(task, mount=camera)
+        if net is not None:
+            task = msgspec.structs.replace(task, net=net)
+        self.task, self.site = task, site
+        self.eye = RoadEye(task, ready) if isinstance(task, Road) else eye(role, task)
+        self.source, self._layout = cameras[0].seen_by(role), site.layouts[cameras[0].seen_by(role)]
+        if tuple(key for key, *_ in task.columns) != self._layout.key[: self._layout.measured]:
+            raise ValueError(f"--camera {camera}: its zones are not those of {site.path}: rules speak of these")
         self._speed = next((one.speed for one in site.detectors if isinstance(one, Collision)), "")
         self._core: Core = site.core()
         self._memory = self._core.start("watch", Instant(0.0, 0.0))
@@ -155,19 +181,26 @@ class Watch:
     def look(self, picture: Picture, speed: float) -> Watched:
         """One more picture; speed in m/s, NaN where nobody knows it."""
         at = Instant(picture.at, picture.at)
-        value = np.array(self.eye.look(picture.at, picture.image, speed))
-        edges = [*self._judged(self._driven(at, speed)), *self._judged(self._frame(self.ahead, at, value))]
+        drives = isinstance(self.eye, RoadEye)
+        value = self.eye.look(picture.at, picture.image, *([speed] if drives else []))
+        edges = [*self._judged(self._driven(at, speed))] if drives else []
+        if value is not None:
+            edges += self._judged(self._frame(self.source, at, np.array(value)))
         for edge in edges:
             if edge.event == EVENT_NAMES[Event.RAISE]:
                 self._open[edge.rule] = edge
             elif edge.event == EVENT_NAMES[Event.CLEAR]:
                 self._open.pop(edge.rule, None)
-        assert self.eye.sight is not None
-        return Watched(picture, self.eye.sight, dict(self._open), tuple(edges))
+        sight, doubts = getattr(self.eye, "sight", None), self.eye.doubts
+        return Watched(picture, sight, value, doubts, dict(self._open), tuple(edges))
 
     def _frame(self, source: str, at: Instant, value: Any) -> Frame:
-        quality = np.where(np.isnan(value), Quality.UNCERTAIN, Quality.GOOD)
-        return frame(source, at, self.site.layouts[source], value, quality)
+        doubts = self.eye.doubts and source == self.source
+        quality = np.where(np.isnan(value) | doubts, Quality.UNCERTAIN, Quality.GOOD)
+        layout = self.site.layouts[source]
+        if self.task.relied and source == self.source:
+            quality[np.isin(layout.key[: len(value)], self.task.watch) & np.isnan(value)] = Quality.FAULT
+        return frame(source, at, layout, value, quality)
 
     def _driven(self, at: Instant, speed: float) -> Frame | None:
         """What the vehicle tells of itself: its speed."""
@@ -195,15 +228,18 @@ def first(sight: Sight) -> Target | None:
 
 
 class Rows:
-    """The rows of a film, written as it is watched."""
+    """The rows of a film, written as it is watched. keys: of the columns, where it is not the road."""
 
-    def __init__(self, out: IO[str] | None, events: IO[str] | None, detections: IO[str] | None) -> None:
+    def __init__(
+        self, out: IO[str] | None, events: IO[str] | None, detections: IO[str] | None, keys: tuple[str, ...] = ()
+    ) -> None:
+        self._keys = keys
         self._out, self._events, self._things = (
             None if one is None else csv.writer(one, lineterminator="\n") for one in (out, events, detections)
         )
         self._since: dict[str, tuple[float, Alarm]] = {}
         for writer, head in (
-            (self._out, "frame,t_s,ttc_s,range_m,alert,x1,y1,x2,y2"),
+            (self._out, ",".join(["frame,t_s", *keys, "doubt,alert"]) if keys else ROW),
             (self._events, "event,t_start,t_end,level"),
             (self._things, "file,class,score,x1,y1,x2,y2"),
         ):
@@ -211,23 +247,33 @@ class Rows:
                 writer.writerow(head.split(","))
 
     def add(self, number: int, one: Watched) -> None:
-        at, target = one.picture.at, first(one.sight)
-        alert = int(any(name.split(".")[0] in COLLISIONS for name in one.open))
-        if self._out is not None:
-            row = ["", "", alert, "", "", "", ""]
-            if target is not None:
-                closing = target.closing
-                ttc = "" if math.isnan(closing) else f"{1 / closing:.3f}" if closing > NEARS else "inf"
-                row = [ttc, f"{target.place.ahead:.2f}", alert, *(f"{side:.1f}" for side in target.box)]
-            self._out.writerow([number, f"{at:.3f}", *row])
+        at, things = one.picture.at, getattr(one.sight, "targets" if not self._keys else "things", ())
+        if self._keys:
+            if self._out is not None and one.value is not None:
+                told = ("" if math.isnan(value) else f"{value:.3f}" for value in one.value)
+                self._out.writerow([number, f"{at:.3f}", *told, int(one.doubts), int(bool(one.open))])
+        elif self._out is not None:
+            self._out.writerow(self._ahead(number, one))
         if self._things is not None:
-            for thing in one.sight.targets:
+            for thing in things:
                 sides = (f"{side:.1f}" for side in thing.box)
                 self._things.writerow([one.picture.name, thing.kind, f"{thing.score:.3f}", *sides])
         for name, alarm in one.open.items():
             self._since.setdefault(name, (at, alarm))
         for name in set(self._since) - one.open.keys():
             self._end(name, at)
+
+    @staticmethod
+    def _ahead(number: int, one: Watched) -> list[Any]:
+        """A row of the road."""
+        target = first(one.sight)
+        alert = int(any(name.split(".")[0] in COLLISIONS for name in one.open))
+        row = ["", "", alert, "", "", "", ""]
+        if target is not None:
+            closing = target.closing
+            ttc = "" if math.isnan(closing) else f"{1 / closing:.3f}" if closing > NEARS else "inf"
+            row = [ttc, f"{target.place.ahead:.2f}", alert, *(f"{side:.1f}" for side in target.box)]
+        return [number, f"{one.picture.at:.3f}", *row]
 
     def end(self, at: float) -> None:
         """Nothing more comes."""
@@ -240,11 +286,13 @@ class Rows:
             self._events.writerow([name, f"{since:.3f}", f"{at:.3f}", alarm.level])
 
 
-def drawn(one: Watched) -> Any:
+def drawn(one: Watched, task: AnyTask) -> Any:
     """The picture with what was seen in it, for people."""
     import cv2
 
     image, sight = one.picture.image.copy(), one.sight
+    if not isinstance(task, Road):
+        return _placed(image, one, task)
     lens = sight.lens
     spot = (round(lens.x), round(lens.y))
     cv2.drawMarker(image, spot, (0, 255, 255), cv2.MARKER_CROSS, 24, 1)
@@ -266,17 +314,43 @@ def drawn(one: Watched) -> Any:
     return image
 
 
+def _placed(image: Any, one: Watched, task: AnyTask) -> Any:
+    """The picture of a fixed camera with its zones, or with the water's edge."""
+    import cv2
+
+    h, w = image.shape[:2]
+    texts = [f"{one.picture.at:.1f} s", *one.open]
+    if isinstance(task, Zones):
+        for i, zone in enumerate(task.zone):
+            seen = one.sight.zones[i] if one.sight is not None else None
+            colour = (128, 128, 128) if seen is None or seen.is_dark else (0, 0, 255) if seen.many else (0, 200, 0)
+            cv2.polylines(image, [np.round(np.array(zone.polygon) * (w - 1, h - 1)).astype(int)], True, colour, 2)
+            texts.append(f"{zone.name}: " + (f"{seen.many}, {seen.dwell:.0f} s" if seen is not None else "blind"))
+        for thing in one.sight.things if one.sight is not None else ():
+            x1, y1, x2, y2 = map(round, thing.box)
+            cv2.rectangle(image, (x1, y1), (x2, y2), (0, 160, 255), 1)
+    elif one.sight is not None:
+        for x, y in one.sight.edge:
+            cv2.circle(image, (round(x), round(y)), 2, (0, 0, 255), -1)
+        texts.append(f"{one.sight.beach:.1f} m +- {one.sight.error:.1f} {one.sight.why}")
+    for i, text in enumerate(texts):
+        cv2.putText(image, text, (8, 20 + 18 * i), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 255), 1, cv2.LINE_AA)
+    return image
+
+
 def run(args: Any) -> dict[str, Any]:
     """Watch it whole. What was made of it, for people. Raises `ValueError` and `ConfigFault` in words."""
-    mount = settings(args.camera) if args.camera else None if args.site else Mount()
-    watch = Watch(config.load(args.site or SHIPPED), mount, "" if args.net == "none" else args.net)
+    net = "" if args.net == "none" else args.net
+    camera = args.camera or (None if args.site or args.role != "road" else Mount())
+    watch = Watch(config.load(args.site or (SHIPPED if args.role == "road" else FIXED)), camera, net, role=args.role)
     speed, began, warnings = Speed(args.speed), time.monotonic(), 0
     with contextlib.ExitStack() as stack:
         out, events, things = (
             stack.enter_context(open(path, "w", newline="", encoding="utf-8")) if path else None
             for path in (args.out, args.events, args.detections)
         )
-        rows, show, one = Rows(out, events, things), None, None
+        keys = () if args.role == "road" else tuple(key for key, *_ in watch.task.columns)
+        rows, show, one = Rows(out, events, things, keys), None, None
         for i, picture in enumerate(pictures(args.what, args.fps)):
             one = watch.look(picture, speed.at(picture.at))
             rows.add(i, one)
@@ -285,13 +359,13 @@ def run(args: Any) -> dict[str, Any]:
                 print(f"{picture.at:8.2f} s  {edge.event:6} {edge.level:7} {edge.text}", file=sys.stderr)
             if args.show and not args.show.endswith(".png"):
                 show = show or _film(args.show, picture.image, args.fps)
-                show.write(drawn(one))
+                show.write(drawn(one, watch.task))
         assert one is not None
         rows.end(one.picture.at)
         if show is not None:
             show.release()
         elif args.show:
-            _written(args.show, drawn(one))
+            _written(args.show, drawn(one, watch.task))
     took = time.monotonic() - began
     facts = {"pictures": i + 1, "seconds": one.picture.at, "warnings": warnings, "ms": 1e3 * took / (i + 1)}
     return {**facts, "why": watch.eye.why}

@@ -34,7 +34,7 @@ from agent.clock import kernel
 from agent.core.errors import LineLost
 from agent.core.frame import Frame, Instant, Layout, Quality, frame, layout
 from agent.core.ports import Clock, Driver, Event, Format, Orders, Span, Witness
-from agent.sights import ROAD, Road
+from agent.sights import TASKS, AnyTask, Beach, Polygon, Road, Zones
 
 from . import video_health as health
 from .video_child import ENDED, Order, Said, Seen, is_device
@@ -70,7 +70,6 @@ OPENING = 4.0  # and s to open: the child gives up before it is killed, and can 
 FIRST, LONGEST = 1.0, 3.0  # s between two tries, doubling, half of it by chance: with 4 s of opening below 10 s in all
 STEADY = 5.0  # s of pictures after which a camera is told to be back, and the pauses begin from FIRST again
 GOODBYE = 2.0  # s that a killed child may take to be gone; one that sits in a broken kernel driver takes longer
-BLIND = 2.0  # s after which what was seen of the road is not to be relied on
 STALE = 15.0  # s after which what is not seen is blind: a connection may be lost and found again in between
 TAIL = 4096  # bytes that are kept of the child's standard error
 BYTES = 0.06  # of a JPEG for each pixel of a picture of 16:9, by its width squared; project, from a street at 75 %
@@ -84,8 +83,6 @@ PASSED = (
     "VIRTUAL_ENV",
     "VEDETTE_MODELS",
 )  # environment of the child: no secrets of others
-
-Polygon = Annotated[list[tuple[float, float]], Meta(min_length=3)]
 
 RING_TROUBLE, RING_RECOVERED = "ring-trouble", "ring-recovered"  # kinds of events: `agent/clerk.py` hears them
 
@@ -158,6 +155,8 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hardware: bool = False  # decode by hardware (VA-API, V4L2 M2M ...) where OpenCV's build can; else in software
     limits: Limits = Limits()  # when a state begins
     road: Road | None = None  # to look ahead: the source `<source>.road`
+    zones: Zones | None = None  # to watch for people and vehicles: `<source>.zones`
+    beach: Beach | None = None  # to see the water's edge of a pond: `<source>.beach`
     evidence: Evidence | None = None  # what is kept of the pictures; None: nothing
 
     def __post_init__(self) -> None:
@@ -183,9 +182,14 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.source or self.name
 
     @property
-    def ahead(self) -> str:
-        """Name of the source of what it sees of the road."""
-        return f"{self.camera}.road"
+    def tasks(self) -> dict[str, AnyTask]:
+        """What it is asked to look for."""
+        asked = {task: getattr(self, task) for task in TASKS}
+        return {task: one for task, one in asked.items() if one is not None}
+
+    def seen_by(self, task: str) -> str:
+        """Name of the source of what it sees for a task."""
+        return f"{self.camera}.{task}"
 
     @property
     def shown(self) -> str:
@@ -201,9 +205,9 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         n = len(KEYS)
         high = [1.0] * 8 + [math.nan, math.nan, 100.0, math.nan]
         found = {self.camera: layout(KEYS, UNITS, [0.0] * n, high, stale=max(STALE, 3 * self.period))}
-        if self.road is not None:
-            key, unit, low, high = (list(column) for column in zip(*ROAD, strict=True))
-            found[self.ahead] = layout(key, unit, low, high, stale=max(BLIND, 5 / self.road.rate))
+        for task, one in self.tasks.items():
+            key, unit, low, high = (list(column) for column in zip(*one.columns, strict=True))
+            found[self.seen_by(task)] = layout(key, unit, low, high, stale=one.stale)
         return found
 
     def periods(self) -> Mapping[str, float]:
@@ -213,7 +217,8 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Whether there is anything to decode with."""
         if importlib.util.find_spec("cv2") is None:
             return ['a camera needs OpenCV, which is not installed: pip install "vedette[video]"']
-        if (self.blur or (self.road is not None and self.road.net)) and importlib.util.find_spec("onnxruntime") is None:
+        nets = any(one.net for one in self.tasks.values()) or self.blur
+        if nets and importlib.util.find_spec("onnxruntime") is None:
             return ['a net needs ONNX Runtime, which is not installed: pip install "vedette[video]"']
         return []
 
@@ -258,7 +263,10 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return [
             f"{self.shown}: decoded by a process of its own ({ask}), killed after {self.silent:g} s of silence",
             f"{self.camera}: every {self.period:g} s, {len(KEYS)} channels of the camera's state",
-            *([] if self.road is None else [f"{self.ahead}: {len(ROAD)} channels of the road, {_with(self.road)}"]),
+            *(
+                f"{self.seen_by(task)}: {len(one.columns)} channels of {one.of}, {one.shown}"
+                for task, one in self.tasks.items()
+            ),
             *([] if self.evidence is None else self._kept(self.evidence)),
         ]
 
@@ -336,7 +344,7 @@ class Camera:
         self.layout = video.layouts()[video.camera]
         self._first = math.inf  # monotonic s of the first picture of this connection
         self._told: list[str] = []  # reasons of this outage
-        self._dim = ""  # why the eye sees less than it should, as told
+        self._dim: dict[str, str] = {}  # why an eye sees less than it should, by task, as told
         self._news: list[Event | Frame] = []
         self._bell = asyncio.Event()
 
@@ -407,12 +415,12 @@ class Camera:
             reading=READING * self.video.silent,
             loop=self.video.loop,
             hardware=self.video.hardware,
-            road=self.video.road,
+            tasks=self.video.tasks,
             keep=self._keep(),
         )
         environment = {name: os.environ[name] for name in PASSED if name in os.environ}
         child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", CHILD if self.video.road is None and not self.video.blur else EYES),
+            *(sys.executable, "-P", "-m", EYES if self.video.tasks or self.video.blur else CHILD),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -481,10 +489,18 @@ class Camera:
                 deadline = now() + self.video.silent
                 continue
             before = self.memory.fresh
-            self.memory = health.look(self.memory, told.picture, self.video.limits)
+            self._look(told.picture)
             if self.memory.fresh > before:
                 deadline = now() + self.video.silent
                 self._see()
+
+    def _look(self, picture: health.Picture) -> None:
+        """One more picture. Whoever knows a place by the picture is blind until the camera looks there again: a scene
+        that it was turned to does not become the usual one."""
+        before = self.memory
+        self.memory = health.look(before, picture, self.video.limits)
+        if before.moved.on and any(one.place for one in self.video.tasks.values()):
+            self.memory = structs.replace(self.memory, scene=before.scene, fit=before.fit)
 
     def _hear(self, kept: Kept) -> None:
         """How the ring goes. Trouble is told once, and its end."""
@@ -496,18 +512,31 @@ class Camera:
         self._trouble = kept.why
 
     def _take(self, seen: Seen) -> None:
-        """What the eye saw: a frame of its own, at once."""
-        now = self.clock.now()
-        value = np.array([math.nan if one is None else one for one in seen.value])
-        quality = np.where(np.isnan(value), Quality.UNCERTAIN, Quality.GOOD)
+        """What an eye saw: a frame of its own, at once."""
+        now, source, task = self.clock.now(), self.video.seen_by(seen.task), self.video.tasks[seen.task]
+        blind, doubts, why = self._trusted(task, now, seen)
+        value = np.array([math.nan if one is None or blind else one for one in seen.value])
+        quality = np.where(np.isnan(value) | doubts, Quality.UNCERTAIN, Quality.GOOD)
+        if blind or task.relied:
+            watched = np.isin([key for key, *_ in task.columns], task.watch)
+            quality[watched & np.isnan(value)] = Quality.FAULT
         age = np.full(len(value), max(0.0, now.mono - seen.at))
-        source = self.video.ahead
         self._news.append(frame(source, now, self.video.layouts()[source], value, quality, age))
-        if seen.why != self._dim:
-            self._dim = seen.why
-            kind, text = ("eye-dim", seen.why) if seen.why else ("eye-recovered", "the eye sees what it should again")
+        if why != self._dim.get(seen.task, ""):
+            self._dim[seen.task] = why
+            kind, text = ("eye-dim", why) if why else ("eye-recovered", "the eye sees what it should again")
             self._tell(kind, f"{source}: {text}")
         self._bell.set()
+
+    def _trusted(self, task: AnyTask, now: Instant, seen: Seen) -> tuple[bool, bool, str]:
+        """Whether an eye is blind, or to be doubted, and why: a camera that shows nothing shows nobody."""
+        states = health.states(self.memory, now.mono, self.video.limits)
+        turned = {"moved"} if self.memory.moved.on else set()  # also while the scene cannot be compared
+        if on := [state for state in task.blinded if getattr(states, state) or state in turned]:
+            return True, False, f"the camera is {', '.join(on)}"
+        if task.blinded and states.defocused:
+            return False, True, seen.why or "the camera is out of focus"
+        return False, seen.doubts, seen.why
 
     def _see(self) -> None:
         if not self.pictures:
@@ -552,12 +581,6 @@ def said(why: str, errors: str) -> str:
     last = next(iter(lines), "")
     last = re.sub(r" ?@ ?0x[0-9a-f]+|^\[OPENCV:FFMPEG:\d+\] ", "", last)[:200].strip()
     return f"cannot be opened: {last}" if last else "not a stream"
-
-
-def _with(road: Road) -> str:
-    """With what it is looked at."""
-    net = f"net {road.net} on {road.provider}, {road.threads} thread" if road.net else "no net, only what looms"
-    return f"{net}, at most {road.rate:g} pictures/s"
 
 
 def _hidden(text: str, url: str) -> str:

@@ -23,7 +23,7 @@ import threading
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,7 +31,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from agent.sights import Road
+from agent.sights import AnyTask
 
 from .video_health import HIGH, WIDE, Picture
 from .video_ring import Keep, Kept, Recorder, Veil
@@ -61,7 +61,7 @@ class Order(Struct, frozen=True, kw_only=True):
     reading: float  # s to the next picture
     loop: bool  # a file begins again at its end
     hardware: bool = False  # decode by hardware where the build can
-    road: Road | None = None  # what to look for besides
+    tasks: dict[str, AnyTask] = {}  # what to look for besides
     keep: Keep | None = None  # of what the camera shows; None: nothing
 
 
@@ -70,7 +70,9 @@ class Seen(Struct, frozen=True, omit_defaults=True):
 
     at: float  # monotonic s when the picture was taken
     value: list[float | None]  # of its columns; None: it cannot say
+    task: str  # what it looked for
     why: str = ""  # it sees less than it should
+    doubts: bool = False  # what it says is UNCERTAIN
 
 
 class Said(Struct, frozen=True, omit_defaults=True):
@@ -90,9 +92,13 @@ class Eye(Protocol):
     """What looks at pictures for something else than the camera's own state. It may take longer than a picture does."""
 
     why: str  # it sees less than it should; empty: it does not
+    doubts: bool  # what it said last is UNCERTAIN
 
-    def look(self, at: float, picture: Any) -> list[float]:
-        """The columns of its task, NaN where it cannot say, of a picture (h, w, 3) uint8 BGR taken at monotonic s."""
+    def look(self, at: float, picture: Any) -> list[float] | None:
+        """The columns of its task, NaN where it cannot say, of a picture (h, w, 3) uint8 BGR taken at monotonic s.
+
+        None: it has nothing to say yet.
+        """
 
 
 class Taker(Protocol):
@@ -108,8 +114,8 @@ class Taker(Protocol):
 class Gaze:
     """An eye at work, in a thread of its own: it looks at the newest picture when it is free, and misses the others."""
 
-    def __init__(self, eye: Eye, rate: float, say: Say) -> None:
-        self.eye, self.pause, self.say = eye, 0.9 / rate, say
+    def __init__(self, task: str, eye: Eye, rate: float, say: Say) -> None:
+        self.task, self.eye, self.pause, self.say = task, eye, 0.9 / rate, say
         self._due = 0.0
         self._newest: tuple[float, Any] | None = None
         self._bell = threading.Condition()
@@ -134,7 +140,9 @@ class Gaze:
             self._due = at + self.pause
             told = self.eye.look(at, image)
             self._newest = None
-            self.say(Said("seen", seen=Seen(at, [None if math.isnan(one) else one for one in told], self.eye.why)))
+            if told is not None:
+                value = [None if math.isnan(one) else one for one in told]
+                self.say(Said("seen", seen=Seen(at, value, self.task, self.eye.why, self.eye.doubts)))
 
 
 def taken() -> Say:
@@ -291,11 +299,11 @@ def watch(cv2: Any, order: Order, say: Say, takers: Sequence[Taker] = ()) -> str
 
 
 def main(
-    opened_eye: Callable[[Order], Eye | None] = lambda order: None,
+    opened_eyes: Callable[[Order], Mapping[str, Eye]] = lambda order: {},
     veiled: Callable[[Order], Veil | None] = lambda order: None,
 ) -> int:
-    """Ends with its parent, whatever it is doing. opened_eye: what else looks at the pictures; veiled: what makes
-    unknowable whom nobody may know, before a picture is kept."""
+    """Ends with its parent, whatever it is doing. opened_eyes: what else looks at the pictures, by task; veiled: what
+    makes unknowable whom nobody may know, before a picture is kept."""
     order = msgspec.json.decode(sys.stdin.buffer.readline() or b"null", type=Order | None)
     if order is None:
         return 1
@@ -327,13 +335,13 @@ def main(
         say(Said("end", why=f'OpenCV is not there ({error}): pip install "vedette[video]"'))
         return 0
     cv2.setNumThreads(1)  # a picture of 320 pixels; the other cores belong to the agent and the other cameras
-    eye = opened_eye(order)
-    gaze = Gaze(eye, order.road.rate, say) if eye is not None and order.road is not None else None
+    takers: list[Taker] = [Gaze(task, eye, order.tasks[task].rate, say) for task, eye in opened_eyes(order).items()]
     recorder = None
     if order.keep is not None:
         recorder = Recorder(cv2, order.keep, veiled(order), lambda kept: say(Said("ring", ring=kept)))
+        takers.append(recorder)
     say(Said("ready"))
-    why = watch(cv2, order, say, [one for one in (gaze, recorder) if one is not None])
+    why = watch(cv2, order, say, takers)
     if recorder is not None:
         recorder.settle()
     say(Said("end", why=why))

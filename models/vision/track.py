@@ -54,19 +54,23 @@ def step(
     found: Sequence[Found],
     matters: Callable[[str, Box], float],
     free: int,
+    same: float = SAME,
+    pace: float = 0.0,
 ) -> tuple[tuple[Track, ...], int]:
     """The things after one more picture (h, w) grey, and the next free number.
 
     found: best first. matters: how much a thing of this kind in this box does; 0 or less: it is not measured.
+    same: of their union, by which two boxes are one thing; pace: s from one picture to the next, where that is long.
     """
     h, w = grey.shape
+    forget, briefly = max(FORGET, 4 * pace), max(BRIEFLY, 1.6 * pace)
     expected = {one.id: approach.expected(one.memory, at) or one.box for one in tracks}
     left, news, seen = list(tracks), [], list[tuple[Track, Box, bool]]()
     for thing in found:
         box = _within(thing.box, w, h)
-        fits = [(_overlap(box, expected[one.id]), one) for one in left if _alike(one.kind, thing.kind)]
+        fits = [(overlap(box, expected[one.id]), one) for one in left if _alike(one.kind, thing.kind)]
         best, one = max(fits, key=lambda fit: fit[0], default=(0.0, None))
-        if one is None or best < SAME:
+        if one is None or best < same:
             if not any(_alike(one.kind, thing.kind) and _inside(box, other) > PART for one, other, _ in seen):
                 news.append(thing._replace(box=box))
             continue
@@ -80,11 +84,8 @@ def step(
         taken = any(
             _alike(one.kind, other.kind) and _inside(expected[one.id], box) > PART for other, box, sure in seen if sure
         )
-        if (
-            at - one.found < (FORGET if one.hits > 1 and one.memory.views else BRIEFLY)
-            and not taken
-            and _is_there(expected[one.id], w, h)
-        ):
+        lasts = forget if one.hits > 1 and (one.memory.views or pace) else briefly
+        if at - one.found < lasts and not taken and _is_there(expected[one.id], w, h):
             seen.append((one, expected[one.id], False))
     for thing in news:
         if not any(_alike(one.kind, thing.kind) and _inside(thing.box, box) > PART for one, box, _ in seen):
@@ -99,7 +100,7 @@ def step(
             memory, closing = approach.seen(one.memory, at, grey, box, sure)
             if memory.views:
                 box = memory.views[-1].box
-            elif at - one.found > BRIEFLY:
+            elif at - one.found > briefly:
                 continue  # what is not seen where it should be is gone
         after.append(one._replace(box=box, memory=memory, closing=closing))
     return tuple(after), free
@@ -136,10 +137,10 @@ def _area(a: Box) -> float:
     return max(0.0, a[2] - a[0]) * max(0.0, a[3] - a[1])
 
 
-def _overlap(a: Box, b: Box) -> float:
+def overlap(a: Box, b: Box) -> float:
     """Of the union of two boxes, what both have.
 
-    >>> _overlap((0, 0, 2, 2), (1, 0, 3, 2))
+    >>> overlap((0, 0, 2, 2), (1, 0, 3, 2))
     0.3333333333333333
     """
     both = _common(a, b)
