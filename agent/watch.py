@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import math
 import sys
 import time
@@ -50,6 +51,8 @@ PICTURES = {".jpg", ".jpeg", ".png", ".bmp"}
 COLLISIONS = ("forward", "person", "obstacle")  # rules whose alarm is an alert
 NEARS = 1e-3  # 1/s
 ROW = "frame,t_s,ttc_s,range_m,alert,x1,y1,x2,y2"
+SHOWN = (".mp4", ".png")  # what people look at
+FASTEST = 1000.0  # pictures a second that can be meant
 
 
 class Picture(NamedTuple):
@@ -88,8 +91,11 @@ class Speed:
             raise ValueError(f"--speed {given}: neither km/h nor a file: {error.strerror}") from None
         for column, factor in (("speed_kmh", 1 / 3.6), ("speed_mps", 1.0), ("ego_mps", 1.0)):
             if rows and column in rows[0] and "t_s" in rows[0]:
-                self._at = np.array([float(row["t_s"]) for row in rows])
-                self._speed = np.array([float(row[column]) * factor for row in rows])
+                try:
+                    self._at = np.array([float(row["t_s"]) for row in rows])
+                    self._speed = np.array([float(row[column]) * factor for row in rows])
+                except (TypeError, ValueError):
+                    raise ValueError(f"--speed {given}: in t_s and {column} there should be numbers") from None
                 return
         raise ValueError(f"--speed {given}: it should have the columns t_s and speed_kmh (or ego_mps)")
 
@@ -343,15 +349,22 @@ def run(args: Any) -> dict[str, Any]:
     net = "" if args.net == "none" else args.net
     camera = args.camera or (None if args.site or args.role != "road" else Mount())
     watch = Watch(config.load(args.site or (SHIPPED if args.role == "road" else FIXED)), camera, net, role=args.role)
-    speed, began, warnings = Speed(args.speed), time.monotonic(), 0
+    if not 0 <= args.fps <= FASTEST:
+        raise ValueError(f"--fps {args.fps:g}: it should be above 0 and at most {FASTEST:g} pictures a second")
+    if args.show and Path(args.show).suffix.lower() not in SHOWN:
+        raise ValueError(f"--show {args.show}: it should end in {' or '.join(SHOWN)}")
+    for path in (args.out, args.events, args.detections, args.show):
+        if path and not Path(path).absolute().parent.is_dir():
+            raise ValueError(f"{path}: cannot be written, for there is no such folder")
+    speed, shown, began, warnings = Speed(args.speed), pictures(args.what, args.fps), time.monotonic(), 0
     with contextlib.ExitStack() as stack:
+        shown = itertools.chain([next(shown)], shown)  # what cannot be watched overwrites nothing
         out, events, things = (
-            stack.enter_context(open(path, "w", newline="", encoding="utf-8")) if path else None
-            for path in (args.out, args.events, args.detections)
+            stack.enter_context(_open(path)) if path else None for path in (args.out, args.events, args.detections)
         )
         keys = () if args.role == "road" else tuple(key for key, *_ in watch.task.columns)
         rows, show, one = Rows(out, events, things, keys), None, None
-        for i, picture in enumerate(pictures(args.what, args.fps)):
+        for i, picture in enumerate(shown):
             one = watch.look(picture, speed.at(picture.at))
             rows.add(i, one)
             for edge in one.edges:
@@ -369,6 +382,13 @@ def run(args: Any) -> dict[str, Any]:
     took = time.monotonic() - began
     facts = {"pictures": i + 1, "seconds": one.picture.at, "warnings": warnings, "ms": 1e3 * took / (i + 1)}
     return {**facts, "why": watch.eye.why}
+
+
+def _open(path: str) -> IO[str]:
+    try:
+        return open(path, "w", newline="", encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _film(path: str, image: Any, fps: float) -> Any:

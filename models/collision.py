@@ -19,6 +19,7 @@ from agent.sights import FAR, KINDS
 
 LONG = 99.0  # s: nothing is reached sooner
 OFF = 5.0  # m: no mark is nearer
+CRAWL = 0.1  # m/s: nobody drives slower, to divide by
 KMH = {"km/h": 1 / 3.6, "m/s": 1.0}
 COLUMNS = (("forward", "s"), ("person", "s"), ("obstacle", "s"), ("headway", "s"), ("lane", "m"), ("grade", ""))
 PLAIN = 0.7  # of the time without acceleration, below which a time with it does not go: 2.7 s only within 3.9 s, which
@@ -117,7 +118,11 @@ class Collision(Detector, tag="collision", frozen=True, kw_only=True):
         ]
         ahead = value.get("vehicle.range", math.nan)
         out.append(
-            LONG if speed * 3.6 < self.following else min(LONG, ahead / speed) if ahead < FAR else speed * 0 + LONG
+            LONG
+            if speed * 3.6 < self.following
+            else min(ahead / max(speed, CRAWL), LONG)
+            if ahead < FAR
+            else speed * 0 + LONG
         )
         out += [self._lane(value, speed), speed * 0 + (1.0 if speed * 3.6 < self.grading else 2.0)]
         worth = np.array(out)
@@ -142,7 +147,7 @@ class Collision(Detector, tag="collision", frozen=True, kw_only=True):
             error, change = 0.0, 0.0
         sure = closing - SURE * error
         seconds = max(reached(sure, max(change, 0.0)), PLAIN * reached(sure, 0.0))
-        return min(LONG, seconds + self.reaction * brakes)
+        return min(seconds + self.reaction * brakes, LONG)  # in this order NaN stays NaN
 
     @staticmethod
     def _stood(at: tuple[float, ...], told: tuple[tuple[float, ...], ...], i: int, stands: float) -> float:

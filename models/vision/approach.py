@@ -163,8 +163,9 @@ def explained(growths: tuple[Growth, ...], now: float) -> Closing | None:
         u, c = u + float(step[0]), c + float(step[1])
         if abs(step[0]) < 1e-6:
             break
-    known = float(np.linalg.inv(square)[0, 0])
-    return Closing(u, math.hypot(usual * math.sqrt(known), SHAKEN / float(-i.min())), c)
+    known = np.sqrt(np.diag(np.linalg.inv(square))) * usual
+    sure = math.copysign(max(abs(c) - float(known[1]), 0.0), c)  # of what the fit is not sure it says nothing
+    return Closing(u, math.hypot(float(known[0]), SHAKEN / float(-i.min())), sure)
 
 
 def _lately(growths: tuple[Growth, ...], now: float) -> tuple[Growth, ...]:
