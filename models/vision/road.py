@@ -58,6 +58,9 @@ BESIDE = 2.2  # m further aside, up to which things are measured
 NEARS = 0.02  # 1/s, above which something is neared
 
 
+UNKNOWN = Closing(math.nan, math.nan)
+
+
 class Finder(Protocol):
     """What finds things; `net.Net` does."""
 
@@ -171,7 +174,10 @@ def look(
     old = {one.id: one for one in memory.courses}
     courses, targets = [], []
     for one in tracks:
-        where, (rate, error, change) = place(one.kind, one.box), one.closing or _walked(memory, one)
+        where, (rate, error, change) = (
+            place(one.kind, one.box),
+            track.fused(one.closing, _walked(memory, one)) or UNKNOWN,
+        )
         aim = approach.aim(one.memory, memory.turning)
         gap = _gap(one, where, lens.x + _bend(memory, where.ahead), mount.aside)
         miss = math.nan if aim is None else _gap(one, where, aim[0], mount.aside)
@@ -325,11 +331,11 @@ def _mixed(lens: Lens, side: str, seen: float, doubt: float) -> dict[str, float]
     return {side: old + gain * (seen - old), f"doubt_{side}": math.sqrt((1 - gain) * known**2 + DRIFTS**2 * EVERY)}
 
 
-def _walked(memory: Memory, one: Track) -> Closing:
+def _walked(memory: Memory, one: Track) -> Closing | None:
     """How fast somebody on foot is neared whose limbs move, so that texture tells nothing: about as the road there."""
     below = one.box[3] - memory.lens.y
     if one.kind != "person" or math.isnan(memory.rate) or below < 2:
-        return Closing(math.nan, math.nan)
+        return None
     rate = memory.rate * below
     return Closing(rate, WALK * rate)
 
