@@ -224,6 +224,16 @@ def drawn(cache: Path) -> list[Labelled]:
     return out
 
 
+def lorries(of: list[Labelled]) -> list[Labelled]:
+    """Those with a vehicle that is higher than wide, and near."""
+
+    def has(boxes: Array) -> bool:
+        wide, tall = boxes[:, 3] - boxes[:, 1], boxes[:, 4] - boxes[:, 2]
+        return bool(((boxes[:, 0] == 0) & (boxes[:, 5] > 0) & (tall > 1.15 * wide) & (tall > 50)).any())
+
+    return [one for one in of if has(one.boxes)]
+
+
 # -- real pictures --------------------------------------------------------------------------------
 
 
@@ -319,9 +329,13 @@ def frames(path: Path, every: int) -> Iterator[Array]:
 
 
 def real(data: Path) -> list[Labelled]:
-    """The motorway frames with the teacher's labels."""
-    teacher = Teacher(data / "models" / "yolox_nano_416.onnx")
-    return [Labelled(image, teacher.label(image)) for image in frames(data / "dashcam" / "solidWhiteRight.mp4", 3)]
+    """The motorway frames with the teacher's labels, without those that float in the road: marks taken for far cars."""
+    teacher, out = Teacher(data / "models" / "yolox_nano_416.onnx"), []
+    for image in frames(data / "dashcam" / "solidWhiteRight.mp4", 3):
+        boxes = teacher.label(image)
+        stands = boxes[:, 4] < 0.565 * image.shape[0] + 1.3 * (boxes[:, 4] - boxes[:, 2])  # the horizon of that camera
+        out.append(Labelled(image, boxes[stands]))
+    return out
 
 
 def cuttings(of: list[Labelled]) -> list[Array]:
@@ -512,7 +526,7 @@ def batch(
         one = pool[int(rng.integers(len(pool)))]
         if which == 0 and cars and rng.random() < 0.3:
             one = pasted(one, cars, rng)
-        if others and rng.random() < 0.55:
+        if others and rng.random() < 0.7:
             one = strewn(one, others, rng)
         one = varied(one, rng, (0.4, 1.3) if which == 1 else (0.6, 1.5))
         rows.append((one.image.transpose(2, 0, 1), *targets(one.boxes, CROP[0] // STRIDE, CROP[1] // STRIDE)))
@@ -631,7 +645,7 @@ def train(
     begin, shown, step, done = time.time(), 0.0, 0, 0.0
     while done < 1:
         for group in best.param_groups:
-            warm = min(1.0, (step + 1) / 300)
+            warm = min(1.0, (step + 1) / (300 if start is None else 60))
             group["lr"] = RATE * warm * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * done)))
         x, *y = (torch.from_numpy(c) for c in batch(pools, cars, others, rng))
         score, size = model.raw(x.to(memory_format=torch.channels_last))
@@ -777,7 +791,7 @@ def main(argv: list[str] | None = None) -> int:
         f"{len(scenes)} drawn pictures (ours); {len(frames_)} motorway frames (MIT), {len(cars)} cars cut out of them"
     )
     kept = args.cache / "weights.pt"
-    pools = [(scenes, 0.85), (frames_, 0.15)]
+    pools = [(scenes, 0.6), (frames_, 0.15), (lorries(scenes), 0.25)]
     model = train(pools, cars, others, args.steps, args.seed, kept, args.start, args.minutes)
     exported(model, args.out)
     whole = args.out.read_bytes()
