@@ -24,7 +24,8 @@ KMH = {"km/h": 1 / 3.6, "m/s": 1.0}
 COLUMNS = (("forward", "s"), ("person", "s"), ("obstacle", "s"), ("headway", "s"), ("lane", "m"), ("grade", ""))
 PLAIN = 0.7  # of the time without acceleration, below which a time with it does not go: 2.7 s only within 3.9 s, which
 # are 4.4 s in JT/T 1242-2019. project
-SURE = 0.5  # standard errors that a rate is taken lower
+SURE = 0.5  # standard errors that a rate is taken lower,
+ROUGH = 0.08  # 1/s, an error at which it is one more: what is known badly warns nobody of what may be noise. project
 OFTEN = 2  # pictures, at least, in the time that a number must stand
 
 
@@ -145,7 +146,7 @@ class Collision(Detector, tag="collision", frozen=True, kw_only=True):
         closing, error, change = (value.get(f"{kind}.{key}", math.nan) for key in ("closing", "error", "change"))
         if math.isnan(error) or math.isnan(change):
             error, change = 0.0, 0.0
-        sure = closing - SURE * error
+        sure = closing - error * (SURE + error / ROUGH)
         seconds = max(reached(sure, max(change, 0.0)), PLAIN * reached(sure, 0.0))
         return min(seconds + self.reaction * brakes, LONG)  # in this order NaN stays NaN
 
