@@ -12,7 +12,8 @@ real pictures without vehicles are strewn in: driver_gopro and head_pose (CC BY 
 folder `--more`; for what ships china, flower of scikit-learn 1.9.1 (CC BY 2.0) and brick, grass, gravel, coffee,
 chelsea, camera, astronaut, rocket of scikit-image 0.26.0 (CC0, public domain). It was made in four goes (`--start`) of
 500, 1500, 2361 and 1406 steps at rates of 2.5, 2.5, 1.6 and 1.2e-3; the pieces came with the third, lorries more often
-with the fourth. One go from the start has not been tried. KITTI pictures and the drawn clips of `sim_fcw` are only reported on; nothing of them is trained on.
+with the fourth. One go from the start has not been tried. KITTI pictures and the drawn clips of `sim_fcw` are only
+reported on; nothing of them is trained on.
 
 The net: BGR 0 to 255, (1, 3, h, w) float32, h and w multiples of 32. Out: (1, 7, h / 8, w / 8): scores 0 to 1 of
 "vehicle", "two-wheeler" and "person", then the logarithms of the distances from the cell's middle to left, top, right
