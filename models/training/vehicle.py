@@ -7,8 +7,13 @@ promise the same bits on another processor.
 
 Data: road scenes drawn by `simulators/road.py` and its neighbours, ours; real motorway frames of
 udacity/CarND-LaneLines-P1 @ ce5681b (MIT), labelled by YOLOX-nano (Apache-2.0) as the teacher, also on enlarged parts
-so that far cars are labelled. Cars of these frames are cut out and pasted into drawn scenes at other sizes. KITTI
-pictures and the drawn clips of `sim_fcw` are only reported on; nothing of them is trained on.
+so that far cars are labelled. Cars of these frames are cut out and pasted into drawn scenes at other sizes. Pieces of
+real pictures without vehicles are strewn in: driver_gopro and head_pose (CC BY 4.0), the motorway's slopes, and the
+folder `--more`; for what ships china, flower of scikit-learn 1.9.1 (CC BY 2.0) and brick, grass, gravel, coffee,
+chelsea, camera, astronaut, rocket of scikit-image 0.26.0 (CC0, public domain). It was made in four goes (`--start`) of
+500, 1500, 2361 and 1406 steps at rates of 2.5, 2.5, 1.6 and 1.2e-3; the pieces came with the third, lorries more often
+with the fourth. One go from the start has not been tried. KITTI pictures and the drawn clips of `sim_fcw` are only
+reported on; nothing of them is trained on.
 
 The net: BGR 0 to 255, (1, 3, h, w) float32, h and w multiples of 32. Out: (1, 7, h / 8, w / 8): scores 0 to 1 of
 "vehicle", "two-wheeler" and "person", then the logarithms of the distances from the cell's middle to left, top, right
