@@ -1,0 +1,94 @@
+"""Whether what grows is hit or passes, what boxes tell where texture tells nothing, and the examples in the docs."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import math
+
+import numpy as np
+import pytest
+
+from models.vision.approach import Closing, Memory, aim, seen
+from models.vision.track import BRIEFLY, KNOWS, fused, grown
+
+SIZE = 240, 640  # px
+RATE = 20.0  # pictures/s
+rng = np.random.default_rng(3)
+WAVES = rng.uniform(-9, 9, (24, 2)), rng.uniform(0, 7, 24), rng.uniform(5, 14, 24)
+
+
+@pytest.mark.parametrize("name", ["approach", "camera", "flow", "lanes", "looming", "road", "scale", "track"])
+def test_the_examples_are_true(name):
+    assert doctest.testmod(importlib.import_module(f"models.vision.{name}")).failed == 0
+
+
+def picture(cx, half):
+    """A thing with texture, `half` px from its middle at `cx` to its sides."""
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(float)
+    k, phase, size = WAVES
+    a, b = (x - cx) / half, (y - 120) / half
+    light = sum(s * np.sin(i * a + j * b + p) for (i, j), p, s in zip(k, phase, size, strict=True))
+    inside = (np.abs(a) <= 1) & (np.abs(b) <= 1)
+    return np.where(inside, 120 + light, 90.0).astype(np.float32), (cx - half, 120 - half, cx + half, 120 + half)
+
+
+def aimed(across, turning=0.0, ahead=320.0):
+    """Where a thing `across` m beside a camera that drives to `ahead` is aimed at, 2 s before it is there; 20 m/s."""
+    memory = Memory()
+    for i in range(12):
+        z = 40.0 - 20.0 * i / RATE
+        frame, box = picture(ahead + 500 * across / z - turning * i / RATE, 600 / z)
+        memory, _ = seen(memory, i / RATE, frame, box)
+    return aim(memory, turning), memory.views[-1].box
+
+
+@pytest.mark.parametrize("across", [-4.0, 0.0, 3.0])
+def test_what_is_beside_the_way_grows_away_from_where_the_camera_drives(across):
+    (x, error), box = aimed(across)
+    assert x == pytest.approx(320.0, abs=12.0)
+    assert error < 10.0
+    assert (box[0] < x < box[2]) == (across == 0.0), "it is hit if the column lies in its box"
+
+
+def test_a_camera_that_turns_is_allowed_for():
+    """At 20 px/s, as in a bend of 400 m."""
+    (x, _), _ = aimed(0.0, turning=20.0)
+    assert x == pytest.approx(320.0 - 20.0 * 11 / RATE, abs=12.0)
+
+
+def test_what_does_not_grow_is_aimed_at_nothing():
+    memory = Memory()
+    for i in range(12):
+        memory, _ = seen(memory, i / RATE, *picture(320, 20))
+    assert aim(memory, 0.0) is None
+    assert aim(Memory(), 0.0) is None
+
+
+def sizes(ttc, jitter=0.0, n=14):
+    """Of the boxes of a thing that is reached `ttc` s after the last of them."""
+    noise = np.random.default_rng(1).normal(0, jitter, n)
+    return [(-(n - 1 - i) / RATE, 100 / (ttc + (n - 1 - i) / RATE) * math.exp(noise[i])) for i in range(n)]
+
+
+@pytest.mark.parametrize(("jitter", "off"), [(0.0, 0.01), (0.03, 0.25)])
+def test_boxes_tell_roughly_how_a_thing_grows(jitter, off):
+    told = grown(sizes(3.0, jitter), 0.0)
+    assert 1 / told.per_second == pytest.approx(3.0, rel=off)
+    assert told.error > 0.03
+
+
+def test_few_or_old_boxes_tell_nothing():
+    assert grown(sizes(3.0)[-4:], 0.0) is None
+    assert grown(sizes(3.0), BRIEFLY + 0.1) is None
+
+
+def test_a_texture_that_knows_needs_no_boxes_and_one_that_does_not_is_helped():
+    boxes = Closing(0.3, 0.05)
+    sharp, rough = Closing(0.4, KNOWS / 2, 0.1), Closing(0.9, 0.5)
+    assert fused(sharp, boxes) == sharp
+    assert fused(None, boxes) == boxes
+    assert fused(sharp, None) == sharp
+    assert fused(None, None) is None
+    assert fused(rough, boxes).per_second == pytest.approx(0.306, abs=0.002)
+    assert fused(rough, boxes).error < 0.05
