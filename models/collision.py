@@ -152,13 +152,19 @@ class Collision(Detector, tag="collision", frozen=True, kw_only=True):
 
     @staticmethod
     def _stood(at: tuple[float, ...], told: tuple[tuple[float, ...], ...], i: int, stands: float) -> float:
-        """The longest that the last moments leave from now on; NaN where the newest is not known."""
+        """The longest that the last moments leave from now on; NaN where the newest is not known.
+
+        Moments in which nothing was known do not count, as long as they are the fewer.
+        """
         now = at[-1]
         if math.isnan(told[-1][i]):
             return math.nan
-        left = [LONG if math.isnan(row[i]) else row[i] - (now - t) for t, row in zip(at, told, strict=True)]
         many = max(OFTEN, sum(now - t <= stands * 1.05 for t in at))
-        return LONG if len(left) < many else min(LONG, max(0.0, *left[-many:]))
+        left = [row[i] - (now - t) for t, row in zip(at[-many:], told[-many:], strict=True)]
+        known = [one for one in left if not math.isnan(one)]
+        if len(left) < many or len(known) < max(OFTEN, many / 2):
+            return LONG
+        return min(LONG, max(0.0, *known))
 
     def _lane(self, value: dict[str, float], speed: float) -> float:
         """m to the nearer mark on a side whose turn signal is off."""
