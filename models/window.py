@@ -32,8 +32,8 @@ from msgspec import Meta, Struct
 from agent.core.frame import Array, Frame, Layout, Quality
 from agent.core.ports import Detector
 
+from . import runtime, tail
 from . import strange as shared
-from . import tail
 from .strange import DAY, STILL, Told, Waits
 from .tail import Tail
 
@@ -288,7 +288,7 @@ def _load(path: Path, manifest: Manifest) -> Run:
     if (digest := hashlib.sha256(weights).hexdigest()) != manifest.sha256:
         raise ValueError(f"window model {path} is not the one of its manifest: sha256 is {digest}")
     try:
-        import onnxruntime
+        onnxruntime = runtime.onnxruntime()
     except ImportError:
         raise ValueError("window models need onnxruntime: pip install 'vedette[onnx]'") from None
     options = onnxruntime.SessionOptions()

@@ -37,6 +37,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models import runtime
 from simulators import bodies, lens, road, scenery, stories
 from simulators.lens import Camera
 
@@ -246,7 +247,7 @@ class Teacher:
     """YOLOX-nano, 416 px: what it is sure of is a label, what it doubts is to be overlooked."""
 
     def __init__(self, path: Path) -> None:
-        import onnxruntime
+        onnxruntime = runtime.onnxruntime()
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -698,7 +699,7 @@ class Finder:
     """The net as it is used: peaks of the scores, overlapping boxes left out."""
 
     def __init__(self, path: Path, width: int = 640) -> None:
-        import onnxruntime
+        onnxruntime = runtime.onnxruntime()
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1

@@ -17,6 +17,7 @@ import numpy as np
 
 from agent.core.errors import NetFault
 from agent.core.frame import Array
+from models import runtime
 
 from .decode import FAMILIES, Raw, best
 from .manifest import Entry, Manifest, entries, folders
@@ -249,7 +250,8 @@ def opened(path: Path, held: bytes, threads: int = 1, provider: str = "cpu") -> 
     """A session of ONNX Runtime on these weights. Raises `NetFault`; `path` is only named."""
     try:
         import cv2  # noqa: F401
-        import onnxruntime
+
+        onnxruntime = runtime.onnxruntime()
     except ImportError as error:
         raise NetFault(f"nets need OpenCV and ONNX Runtime ({error}): pip install 'vedette[video]'") from None
     wanted, built = PROVIDERS.get(provider, provider), onnxruntime.get_available_providers()

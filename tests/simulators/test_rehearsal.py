@@ -18,7 +18,7 @@ def test_a_car_that_stands_in_the_way_is_warned_of_in_time():
 
 
 def test_a_gap_that_opens_warns_nobody():
-    one = driven("opening", width=320, fps=8.0)
+    one = driven("opening", width=256, fps=6.0)
     assert one.good, line(one)
     assert not one.due
     assert "no warning" in line(one)
