@@ -199,8 +199,8 @@ class _Reader:
             raise ConfigFault(sorted(self.told.lines, key=_by_place))
         digest = hashlib.sha256(msgspec.json.encode([site, self.resolved, rules], enc_hook=str, order="deterministic"))
         home = self.path.parent / store.path
-        shelf = msgspec.structs.replace(
-            shelf, path=str(self.path.parent / shelf.path if shelf.path else home / "evidence")
+        shelf = msgspec.structs.replace(  # in full: a camera's child starts somewhere else
+            shelf, path=str((self.path.parent / shelf.path if shelf.path else home / "evidence").absolute())
         )
         return Config(
             path=self.path,

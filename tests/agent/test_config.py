@@ -508,3 +508,15 @@ def test_record_does_not_write_beside_its_folder(tmp_path, capsys):
     (sub / "site.toml").write_text(head + 'points = "../points.csv"\n')
     assert main(["record", "-c", str(sub / "site.toml"), str(tmp_path / "out"), "--seconds", "0.1"]) == 78
     assert "lies outside" in capsys.readouterr().err
+
+
+def test_evidence_has_a_home_wherever_the_site_file_is_named_from(tmp_path, monkeypatch):
+    """`-c site.toml` beside the file: the camera's child is told the whole path."""
+    pytest.importorskip("cv2")
+    (tmp_path / "site.toml").write_text(
+        '[site]\nname = "x"\n[[bus]]\nname = "gate"\ndriver = "video"\nurl = "/dev/video9"\n[bus.evidence]\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    site = config.load("site.toml")
+    assert site.evidence.path == str(tmp_path / "state" / "evidence")
+    assert site.drivers[0].evidence.ring.startswith(str(tmp_path))
