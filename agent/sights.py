@@ -69,7 +69,9 @@ class Mount(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     focal: Annotated[float, Meta(ge=0)] = 0.0  # px; 0: usual, 0.8 of the width
     x: Annotated[float, Meta(ge=0)] = 0.0  # px, column towards which the vehicle drives; 0: the middle, and learnt
     y: Annotated[float, Meta(ge=0)] = 0.0  # px, row of the horizon; 0: usual, 0.45 of the height, and learnt
-    height: Annotated[float, Meta(gt=0.3, le=5)] = 1.5  # m above the road
+    height: Annotated[float, Meta(ge=0, le=5)] = (
+        0.0  # m above the road; 0: usual, 1.5, and learnt from the width of cars
+    )
     aside: Annotated[float, Meta(ge=-2, le=2)] = 0.0  # m of the camera to the right of the vehicle's middle
     front: Annotated[float, Meta(ge=-1, le=10)] = 0.0  # m from the camera to the bumper, ahead of it
     vehicle: Annotated[float, Meta(gt=0.3, le=4)] = 2.0  # m, width of the own vehicle
@@ -105,6 +107,7 @@ ROAD: tuple[Column, ...] = (
     ("left", "m", -5.0, 5.0),  # from the vehicle's left side to the mark there; below 0 beyond it; NaN without a mark
     ("right", "m", -5.0, 5.0),
     ("doubt", "deg", 0.0, 90.0),  # of where the camera looks
+    ("height", "m", 0.0, 10.0),  # of the camera, as the widths of cars ahead tell it; NaN before enough of them did
     ("rate", "1/s", 0.0, math.nan),  # pictures that were looked at
 )
 

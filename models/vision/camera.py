@@ -16,6 +16,7 @@ from .scale import Box
 
 USUAL_FOCAL = 0.8  # widths of a picture: a lens of 64 degrees; project
 USUAL_HORIZON = 0.45  # heights of a picture; project
+USUAL_HEIGHT = 1.5  # m; project
 DOUBT = 0.07  # rad, of a direction that nobody measured: 4 degrees; project
 KNOWN = 0.01  # rad, of one that was
 WIDE = {"vehicle": 1.8, "two-wheeler": 0.7, "person": 0.55}  # m, usual width; a lorry's is told by its box
@@ -25,6 +26,7 @@ UNSURE = 0.2  # of a range that a usual width tells; project
 UNLIKE = 1.0  # the same, of something that is not seen from behind, or not whole
 ASIDE = 1.5  # widths by heights from which a vehicle is seen from the side, too
 EDGE = 3.0  # px
+FOOT = 15.0  # px below the horizon, from which a foot tells the camera's height
 ROLLING = 0.008  # rad by which a car pitches on its springs; project
 
 
@@ -33,7 +35,7 @@ def lens(mount: Mount, width: int, height: int) -> Lens:
     by = width / mount.width if mount.width else 1.0
     focal = by * mount.focal or USUAL_FOCAL * width
     x, y = by * mount.x or width / 2, by * mount.y or USUAL_HORIZON * height
-    return Lens(focal, x, y, mount.height, KNOWN if mount.x else DOUBT, KNOWN if mount.y else DOUBT)
+    return Lens(focal, x, y, mount.height or USUAL_HEIGHT, KNOWN if mount.x else DOUBT, KNOWN if mount.y else DOUBT)
 
 
 class Lens(NamedTuple):
@@ -58,6 +60,20 @@ class Place(NamedTuple):
     error: float  # of it, as a share
     across: float  # m of its middle, to the right of the camera
     wide: float  # m
+
+
+def height(lens: Lens, box: Box, kind: str, width: int) -> float:
+    """m, of the camera above the road, by how wide a car is that stands there; NaN of what is no car seen from behind.
+
+    Neither focal length nor range is in it: as many car widths as the horizon lies above its foot.
+
+    >>> round(height(Lens(1000.0, 640.0, 324.0, 2.0, 0.0, 0.0), (620.0, 330.0, 660.0, 357.3), "vehicle", 1280), 2)
+    1.5
+    """
+    x1, y1, x2, y2 = box
+    wide, high, below = x2 - x1, y2 - y1, y2 - lens.y
+    fits = kind == "vehicle" and 0.6 < high / max(wide, 1.0) < TALL and x1 > EDGE and x2 < width - 1 - EDGE
+    return WIDE["vehicle"] * below / wide if fits and below > FOOT else math.nan
 
 
 def placed(lens: Lens, box: Box, kind: str, shift: float = 0.0, width: float = math.inf) -> Place:

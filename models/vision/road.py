@@ -21,7 +21,7 @@ from agent.sights import FAR, KINDS, Mount
 from . import approach, lanes, looming, track
 from . import flow as flows
 from .approach import Closing
-from .camera import Lens, Place, placed
+from .camera import Lens, Place, height, placed
 from .camera import lens as lens_of
 from .flow import Flow
 from .lanes import Marks
@@ -53,6 +53,8 @@ WALKS = 0.4  # m/s across, below which nobody walks
 LANES = 2.3, 5.0  # m, of the width of a lane, whatever is thought of the camera's height
 LANE = 0.3  # m beyond a mark, where the middle of something is in another lane
 LONG = {"vehicle": 4.0}  # m, of things that are longer than wide. project
+LEVEL = 0.01  # rad, to which the horizon must be known before it tells the camera's height
+HEIGHTS, MANY = 40, 400  # looks at cars from which it is told, and over which it is a mean
 MARGIN = 0.1  # m beside the vehicle that are its way too
 BESIDE = 2.2  # m further aside, up to which things are measured
 NEARS = 0.02  # 1/s, above which something is neared
@@ -101,6 +103,7 @@ class Sight(NamedTuple):
     lens: Lens
     turning: float  # px/s by which the picture turns to the left
     marks: Marks  # of the own lane
+    height: float  # m, of the camera, as cars ahead tell it; NaN before enough of them did
 
 
 class Course(NamedTuple):
@@ -131,6 +134,8 @@ class Memory(NamedTuple):
     marked: float = -math.inf  # s when they were looked for
     tracks: tuple[Track, ...] = ()
     courses: tuple[Course, ...] = ()  # of the tracks
+    height: float = math.nan  # log of m, of the camera, as cars ahead tell it
+    heights: int = 0  # looks that told it
     free: int = 1
 
 
@@ -190,7 +195,11 @@ def look(
             targets.append(target)
     memory = memory._replace(pictures=memory.pictures + 1, at=at, tracks=tracks, courses=tuple(courses), free=free)
     targets.sort(key=lambda one: one.place.ahead)
-    return memory, Sight(at, tuple(targets), lens, memory.turning, memory.marks)
+    memory = _measured(memory, targets, grey.shape[1])
+    tall = math.exp(memory.height) if memory.heights >= HEIGHTS else math.nan
+    if not mount.height and not math.isnan(tall):
+        memory = memory._replace(lens=memory.lens._replace(height=tall))
+    return memory, Sight(at, tuple(targets), lens, memory.turning, memory.marks, tall)
 
 
 def _found(finder: Finder | None, memory: Memory, picture: Array) -> list[Found]:
@@ -310,6 +319,19 @@ def _bends(memory: Memory) -> bool:
     return abs(memory.turning) > TURNS * memory.lens.focal
 
 
+def _measured(memory: Memory, targets: Sequence[Target], width: int) -> Memory:
+    """With the camera's height after one more look at the cars ahead, once it is known where the horizon is."""
+    if memory.lens.doubt_y > LEVEL:
+        return memory
+    for one in targets:
+        told = height(memory.lens, one.box, one.kind, width)
+        if told > 0:
+            n = memory.heights + 1
+            old = memory.height if memory.heights else math.log(told)
+            memory = memory._replace(height=old + max(1 / n, 1 / MANY) * (math.log(told) - old), heights=n)
+    return memory
+
+
 def _settled(old: float, new: float) -> float:
     """Where a mark is, m across, after one more look: a jump is believed only when it is seen again."""
     return new if math.isnan(old) or abs(new - old) < JUMPS else math.nan
@@ -399,7 +421,7 @@ def columns(sight: Sight, mount: Mount, rate: float) -> list[float]:
     half = mount.vehicle / 2
     told += [-(sight.marks.left + mount.aside) - half, sight.marks.right + mount.aside - half]
     doubt = math.degrees(math.hypot(sight.lens.doubt_x, sight.lens.doubt_y))
-    return [*told, doubt, rate]
+    return [*told, doubt, sight.height, rate]
 
 
 def _counts_as(kind: str) -> str:

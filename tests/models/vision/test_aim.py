@@ -9,7 +9,10 @@ import math
 import numpy as np
 import pytest
 
+from models.vision import road
 from models.vision.approach import Closing, Memory, aim, seen
+from models.vision.camera import Lens, Place
+from models.vision.road import Target
 from models.vision.track import BRIEFLY, KNOWS, fused, grown
 
 SIZE = 240, 640  # px
@@ -92,3 +95,24 @@ def test_a_texture_that_knows_needs_no_boxes_and_one_that_does_not_is_helped():
     assert fused(None, None) is None
     assert fused(rough, boxes).per_second == pytest.approx(0.306, abs=0.002)
     assert fused(rough, boxes).error < 0.05
+
+
+def test_the_camera_s_height_is_told_by_the_width_of_cars_once_the_horizon_is_known():
+    """2.2 m above the road; nothing is told before, nor by lorries, nor by what the picture's edge cuts."""
+    known = Lens(1000.0, 640.0, 324.0, 1.5, 0.002, 0.002)
+
+    def at(z, wide=1.8, high=1.4, x=640.0):
+        foot, half = 324.0 + 1000.0 * 2.2 / z, 500.0 * wide / z
+        box = (x - half, foot - 1000.0 * high / z, x + half, foot)
+        return Target(1, "vehicle", box, Place(z, 0.1, 0.0, wide), True, 0.0, 0.1, 0.0, 0.9, 0.0)
+
+    def told(memory, *targets):
+        for one in targets:
+            memory = road._measured(memory, [one], 1280)
+        return math.exp(memory.height) if memory.heights else math.nan
+
+    cars = [at(float(z)) for z in range(10, 50)]
+    assert told(road.Memory(known), *cars) == pytest.approx(2.2, rel=0.001)
+    assert math.isnan(told(road.Memory(known._replace(doubt_y=0.05)), *cars))
+    assert math.isnan(told(road.Memory(known), *(at(float(z), 2.5, 3.6) for z in range(10, 50))))
+    assert math.isnan(told(road.Memory(known), at(10.0, x=1279.0)))
