@@ -41,7 +41,7 @@ demo: install
 
 # In the gate the scoreboard's times are figures: a busy machine fails no test, a lost alarm does.
 test: lint types contracts unit dev
-	@$(BIN)/python -m tests.rigs.scoreboard --quick --lenient
+	@$(BIN)/python -m tests.rigs.scoreboard --quick --lenient --lanes 3
 
 lint: dev
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
@@ -53,7 +53,7 @@ contracts: dev
 	@$(BIN)/lint-imports
 
 unit: dev
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 3
 
 scoreboard: dev
 	@$(BIN)/python -m tests.rigs.scoreboard

@@ -9,7 +9,7 @@ and what they mean is judged elsewhere (`models/collision.py`). Memory in, memor
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import cv2
@@ -176,15 +176,30 @@ def look(
         return 0.0 if aside > BESIDE else 1.0 / ((1.0 + aside) * max(where.ahead, 1.0))
 
     tracks, free = track.step(memory.tracks, at, grey, found, matters, memory.free)
+    courses, targets = _placed(memory, tracks, place, mount, passed, speed)
+    memory = memory._replace(pictures=memory.pictures + 1, at=at, tracks=tracks, courses=courses, free=free)
+    memory = _measured(memory, targets, grey.shape[1])
+    tall = math.exp(memory.height) if memory.heights >= HEIGHTS else math.nan
+    if not mount.height and not math.isnan(tall):
+        memory = memory._replace(lens=memory.lens._replace(height=tall))
+    return memory, Sight(at, targets, lens, memory.turning, memory.marks, tall)
+
+
+def _placed(
+    memory: Memory,
+    tracks: Sequence[Track],
+    place: Callable[[str, Box], Place],
+    mount: Mount,
+    passed: float,
+    speed: float,
+) -> tuple[tuple[Course, ...], tuple[Target, ...]]:
+    """Where the things are on the road, how they move there, and which of them are in the way; nearest first."""
     old = {one.id: one for one in memory.courses}
     courses, targets = [], []
     for one in tracks:
-        where, (rate, error, change) = (
-            place(one.kind, one.box),
-            track.fused(one.closing, _walked(memory, one)) or UNKNOWN,
-        )
-        aim = approach.aim(one.memory, memory.turning)
-        gap = _gap(one, where, lens.x + _bend(memory, where.ahead), mount.aside)
+        where, aim = place(one.kind, one.box), approach.aim(one.memory, memory.turning)
+        rate, error, change = track.fused(one.closing, _walked(memory, one)) or UNKNOWN
+        gap = _gap(one, where, memory.lens.x + _bend(memory, where.ahead), mount.aside)
         miss = math.nan if aim is None else _gap(one, where, aim[0], mount.aside)
         course = _followed(old.get(one.id), one.id, where, 0.0 if math.isnan(rate) else rate, passed, gap, miss)
         courses.append(course)
@@ -193,13 +208,7 @@ def look(
             in_path = _is_in_path(one.kind, where, course, rate, speed, mount, memory)
             target = Target(one.id, one.kind, one.box, where, in_path, rate, error, change, one.score, one.since)
             targets.append(target)
-    memory = memory._replace(pictures=memory.pictures + 1, at=at, tracks=tracks, courses=tuple(courses), free=free)
-    targets.sort(key=lambda one: one.place.ahead)
-    memory = _measured(memory, targets, grey.shape[1])
-    tall = math.exp(memory.height) if memory.heights >= HEIGHTS else math.nan
-    if not mount.height and not math.isnan(tall):
-        memory = memory._replace(lens=memory.lens._replace(height=tall))
-    return memory, Sight(at, tuple(targets), lens, memory.turning, memory.marks, tall)
+    return tuple(courses), tuple(sorted(targets, key=lambda one: one.place.ahead))
 
 
 def _found(finder: Finder | None, memory: Memory, picture: Array) -> list[Found]:
