@@ -48,6 +48,7 @@ ACROSS, DRIFT = 0.3, 0.04  # the same of where it is across, and of how fast tha
 AHEAD = 3.0  # s, at most, that somebody on foot is thought on
 PASSES = 0.15  # 1/s, from which it is told whether something will pass
 MISS = 0.3  # m beside the way, where it will
+FASTER = 1.6  # times what stands is neared: beyond that it would come towards us, and is rather noise
 WALK = 0.12  # of the road's rate, error of that of somebody on foot
 WALKS = 0.4  # m/s across, below which nobody walks
 LANES = 2.3, 5.0  # m, of the width of a lane, whatever is thought of the camera's height
@@ -199,6 +200,7 @@ def _placed(
     for one in tracks:
         where, aim = place(one.kind, one.box), approach.aim(one.memory, memory.turning)
         rate, error, change = track.fused(one.closing, _walked(memory, one)) or UNKNOWN
+        error = math.hypot(error, max(rate - FASTER * _stands(memory, where), 0.0))
         gap = _gap(one, where, memory.lens.x + _bend(memory, where.ahead), mount.aside)
         miss = math.nan if aim is None else _gap(one, where, aim[0], mount.aside)
         course = _followed(old.get(one.id), one.id, where, 0.0 if math.isnan(rate) else rate, passed, gap, miss)
@@ -369,6 +371,12 @@ def _walked(memory: Memory, one: Track) -> Closing | None:
         return None
     rate = memory.rate * below
     return Closing(rate, WALK * rate)
+
+
+def _stands(memory: Memory, where: Place) -> float:
+    """1/s at which something is neared that stands so far ahead; inf where nobody knows how the road comes."""
+    rate = memory.rate
+    return math.inf if math.isnan(rate) else rate * memory.lens.focal * memory.lens.height / max(where.ahead, 1.0)
 
 
 def _gap(one: Track, where: Place, x: float, aside: float) -> float:
