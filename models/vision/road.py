@@ -56,6 +56,7 @@ LANE = 0.3  # m beyond a mark, where the middle of something is in another lane
 LONG = {"vehicle": 4.0}  # m, of things that are longer than wide. project
 LEVEL = 0.01  # rad, to which the horizon must be known before it tells the camera's height
 HEIGHTS, MANY = 40, 400  # looks at cars from which it is told, and over which it is a mean
+NARROW, FOOT = 1.1, 20.0  # m, that every vehicle is wide; px below the horizon, from which its foot tells
 MARGIN = 0.1  # m beside the vehicle that are its way too
 BESIDE = 2.2  # m further aside, up to which things are measured
 NEARS = 0.02  # 1/s, above which something is neared
@@ -205,7 +206,7 @@ def _placed(
         miss = math.nan if aim is None else _gap(one, where, aim[0], mount.aside)
         course = _followed(old.get(one.id), one.id, where, 0.0 if math.isnan(rate) else rate, passed, gap, miss)
         courses.append(course)
-        if one.is_real:
+        if one.is_real and not _is_too_small(memory, mount, one):
             where = where._replace(ahead=math.exp(course.log), across=course.across)
             in_path = _is_in_path(one.kind, where, course, rate, speed, mount, memory)
             target = Target(one.id, one.kind, one.box, where, in_path, rate, error, change, one.score, one.since)
@@ -371,6 +372,13 @@ def _walked(memory: Memory, one: Track) -> Closing | None:
         return None
     rate = memory.rate * below
     return Closing(rate, WALK * rate)
+
+
+def _is_too_small(memory: Memory, mount: Mount, one: Track) -> bool:
+    """Whether no vehicle is as narrow as this would be where its foot is: a mark, a puddle. Only where that is known."""
+    known = (mount.height or memory.heights >= HEIGHTS) and memory.lens.doubt_y < LEVEL
+    below, wide = one.box[3] - memory.lens.y, one.box[2] - one.box[0]
+    return bool(known) and one.kind == "vehicle" and below > FOOT and wide * memory.lens.height < NARROW * below
 
 
 def _stands(memory: Memory, where: Place) -> float:
