@@ -375,7 +375,7 @@ def _walked(memory: Memory, one: Track) -> Closing | None:
 
 
 def _is_too_small(memory: Memory, mount: Mount, one: Track) -> bool:
-    """Whether no vehicle is as narrow as this would be where its foot is: a mark, a puddle. Only where that is known."""
+    """Whether no vehicle is as narrow as this would be where its foot is: a mark, a puddle; if that is known."""
     known = (mount.height or memory.heights >= HEIGHTS) and memory.lens.doubt_y < LEVEL
     below, wide = one.box[3] - memory.lens.y, one.box[2] - one.box[0]
     return bool(known) and one.kind == "vehicle" and below > FOOT and wide * memory.lens.height < NARROW * below
