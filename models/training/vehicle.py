@@ -1,6 +1,7 @@
 """What made the vehicle net that ships: vehicles, two-wheelers and people on roads, in pictures 640 px wide.
 
-    python -m models.training.vehicle --data ../shared/data/vision --cache /tmp/roads [--pictures 6000] [--steps 9000]
+    python -m models.training.vehicle --data ../shared/data/vision --cache /tmp/roads --more DIR
+    python -m models.training.vehicle ... --start /tmp/roads/stage4.pt --stage 5
 
 Needs beside this program: torch (CPU), onnx. Fixed seeds: the same data gives about the same net; torch does not
 promise the same bits on another processor.
@@ -10,10 +11,10 @@ udacity/CarND-LaneLines-P1 @ ce5681b (MIT), labelled by YOLOX-nano (Apache-2.0) 
 so that far cars are labelled. Cars of these frames are cut out and pasted into drawn scenes at other sizes. Pieces of
 real pictures without vehicles are strewn in: driver_gopro and head_pose (CC BY 4.0), the motorway's slopes, and the
 folder `--more`; for what ships china, flower of scikit-learn 1.9.1 (CC BY 2.0) and brick, grass, gravel, coffee,
-chelsea, camera, astronaut, rocket of scikit-image 0.26.0 (CC0, public domain). It was made in four goes (`--start`) of
-500, 1500, 2361 and 1406 steps at rates of 2.5, 2.5, 1.6 and 1.2e-3; the pieces came with the third, lorries more often
-with the fourth. One go from the start has not been tried. KITTI pictures and the drawn clips of `sim_fcw` are only
-reported on; nothing of them is trained on.
+chelsea, camera, astronaut, rocket of scikit-image 0.26.0 (CC0, public domain). How often what is shown, at which rates
+and for how long is `STAGES`, what the drawn worlds are full of is `AIMS`; each stage goes on from the weights of the
+one before. One go with everything from the start has not been tried. KITTI pictures and the drawn clips of `sim_fcw`
+are only reported on; nothing of them is trained on.
 
 The net: BGR 0 to 255, (1, 3, h, w) float32, h and w multiples of 32. Out: (1, 7, h / 8, w / 8): scores 0 to 1 of
 "vehicle", "two-wheeler" and "person", then the logarithms of the distances from the cell's middle to left, top, right
@@ -47,8 +48,8 @@ STRIDE = 8
 SIZE = (288, 704)  # px of a drawn picture
 CROP = (192, 416)  # px of a training picture
 BATCH = 8
-RATE = 2.5e-3  # of AdamW, at its height
 LOWEST = 6.0  # px; what is lower is neither asked for nor punished
+KEEP = 0.998  # share of itself that the mean of the weights keeps at a step
 COCO = {1: 1, 2: 0, 3: 1, 5: 0, 7: 0, 0: 2}  # of the teacher: bicycle, car, motorcycle, bus, truck, person
 
 
@@ -59,14 +60,84 @@ class Labelled(NamedTuple):
     boxes: Array  # (n, 6): kind, x1, y1, x2, y2 px, and 1 where it counts, 0 where it is to be overlooked
 
 
+class Pool(NamedTuple):
+    """Pictures of a sort."""
+
+    pictures: list[Labelled]
+    share: float
+    zoom: tuple[float, float] = (0.6, 1.5)
+    pasted: bool = False  # whether cars of real pictures are pasted in
+    about: bool = False  # whether the part that is shown lies about somebody on foot or on two wheels
+
+
+class Shares(NamedTuple):
+    """How often a training picture is of which sort; `chosen` says what each is."""
+
+    plain: float
+    real: float
+    tall: float = 0.0
+    aimed: float = 0.0
+    walkers: float = 0.0
+
+
+class Stage(NamedTuple):
+    """A part of the training: the rate falls along a cosine."""
+
+    steps: int
+    rate: float  # of AdamW, at its height
+    seed: int
+    shares: Shares
+    strewn: bool = True  # whether pieces of real pictures without vehicles are strewn in
+    fallen: float = 1.0  # how much of the cosine the stage goes through; 1: down to a hundredth
+    taken: float = 1.0  # share of its weights in what comes out; the rest are those it started from
+
+
+STAGES = (  # of what ships; the first two were broken off early, and what was added came where the rate rose again
+    Stage(500, 2.5e-3, 5, Shares(0.85, 0.15), False, 0.17),
+    Stage(1500, 2.5e-3, 6, Shares(0.85, 0.15), False, 0.45),
+    Stage(2361, 1.6e-3, 7, Shares(0.85, 0.15)),
+    Stage(1406, 1.2e-3, 8, Shares(0.6, 0.15, 0.25)),
+    Stage(4084, 1.6e-3, 10, Shares(0.28, 0.14, 0.1, 0.3, 0.18), taken=0.75),
+)
+
+
 # -- drawn pictures -------------------------------------------------------------------------------
+
+
+class Aim(NamedTuple):
+    """What a world is full of; numbers are means of Poisson's law for a picture."""
+
+    weather: tuple[tuple[str, ...], ...] = ()  # one of these; none: as it comes
+    cars: float = 6.0  # and lorries
+    heavy: float = 0.2  # share of lorries, coaches, tankers among them
+    far: float = 28.0  # m, the mean of how far they are
+    aslant: float = 0.0  # cars that were parked beside the road, at an angle
+    ahead: float = 0.0  # share of pictures with one more lorry in or beside our lane, 12 to 60 m ahead
+    people: float = 0.9
+    riders: float = 0.6
+    walk: float = 14.0  # m, the mean of how far people and riders are
+    crates: float = 0.7
+    clutter: float = 2.0
+    empty: float = 0.0  # share of pictures in which nobody is, parked cars neither
+
+
+PLAIN = Aim()
+AIMS = (  # what the net was weak at when it had only seen plain worlds
+    Aim((("night",), ("night", "rain"), ("dusk",)), 3, 0.4, 28, 0.5, 0.6, 0.7, 0.5, 12, 1, 4, 0.25),  # dark
+    Aim(people=4, riders=2.5, walk=9, cars=2.5, aslant=0.5, clutter=1.5),  # people near
+    Aim(cars=2, heavy=0.5, ahead=0.85, far=24, people=0.6, clutter=1.5),  # backs of lorries
+    Aim((("fog",), ("rain",), ("fog", "rain"), ("rain", "dusk"), ("glare",)), 4, 0.4, 24, 0.5, 0.4, 1.5, 0.8, 10),
+    Aim(cars=1, people=0.4, riders=0.3, crates=2, clutter=7, empty=0.6),  # hedges, walls, trees
+    Aim(cars=2, aslant=4, people=1.5, walk=10, clutter=1.5),  # parked cars
+)
+AIMED = 240  # the group from which on worlds are aimed, one aim after the other
 
 
 class World:
     """A stretch of road and a crowd of bodies, from which many pictures are drawn."""
 
-    def __init__(self, rng: np.random.Generator, crowd: dict[str, list[bodies.Body]]) -> None:
-        self.rng, self.crowd = rng, crowd
+    def __init__(self, rng: np.random.Generator, crowd: dict[str, list[bodies.Body]], aim: Aim = PLAIN) -> None:
+        self.rng, self.crowd, self.aim = rng, crowd, aim
         self.weather = tuple(
             w
             for w, odds in (
@@ -79,6 +150,8 @@ class World:
             )
             if rng.random() < odds
         ) or ("day",)
+        if aim.weather:
+            self.weather = aim.weather[int(rng.integers(len(aim.weather)))]
         self.light = scenery.light(self.weather, rng)
         self.name = str(rng.choice(list(scenery.PLACES), p=[0.25, 0.2, 0.25, 0.3]))
         self.far: Array | None = None
@@ -106,10 +179,11 @@ class World:
         self.road.draw(picture, eye, ego, self.light)
         cast: list[tuple[scenery.Thing, int, bool]] = []
         actors: list[stories.Actor] = []
+        empty = self.aim.empty > 0 and rng.random() < self.aim.empty
         for thing in self.road.things:
-            if -thing.body.length < thing.z - ego < 220:
+            if -thing.body.length < thing.z - ego < 220 and not (empty and thing.body.kind):
                 cast.append((thing._replace(z=thing.z - ego), -1, False))
-        for thing in self._traffic(place):
+        for thing in self._traffic(place, empty):
             if all(
                 np.hypot(t.x - thing.x, t.z - thing.z) > 0.45 * (t.body.length + thing.body.length)
                 for t, _, _ in cast
@@ -122,12 +196,26 @@ class World:
         image = scenery.Lens(camera, self.weather, rng).see(picture, self.light, rng.uniform(0, 50), rng)
         return Labelled(image, _asked(found, w, h))
 
-    def _traffic(self, place: scenery.Place) -> Iterator[scenery.Thing]:
-        rng = self.rng
-        for _ in range(int(rng.poisson(6))):
-            heavy = rng.random() < 0.2
+    def _traffic(self, place: scenery.Place, empty: bool) -> Iterator[scenery.Thing]:
+        rng, aim = self.rng, self.aim
+        if not empty:
+            yield from self._aimed(place)
+            yield from self._usual(place)
+        for what, often in (
+            ("crate", aim.crates),
+            ("clutter", aim.clutter),
+        ):  # what is no vehicle although it has edges
+            for _ in range(int(rng.poisson(often))):
+                x = float(rng.choice([-1, 1])) * rng.uniform(5, 18)
+                yield scenery.Thing(self._any(what), x, 5 + rng.exponential(20), rng.normal(0, 0.5))
+
+    def _usual(self, place: scenery.Place) -> Iterator[scenery.Thing]:
+        """Who drives, walks and rides."""
+        rng, aim = self.rng, self.aim
+        for _ in range(int(rng.poisson(aim.cars))):
+            heavy = rng.random() < aim.heavy
             one = self._any(rng.choice(bodies.HEAVY) if heavy else rng.choice(bodies.CARS))
-            z = 3.0 + rng.exponential(28.0)
+            z = 3.0 + rng.exponential(aim.far)
             if rng.random() < 0.3:  # anywhere, at any angle: crossings, yards, parked
                 yield scenery.Thing(one, rng.uniform(-0.8, 0.8) * (z + 8), z, rng.uniform(0, 2 * np.pi))
                 continue
@@ -135,14 +223,23 @@ class World:
             x = float(rng.choice(lanes)) + rng.normal(0, 0.25) if len(lanes) else 0.0
             comes = x < -2 and rng.random() < (0.25 if self.name == "motorway" else 0.8)
             yield scenery.Thing(one, x, z, (np.pi if comes else 0.0) + rng.normal(0, 0.05))
-        for _ in range(int(rng.poisson(0.9))):
-            yield scenery.Thing(self._any("person"), rng.uniform(-9, 8), 3.5 + rng.exponential(14))
-        for _ in range(int(rng.poisson(0.6))):
-            yield scenery.Thing(self._any(rng.choice(bodies.LIGHT_PARTS)), rng.uniform(-6, 4), 4 + rng.exponential(16))
-        for what, often in (("crate", 0.7), ("clutter", 2.0)):  # what is no vehicle although it has edges
-            for _ in range(int(rng.poisson(often))):
-                x = float(rng.choice([-1, 1])) * rng.uniform(5, 18)
-                yield scenery.Thing(self._any(what), x, 5 + rng.exponential(20), rng.normal(0, 0.5))
+        for _ in range(int(rng.poisson(aim.people))):
+            yield scenery.Thing(self._any("person"), rng.uniform(-9, 8), 3.5 + rng.exponential(aim.walk))
+        for _ in range(int(rng.poisson(aim.riders))):
+            what = rng.choice(bodies.LIGHT_PARTS)
+            yield scenery.Thing(self._any(what), rng.uniform(-6, 4), 4 + rng.exponential(aim.walk + 2))
+
+    def _aimed(self, place: scenery.Place) -> Iterator[scenery.Thing]:
+        """What is there on purpose: a lorry ahead, cars parked aslant."""
+        rng, aim = self.rng, self.aim
+        if aim.ahead and rng.random() < aim.ahead:
+            x = float(rng.choice([0.0, 0.0, 3.2, -3.6])) + rng.normal(0, 0.4)
+            yield scenery.Thing(self._any(rng.choice(bodies.HEAVY)), x, rng.uniform(12, 60), rng.normal(0, 0.08))
+        for _ in range(int(rng.poisson(aim.aslant)) if aim.aslant else 0):
+            side = rng.random() < 0.5
+            x = place.right + rng.uniform(-0.6, 3.0) if side else place.left - rng.uniform(-0.6, 3.0)
+            turned = float(rng.choice([0, np.pi])) + rng.choice([-1, 1]) * rng.uniform(0.1, 0.9)
+            yield scenery.Thing(self._any(rng.choice(bodies.CARS)), x, 3 + rng.exponential(18), turned)
 
     def _any(self, what: Any) -> bodies.Body:
         """One of the crowd; it grows until there are 24 of each."""
@@ -211,7 +308,7 @@ def draw(cache: Path, n: int, first: int = 0) -> None:
         rng = np.random.default_rng((11, group))
         if group % 12 == 0:
             crowd = {}
-        world, rows = World(rng, crowd), []
+        world, rows = World(rng, crowd, PLAIN if group < AIMED else AIMS[(group - AIMED) % len(AIMS)]), []
         for i in range(25):
             one = world.picture()
             quality = int(rng.choice([60, 80, 92, 96]))
@@ -220,10 +317,12 @@ def draw(cache: Path, n: int, first: int = 0) -> None:
         (cache / f"{group:04d}.json").write_text(json.dumps(rows))
 
 
-def drawn(cache: Path) -> list[Labelled]:
-    """All pictures in the cache."""
+def drawn(cache: Path, aimed: bool = False) -> list[Labelled]:
+    """The pictures of plain worlds in the cache, or those of aimed ones."""
     out = []
     for path in sorted(cache.glob("[0-9][0-9][0-9][0-9].json")):
+        if (int(path.stem) >= AIMED) != aimed:
+            continue
         for i, rows in enumerate(json.loads(path.read_text())):
             image: Any = cv2.imread(str(cache / f"{path.stem}_{i:02d}.jpg"))
             out.append(Labelled(image, np.array(rows, np.float32).reshape(-1, 6)))
@@ -238,6 +337,28 @@ def lorries(of: list[Labelled]) -> list[Labelled]:
         return bool(((boxes[:, 0] == 0) & (boxes[:, 5] > 0) & (tall > 1.15 * wide) & (tall > 50)).any())
 
     return [one for one in of if has(one.boxes)]
+
+
+def walkers(of: list[Labelled]) -> list[Labelled]:
+    """Those with somebody on foot or on two wheels who is high enough to be told from a post."""
+
+    def has(boxes: Array) -> bool:
+        return bool(((boxes[:, 0] > 0) & (boxes[:, 5] > 0) & (boxes[:, 4] - boxes[:, 2] > 24)).any())
+
+    return [one for one in of if has(one.boxes)]
+
+
+def chosen(scenes: list[Labelled], aimed: list[Labelled], motorway: list[Labelled], shares: Shares) -> list[Pool]:
+    """What a stage draws its pictures from."""
+    both = scenes + aimed
+    pools = (
+        Pool(scenes, shares.plain, pasted=True),
+        Pool(motorway, shares.real, (0.4, 1.3)),
+        Pool(lorries(both), shares.tall),
+        Pool(aimed, shares.aimed, pasted=True),
+        Pool(walkers(both), shares.walkers, (0.7, 2.2), about=True),
+    )
+    return [pool for pool in pools if pool.share > 0 and pool.pictures]
 
 
 # -- real pictures --------------------------------------------------------------------------------
@@ -437,14 +558,19 @@ def strewn(one: Labelled, others: list[Array], rng: np.random.Generator) -> Labe
     return Labelled(image, boxes)
 
 
-def varied(one: Labelled, rng: np.random.Generator, zoom: tuple[float, float] = (0.65, 1.5)) -> Labelled:
-    """A part of it, larger or smaller, mirrored, in other light, through another lens."""
+def varied(
+    one: Labelled, rng: np.random.Generator, zoom: tuple[float, float] = (0.65, 1.5), about: Array | None = None
+) -> Labelled:
+    """A part of it, larger or smaller, mirrored, in other light, through another lens; with x, y px `about` in it."""
     h, w = CROP
     by = float(np.exp(rng.uniform(np.log(zoom[0]), np.log(zoom[1]))))
     by = max(by, w / one.image.shape[1] * 0.75)
     squeeze = by * rng.uniform(0.88, 1.14)
     left = rng.uniform(min(0.0, one.image.shape[1] * by - w), max(0.0, one.image.shape[1] * by - w))
     top = rng.uniform(min(0.0, one.image.shape[0] * squeeze - h), max(0.0, one.image.shape[0] * squeeze - h))
+    if about is not None:
+        left = np.clip(about[0] * by - rng.uniform(0.15, 0.85) * w, *sorted((0.0, one.image.shape[1] * by - w)))
+        top = np.clip(about[1] * squeeze - rng.uniform(0.3, 0.7) * h, *sorted((0.0, one.image.shape[0] * squeeze - h)))
     source = one.image
     if by < 0.7:
         source = cv2.GaussianBlur(source, (0, 0), 0.45 / by)
@@ -520,21 +646,23 @@ def targets(boxes: Array, h: int, w: int) -> tuple[Array, Array, Array, Array]:
     return heat, matter, size, weight
 
 
-def batch(
-    pools: list[tuple[list[Labelled], float]], cars: list[Array], others: list[Array], rng: np.random.Generator
-) -> tuple[Array, ...]:
+def batch(pools: list[Pool], cars: list[Array], others: list[Array], rng: np.random.Generator) -> tuple[Array, ...]:
     """Pictures and their targets; each pool with its share."""
-    odds = np.array([share for _, share in pools])
+    odds = np.array([pool.share for pool in pools])
     rows = []
     for _ in range(BATCH):
-        which = int(rng.choice(len(pools), p=odds / odds.sum()))
-        pool = pools[which][0]
-        one = pool[int(rng.integers(len(pool)))]
-        if which == 0 and cars and rng.random() < 0.3:
+        pool = pools[int(rng.choice(len(pools), p=odds / odds.sum()))]
+        one = pool.pictures[int(rng.integers(len(pool.pictures)))]
+        about = None
+        if pool.about:
+            some = one.boxes[(one.boxes[:, 0] > 0) & (one.boxes[:, 5] > 0)]
+            who = some[int(rng.integers(len(some)))]
+            about = (who[1:3] + who[3:5]) / 2
+        if pool.pasted and cars and rng.random() < 0.3:
             one = pasted(one, cars, rng)
         if others and rng.random() < 0.7:
             one = strewn(one, others, rng)
-        one = varied(one, rng, (0.4, 1.3) if which == 1 else (0.6, 1.5))
+        one = varied(one, rng, pool.zoom, about)
         rows.append((one.image.transpose(2, 0, 1), *targets(one.boxes, CROP[0] // STRIDE, CROP[1] // STRIDE)))
     return tuple(np.stack(column) for column in zip(*rows, strict=True))
 
@@ -627,32 +755,31 @@ def loss(score: Any, size: Any, heat: Any, matter: Any, want: Any, weight: Any) 
 
 
 def train(
-    pools: list[tuple[list[Labelled], float]],
+    stage: Stage,
+    pools: list[Pool],
     cars: list[Array],
     others: list[Array],
-    steps: int,
-    seed: int,
     save: Path | None = None,
     start: Path | None = None,
     minutes: float = float("inf"),
 ) -> Any:
-    """The net after so many steps, or sooner where time is up; its weights are means of the late ones."""
+    """The net after a stage, or sooner where time is up; its weights are a mean that follows them exponentially."""
     import torch
 
-    torch.manual_seed(seed)
+    torch.manual_seed(stage.seed)
     torch.set_num_threads(1)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(stage.seed)
     model = net().train().to(memory_format=torch.channels_last)
     if start is not None:
         model.load_state_dict(torch.load(start))
     mean = net().train().to(memory_format=torch.channels_last)
     mean.load_state_dict(model.state_dict())
-    best = torch.optim.AdamW(model.parameters(), RATE, weight_decay=1e-3)
+    best = torch.optim.AdamW(model.parameters(), stage.rate, weight_decay=1e-3)
     begin, shown, step, done = time.time(), 0.0, 0, 0.0
     while done < 1:
         for group in best.param_groups:
             warm = min(1.0, (step + 1) / (300 if start is None else 60))
-            group["lr"] = RATE * warm * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * done)))
+            group["lr"] = stage.rate * warm * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * done * stage.fallen)))
         x, *y = (torch.from_numpy(c) for c in batch(pools, cars, others, rng))
         score, size = model.raw(x.to(memory_format=torch.channels_last))
         off = loss(score, size, *y)
@@ -660,18 +787,23 @@ def train(
         off.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         best.step()
-        keep = min(0.998, (step + 1) / (step + 20))
+        keep = min(KEEP, (step + 1) / (step + 20))
         with torch.no_grad():
             for m, v in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
                 m.copy_(keep * m + (1 - keep) * v if m.is_floating_point() else v)
         shown = 0.99 * shown + 0.01 * off.item() if step > 50 else off.item()
         step += 1
         spent = time.time() - begin
-        done = max(step / steps, spent / 60 / minutes)
+        done = max(step / stage.steps, spent / 60 / minutes)
         if step % 100 == 0 or done >= 1:
             print(f"step {step}, {done:.0%}, loss {shown:.3f}, {spent / step:.2f} s a step", flush=True)
         if save is not None and step % 500 == 0:
             torch.save(mean.state_dict(), save)
+    if start is not None and stage.taken < 1:  # after Wortsman et al. 2022
+        before = torch.load(start)
+        with torch.no_grad():
+            for name, m in mean.state_dict().items():
+                m.copy_(stage.taken * m + (1 - stage.taken) * before[name] if m.is_floating_point() else m)
     return mean.eval()
 
 
@@ -776,29 +908,36 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True, help="folder of drawn pictures")
-    parser.add_argument("--pictures", type=int, default=6000)
+    parser.add_argument("--plain", type=int, default=1775, help="how many pictures of plain worlds")
+    parser.add_argument("--aimed", type=int, default=1225, help="how many of worlds aimed at what was weak")
     parser.add_argument("--first", type=int, default=0, help="draw from here on (several may draw at once)")
     parser.add_argument("--draw", action="store_true", help="draw only")
-    parser.add_argument("--steps", type=int, default=9000)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop by then, the rate falling in time")
-    parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="a stage ends by then, its rate falls in time"
+    )
     parser.add_argument("--more", type=Path, help="folder of further pictures without vehicles")
     parser.add_argument("--start", type=Path, help="go on from these weights")
+    parser.add_argument("--stage", type=int, default=1, help="the first stage that is done, of 1 to 5; with --start")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "weights" / "vehicle.onnx")
     args = parser.parse_args(argv)
     cv2.setNumThreads(1)
-    draw(args.cache, args.pictures, args.first)
+    draw(args.cache, args.plain, args.first)
+    draw(args.cache, 25 * AIMED + args.aimed, 25 * AIMED + args.first)
     if args.draw:
         return 0
-    scenes, frames_ = drawn(args.cache), real(args.data)
-    cars, others = cuttings(frames_), empty(args.data, args.more)
+    import torch
+
+    scenes, aimed, motorway = drawn(args.cache), drawn(args.cache, aimed=True), real(args.data)
+    cars, others = cuttings(motorway), empty(args.data, args.more)
     print(f"{len(others)} without vehicles: driver_gopro, head_pose (CC BY 4.0), motorway (MIT), those of --more")
-    print(
-        f"{len(scenes)} drawn pictures (ours); {len(frames_)} motorway frames (MIT), {len(cars)} cars cut out of them"
-    )
-    kept = args.cache / "weights.pt"
-    pools = [(scenes, 0.6), (frames_, 0.15), (lorries(scenes), 0.25)]
-    model = train(pools, cars, others, args.steps, args.seed, kept, args.start, args.minutes)
+    print(f"{len(scenes)} drawn pictures of plain worlds, {len(aimed)} of aimed ones (ours)")
+    print(f"{len(motorway)} motorway frames (MIT), {len(cars)} cars cut out of them", flush=True)
+    kept, start, model = args.cache / "weights.pt", args.start, None
+    for i, stage in enumerate(STAGES[args.stage - 1 :], args.stage):
+        pools, pieces = chosen(scenes, aimed, motorway, stage.shares), others if stage.strewn else []
+        model = train(stage, pools, cars, pieces, kept, start, args.minutes)
+        start = args.cache / f"stage{i}.pt"
+        torch.save(model.state_dict(), start)
     exported(model, args.out)
     whole = args.out.read_bytes()
     print(f"{args.out}: {len(whole)} bytes, sha256 {hashlib.sha256(whole).hexdigest()}")

@@ -63,6 +63,36 @@ def test_a_world_shows_what_its_boxes_say():
     assert (a.boxes[:, 3] > a.boxes[:, 1]).all()
 
 
+def test_an_aimed_world_shows_what_it_is_aimed_at_and_an_empty_one_nobody():
+    crowded = vehicle.Aim(cars=0, people=9, walk=6)
+    kinds = vehicle.World(np.random.default_rng(3), {}, crowded).picture().boxes[:, 0]
+    assert (kinds == 2).sum() >= 2
+    nobody = vehicle.Aim(empty=1.0)
+    assert not len(vehicle.World(np.random.default_rng(3), {}, nobody).picture().boxes)
+
+
+def test_a_part_about_somebody_shows_them():
+    image = np.full((*vehicle.SIZE, 3), 60, np.uint8)
+    image[120:180, 640:660] = 230
+    one = vehicle.Labelled(image, np.array([[2, 640, 120, 660, 180, 1]], np.float32))
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        out = vehicle.varied(one, rng, (0.7, 2.2), np.array([650.0, 150.0]))
+        assert len(out.boxes) == 1
+        assert out.boxes[0, 5]
+
+
+def test_a_stage_draws_from_what_it_names():
+    def scene(*box: float) -> vehicle.Labelled:
+        return vehicle.Labelled(np.zeros((*vehicle.SIZE, 3), np.uint8), np.array([box], np.float32))
+
+    lorry, walker = scene(0, 100, 20, 160, 120, 1), scene(2, 100, 80, 112, 120, 1)
+    pools = vehicle.chosen([lorry], [walker], [], vehicle.Shares(0.5, 0.1, 0.2, 0.1, 0.1))
+    assert [pool.pictures for pool in pools] == [[lorry], [lorry], [walker], [walker]]
+    for stage in vehicle.STAGES:
+        assert sum(stage.shares) == pytest.approx(1)
+
+
 def test_of_two_that_overlap_the_surer_stays():
     rows = np.array([[0, 0, 0, 10, 10, 0.5], [0, 1, 0, 11, 10, 0.9], [1, 0, 0, 10, 10, 0.4], [0, 40, 0, 50, 10, 0.3]])
     assert vehicle.nms(rows, 0.5) == [1, 2, 3]
