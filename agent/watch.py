@@ -55,6 +55,11 @@ SHOWN = (".mp4", ".png")  # what people look at
 FASTEST = 1000.0  # pictures a second that can be meant
 
 
+def is_alert(rule: str) -> bool:
+    """Whether an alarm of this rule warns of a collision."""
+    return rule.partition(".")[0] in COLLISIONS
+
+
 class Picture(NamedTuple):
     """One picture of what is watched."""
 
@@ -273,7 +278,7 @@ class Rows:
     def _ahead(number: int, one: Watched) -> list[Any]:
         """A row of the road."""
         target = first(one.sight)
-        alert = int(any(name.split(".")[0] in COLLISIONS for name in one.open))
+        alert = int(any(map(is_alert, one.open)))
         row = ["", "", alert, "", "", "", ""]
         if target is not None:
             closing = target.closing

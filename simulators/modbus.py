@@ -30,6 +30,7 @@ from pymodbus.framer.base import FramerBase
 from pymodbus.pdu import DecodePDU, ExceptionResponse, ModbusPDU
 
 from .faults import Dead, Fault, damage, distort, manner
+from .port import Port
 
 logging.getLogger("pymodbus").addHandler(logging.NullHandler())  # it warns of each garbled frame
 
@@ -272,34 +273,16 @@ class Line:
         return self.framer.buildFrame(reply)
 
 
-class TcpLine:
+class TcpLine(Port):
     """A line behind a TCP port. Each connection is served in order; a client may pipeline."""
 
     def __init__(self, devices: Sequence[Device], host: str = "127.0.0.1", port: int = 0) -> None:
-        self.devices, self.host, self.port = tuple(devices), host, port
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        super().__init__(host, port)
+        self.devices = tuple(devices)
 
     @property
     def url(self) -> str:
         return f"tcp://{self.host}:{self.port}"
-
-    async def start(self) -> None:
-        """Listen; with port 0 at any free port, which `port` then names. Raises `OSError`."""
-        self._server = await asyncio.start_server(self._accept, self.host, self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = Line(self.devices, FramerSocket, silent_units=False)

@@ -6,15 +6,16 @@ import asyncio
 
 
 class Port:
-    """A free port of the loopback from `start` to `stop`; after that the same one again."""
+    """A port from `start` to `stop`, by default a free one of the loopback; after that the same one again."""
 
-    def __init__(self) -> None:
-        self.port = 0
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.host, self.port = host, port
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        """Listen; with port 0 at any free port, which `port` then names. Raises `OSError`."""
+        self._server = await asyncio.start_server(self._accept, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

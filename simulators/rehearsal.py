@@ -55,7 +55,7 @@ def driven(story: str, width: int = WIDTH, fps: float = FPS, seed: int = 1) -> D
         left = float(truth["ttc_s"]) if int(truth["in_path"]) else math.inf
         due |= left < LATEST
         for edge in one.edges:
-            if edge.event == "raised" and edge.rule.partition(".")[0] in watch.COLLISIONS:
+            if edge.event == "raised" and watch.is_alert(edge.rule):
                 false += left > LONGEST
                 if left <= LONGEST and math.isnan(warned):
                     warned = left

@@ -21,6 +21,7 @@ from tests.tools.subscriber import Subscriber
 
 cv2 = pytest.importorskip("cv2")
 from simulators.video import CameraServer, Scene  # noqa: E402
+from tests.tools.films import frames  # noqa: E402
 
 pytestmark = needs_mosquitto
 
@@ -88,15 +89,6 @@ def shelf(path: Path) -> Path:
 
 def ring(path: Path) -> list[reels.Reel]:
     return reels.found(reels.folder_of(shelf(path), "gate"))
-
-
-def frames(path: Path) -> list[np.ndarray]:
-    capture, found = cv2.VideoCapture(str(path)), []
-    while True:
-        ok, image = capture.read()
-        if not ok:
-            return found
-        found.append(image)
 
 
 def spot(image: np.ndarray) -> float:

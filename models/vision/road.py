@@ -201,7 +201,7 @@ def _placed(
     for one in tracks:
         where, aim = place(one.kind, one.box), approach.aim(one.memory, memory.turning)
         rate, error, change = track.fused(one.closing, _walked(memory, one)) or UNKNOWN
-        error = math.hypot(error, max(rate - FASTER * _stands(memory, where), 0.0))
+        error = math.hypot(error, max(rate - FASTER * _stands(memory, where.ahead), 0.0))
         gap = _gap(one, where, memory.lens.x + _bend(memory, where.ahead), mount.aside)
         miss = math.nan if aim is None else _gap(one, where, aim[0], mount.aside)
         course = _followed(old.get(one.id), one.id, where, 0.0 if math.isnan(rate) else rate, passed, gap, miss)
@@ -222,8 +222,7 @@ def _found(finder: Finder | None, memory: Memory, picture: Array) -> list[Found]
         return list(finder.find(picture))
     h, w = picture.shape[:2]
     wide, high = int(FARTHER * w), int(FARTHER * h)
-    left = int(np.clip(memory.lens.x - wide / 2, 0, w - wide))
-    top = int(np.clip(memory.lens.y - 0.45 * high, 0, h - high))
+    left, top = _corner(memory.lens, (w, h), (wide, high), 0.45)
     found = []
     for one in finder.find(picture[top : top + high, left : left + wide]):
         x1, y1, x2, y2 = one.box
@@ -232,10 +231,16 @@ def _found(finder: Finder | None, memory: Memory, picture: Array) -> list[Found]
     return found
 
 
+def _corner(lens: Lens, picture: tuple[int, int], part: tuple[int, int], above: float) -> tuple[int, int]:
+    """Left and top, px, of a part about the spot ahead, that much of it above the horizon. Sizes are wide and high."""
+    (w, h), (wide, high) = picture, part
+    return int(np.clip(lens.x - wide / 2, 0, w - wide)), int(np.clip(lens.y - above * high, 0, h - high))
+
+
 def _bend(memory: Memory, ahead: float) -> float:
     """px by which the way bends to the right so many m ahead, if the vehicle turns on as it does."""
-    below = memory.lens.focal * memory.lens.height / max(ahead, 1.0)
-    return 0.0 if math.isnan(memory.rate) or memory.rate <= 0 else memory.turning / (2 * memory.rate * below)
+    rate = _stands(memory, ahead)
+    return memory.turning / (2 * rate) if rate > 0 else 0.0
 
 
 def _bent(memory: Memory, where: Place) -> Place:
@@ -249,8 +254,7 @@ def _far(memory: Memory, grey: Array, at: float) -> Glance | None:
     if w < 1.25 * SMALL:
         return None
     wide, high = SMALL, round(SMALL * h / w)
-    left = int(np.clip(memory.lens.x - wide / 2, 0, w - wide))
-    top = int(np.clip(memory.lens.y - 0.4 * high, 0, h - high))
+    left, top = _corner(memory.lens, (w, h), (wide, high), 0.4)
     if memory.far and abs(memory.far[-1].left - left) + abs(memory.far[-1].top - top) < MOVES:
         left, top = memory.far[-1].left, memory.far[-1].top
     return Glance(at, grey[top : top + high, left : left + wide].copy(), 1.0, left, top)
@@ -260,14 +264,17 @@ def _kept(glances: tuple[Glance, ...], new: Glance | None) -> tuple[Glance, ...]
     """Those of the last moments that can be compared with a new one."""
     if new is None:
         return ()
-    like = [one for one in glances if new.at - one.at < 1.5 * SPAN and (one.left, one.top) == (new.left, new.top)]
-    return (*like, new)
+    return (*(one for one in glances if new.at - one.at < 1.5 * SPAN and _is_like(one, new)), new)
+
+
+def _is_like(one: Glance, new: Glance) -> bool:
+    """Whether both show the same part."""
+    return (one.left, one.top) == (new.left, new.top)
 
 
 def _flowed(now: Glance, before: tuple[Glance, ...], lens: Lens) -> Flow | None:
     """How it flowed, in px of the picture; None where there is nothing to compare it with."""
-    then = [one for one in before if 0.5 * SPAN < now.at - one.at <= 2 * SPAN and one.left == now.left]
-    then = [one for one in then if one.top == now.top]
+    then = [one for one in before if 0.5 * SPAN < now.at - one.at <= 2 * SPAN and _is_like(one, now)]
     if not then:
         return None
     return _flow(min(then, key=lambda one: abs(now.at - one.at - SPAN)), now, lens)
@@ -381,10 +388,10 @@ def _is_too_small(memory: Memory, mount: Mount, one: Track) -> bool:
     return bool(known) and one.kind == "vehicle" and below > FOOT and wide * memory.lens.height < NARROW * below
 
 
-def _stands(memory: Memory, where: Place) -> float:
-    """1/s at which something is neared that stands so far ahead; inf where nobody knows how the road comes."""
+def _stands(memory: Memory, ahead: float) -> float:
+    """1/s at which something is neared that stands so many m ahead; inf where nobody knows how the road comes."""
     rate = memory.rate
-    return math.inf if math.isnan(rate) else rate * memory.lens.focal * memory.lens.height / max(where.ahead, 1.0)
+    return math.inf if math.isnan(rate) else rate * memory.lens.focal * memory.lens.height / max(ahead, 1.0)
 
 
 def _gap(one: Track, where: Place, x: float, aside: float) -> float:

@@ -101,11 +101,12 @@ def step(
             blank = Track(free, thing.kind, at, at, 1, thing.score, thing.box, approach.Memory(), None)
             seen.append((blank, thing.box, True))
             free += 1
-    seen.sort(key=lambda one: -matters(one[0].kind, one[1]))
+    weights = [matters(one.kind, box) for one, box, _ in seen]
     after = []
-    for i, (one, box, sure) in enumerate(seen[:MOST]):
+    for i, j in enumerate(sorted(range(len(seen)), key=lambda j: -weights[j])[:MOST]):
+        one, box, sure = seen[j]
         memory, closing = approach.Memory(), None
-        if i < CLOSELY and matters(one.kind, box) > 0:
+        if i < CLOSELY and weights[j] > 0:
             memory, closing = approach.seen(one.memory, at, grey, box, sure)
             if memory.views:
                 box = memory.views[-1].box

@@ -7,7 +7,6 @@ import contextlib
 import doctest
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from agent.reels import Head, Ring, Shot
 
 cv2 = pytest.importorskip("cv2")
 from drivers import clip  # noqa: E402
+from tests.tools.films import disk, frames  # noqa: E402
 
 LIMIT = 60.0  # s, generous: this machine may be busy
 GAS = layout(["ch4"], ["%"])
@@ -48,15 +48,6 @@ def fill(folder: Path, begin: float, end: float, kernel: str = "k", wall: float 
 def spot(image: np.ndarray) -> float:
     """The time that a picture shows, from 0 to 3 s."""
     return (float(np.nonzero(image.min(axis=2) > 200)[1].mean()) - 10) / 100
-
-
-def frames(path: Path) -> list[np.ndarray]:
-    capture, found = cv2.VideoCapture(str(path)), []
-    while True:
-        ok, image = capture.read()
-        if not ok:
-            return found
-        found.append(image)
 
 
 class Site:
@@ -486,13 +477,8 @@ def test_a_half_deleted_or_forged_piece_is_seen(tmp_path):
 @pytest.fixture
 def small_disk(tmp_path):
     """A disk of 8 MB of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(folder)]
-    if os.getuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root can make a small disk")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with disk(tmp_path / "disk", "8m") as folder:
+        yield folder
 
 
 def test_a_full_disk_is_told_and_what_was_noted_is_done_when_there_is_room(small_disk, monkeypatch):

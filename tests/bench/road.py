@@ -97,9 +97,7 @@ def measured(film: Film, ready: net.Net | None) -> dict[str, Any]:
             for i, picture in enumerate(pictures):
                 one = seen.look(picture, math.nan)
                 rows.add(i, one)
-                warnings += sum(
-                    edge.rule.split(".")[0] in watch.COLLISIONS and edge.event == "raised" for edge in one.edges
-                )
+                warnings += sum(edge.event == "raised" and watch.is_alert(edge.rule) for edge in one.edges)
             ms = (time.perf_counter() - began) / len(pictures) * 1e3
         score: dict[str, Any] = {"false_alerts": warnings}
         if film.truth is not None:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from drivers.video import Video
 from drivers.video_ring import Keep, Recorder, covered
 from models.vision.net import Found
 from tests.drivers.test_video import LIMIT, Watch, children, server
+from tests.tools.films import disk
 
 cv2 = pytest.importorskip("cv2")
 MASK = (((0.0, 0.0), (0.5, 0.0), (0.5, 0.5), (0.0, 0.5)),)
@@ -191,13 +191,8 @@ def test_a_camera_fills_its_ring_at_its_rate_and_a_killed_child_loses_only_what_
 @pytest.fixture
 def small_disk(tmp_path):
     """A disk of 4 MB of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(folder)]
-    if os.getuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root can make a small disk")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with disk(tmp_path / "disk", "4m") as folder:
+        yield folder
 
 
 def test_a_full_disk_costs_pictures_of_the_ring_and_is_told_and_the_camera_goes_on(small_disk):
