@@ -228,5 +228,53 @@ BEACH: tuple[Column, ...] = (
     ("error", "m", 0.0, math.nan),  # standard error of it, as its neighbours scatter and the picture resolves
     ("change", "m/h", math.nan, math.nan),  # below 0 it grows shorter; NaN until it was seen for some time
 )
-TASKS: Mapping[str, type[Task]] = {"road": Road, "zones": Zones, "beach": Beach}
-AnyTask = Road | Zones | Beach
+
+
+# -- who drives ------------------------------------------------------------------------------------------------------
+
+
+class Cabin(Task, frozen=True, kw_only=True, tag="cabin"):
+    """To look at the driver: face, eyes, mouth and where the head points."""
+
+    net: str = "face"  # finds the face
+    marks: str = "marks"  # finds eyes, mouth and pose in it; empty: what the first net tells of them
+    eyes: str = "eye"  # tells whether an eye is closed
+    mouth: str = "mouth"  # tells how wide a mouth is open
+    things: str = ""  # knows phones, cigarettes or belts; empty: none is told of
+    rate: Annotated[float, Meta(gt=0, le=60)] = 15.0
+
+    of: ClassVar[str] = "the driver"
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return CABIN
+
+
+# Columns of the task `cabin`, of one picture, as the camera sees it: nothing is known of the person or the mounting.
+CABIN: tuple[Column, ...] = (
+    ("face", "", 0.0, 1.0),  # score of the driver's face; 0: none is seen
+    ("present", "", 0.0, 1.0),  # somebody sits there; NaN: it cannot be told
+    ("covered", "", 0.0, 1.0),  # 1: nothing is seen through this lens
+    ("frozen", "", 0.0, 1.0),  # 1: the picture does not change
+    ("left", "", 0.0, 1.0),  # probability that the driver's own left eye is closed; NaN: it cannot be judged
+    ("left.error", "", 0.0, 1.0),  # standard error of that, as of all below
+    ("right", "", 0.0, 1.0),
+    ("right.error", "", 0.0, 1.0),
+    ("closed", "", 0.0, 1.0),  # of both, weighed by how surely each is seen
+    ("closed.error", "", 0.0, 1.0),
+    ("lid", "", 0.0, 1.5),  # opening of the eyes: 0 shut, 1 as usual
+    ("hidden", "", 0.0, 1.0),  # 1: a face is seen, and its eyes cannot be judged
+    ("mouth", "", 0.0, 1.0),  # opening: 0 shut, 1 the widest yawn
+    ("mouth.error", "", 0.0, 1.0),
+    ("yaw", "deg", -180.0, 180.0),  # above 0 the nose points to the right of the picture
+    ("yaw.error", "deg", 0.0, 180.0),
+    ("pitch", "deg", -180.0, 180.0),  # above 0 it points down
+    ("pitch.error", "deg", 0.0, 180.0),
+    ("roll", "deg", -180.0, 180.0),  # above 0 counter-clockwise
+    ("phone", "", 0.0, 1.0),  # score of a phone at the head or in a hand; NaN without a net that knows it, as below
+    ("smoke", "", 0.0, 1.0),  # of a cigarette at the mouth
+    ("belt", "", 0.0, 1.0),  # of a fastened belt
+    ("rate", "1/s", 0.0, math.nan),  # pictures that were looked at
+)
+TASKS: Mapping[str, type[Task]] = {"road": Road, "zones": Zones, "beach": Beach, "cabin": Cabin}
+AnyTask = Road | Zones | Beach | Cabin

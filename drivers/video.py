@@ -34,7 +34,7 @@ from agent.clock import kernel
 from agent.core.errors import LineLost
 from agent.core.frame import Frame, Instant, Layout, Quality, frame, layout
 from agent.core.ports import Clock, Driver, Event, Format, Orders, Span, Witness
-from agent.sights import TASKS, AnyTask, Beach, Polygon, Road, Zones
+from agent.sights import TASKS, AnyTask, Beach, Cabin, Polygon, Road, Zones
 
 from . import video_health as health
 from .video_child import ENDED, Order, Said, Seen, is_device
@@ -157,6 +157,7 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
     road: Road | None = None  # to look ahead: the source `<source>.road`
     zones: Zones | None = None  # to watch for people and vehicles: `<source>.zones`
     beach: Beach | None = None  # to see the water's edge of a pond: `<source>.beach`
+    cabin: Cabin | None = None  # to look at the driver: `<source>.cabin`
     evidence: Evidence | None = None  # what is kept of the pictures; None: nothing
 
     def __post_init__(self) -> None:

@@ -178,15 +178,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     chosen = [trial for trial in known if trial.id in wanted]
     runs = measure(chosen, size, not args.unsabotaged, args.lanes, args.lenient)
-    good = True
+    wrong: list[str] = []
     print(f"scoreboard, {size} size, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     for trial in chosen:
         plain, broken = runs[trial.id, ""], runs.get((trial.id, trial.sabotage))
         print("\n".join(lines(trial, plain, broken)))
-        good &= is_good(trial, plain, args.lenient) and (broken is None or is_good(trial, broken))
+        wrong += [trial.id] * (not is_good(trial, plain, args.lenient))
+        wrong += [f"{trial.id} with {trial.sabotage}"] * (broken is not None and not is_good(trial, broken))
     ran = sum(run.end == "ran" for run in runs.values())
-    print(f"scoreboard: {ran} of {len(runs)} runs, {'all as they should be' if good else 'FAILED'}")
-    return 0 if good else 1
+    end = f"FAILED: {', '.join(wrong)}" if wrong else "all as they should be"
+    print(f"scoreboard: {ran} of {len(runs)} runs, {end}")
+    return 1 if wrong else 0
 
 
 def measure(
