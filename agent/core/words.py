@@ -358,6 +358,40 @@ ADVICE: dict[str, dict[str, str]] = {
     },
 }
 
+# What a loudspeaker says (`drivers/speaker.py`): short, and what to do comes first.
+VOICE: dict[str, dict[str, str]] = {
+    "en": {
+        "wake": "Wake up! Stop and rest.",
+        "rest": "You are tired. Please take a break.",
+        "look-ahead": "Look at the road!",
+        "seat": "Take the wheel!",
+        "lens": "Please clear the camera.",
+        "phone": "Put the phone away!",
+        "smoking": "Please do not smoke.",
+        "belt": "Fasten your belt!",
+        "hours": "You have driven for too long. Please rest for 20 minutes.",
+        "brake": "Brake!",
+        "distance": "Keep your distance!",
+        "lane": "Mind the lane!",
+        "person": "Mind the pedestrian!",
+    },
+    "zh": {
+        "wake": "请勿睡觉,请停车休息!",
+        "rest": "您已疲劳,请休息。",
+        "look-ahead": "请注视前方!",
+        "seat": "请回到驾驶位!",
+        "lens": "请勿遮挡摄像头。",
+        "phone": "请勿使用手机!",
+        "smoking": "请勿吸烟。",
+        "belt": "请系好安全带!",
+        "hours": "您已超时驾驶,请停车休息二十分钟。",
+        "brake": "请制动!",
+        "distance": "请保持车距!",
+        "lane": "请注意车道!",
+        "person": "请注意行人!",
+    },
+}
+
 # Why a detector raised an alarm; see `why` of the detectors. The first is part of the alarm's text.
 WHY: dict[str, dict[str, str]] = {
     "en": {
