@@ -208,6 +208,7 @@ RUNS = ("closure", "yawn", "away", "absent", "covered", "frozen", "unseen", "pho
 PERSONAL = ("closure", "yawn", "away", "absent", "unseen", "phone", "smoke")
 INSTANTS = ("last", "eyes_at", "pose_at", "sinking", "sunk", "shut_at", "happened", "changed")
 YAWN, NOD, EPISODE = range(3)  # rows of what is counted
+MINUTE = np.array([key in ("perclos", "score") for key, _ in COLUMNS])  # UNCERTAIN until a minute was judged
 GRADE = [key for key, _ in COLUMNS].index("grade")
 
 
@@ -321,6 +322,19 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
         if not fit[: len(seen.layout) - witnesses(seen.layout)].any():
             value, quality = np.full(len(value), NAN), np.full(len(value), seen.quality[0])
         return memory, value, quality
+
+    def why(self, memory: Memory, seen: Layout, column: int) -> list[tuple[str, dict[str, Any]]]:
+        own, learnt, key = memory.learnt.own, memory.learnt, COLUMNS[column][0]
+        if key == "closure":
+            return [("eyes", {"shut": own.shut, "lid": own.lid, "seen": learnt.eyed})]
+        if key in ("away", "nods"):
+            return [("pose", {"yaw": own.yaw, "pitch": own.pitch, "seen": learnt.posed})]
+        if key in ("score", "perclos", "episodes"):
+            yawns, nods, episodes = (memory.last - memory.happened <= RECENT).sum(axis=1).tolist()
+            perclos = 100.0 * closedness(memory)[1]
+            facts = {"perclos": perclos, "dozed": memory.dozed, "yawns": yawns, "nods": nods, "episodes": episodes}
+            return [("tired", {**facts, "seen": memory.driven})]
+        return []
 
     def moved(self, memory: Memory, seconds: float) -> Memory:
         later: dict[str, Any] = {name: getattr(memory, name) + seconds for name in INSTANTS}
@@ -607,8 +621,7 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
             min(1.0, learnt.posed / self.young, learnt.eyed / self.young),
             float(now - memory.changed <= NEWS),
         )
-        young = judged < WINDOW and not stands
-        doubted = np.array([young and key in ("perclos", "score") for key, _ in COLUMNS])
+        doubted = MINUTE & (judged < WINDOW and not stands)
         doubted[GRADE] = unknown
         return np.array(value), doubted
 

@@ -403,6 +403,10 @@ WHY: dict[str, dict[str, str]] = {
         "window": "the last {looks} looks do not run as the model `{model}` knows: {now}, usually below {usual}",
         "rarity": "as strange as this is to be expected once in {rare}; told is what is rarer than once in {budget}",
         "past": "judged against {looks} looks in {seen}; {episodes} strange episodes in them",
+        "eyes": "an eye counts as shut from {shut} on, of lids that are open by {lid}, as learnt in {seen}",
+        "pose": "the head usually points {yaw} deg aside and {pitch} deg down, as learnt in {seen}",
+        "tired": "PERCLOS {perclos} %, {dozed} s of shut eyes not yet made up for; in 10 min {episodes} warnings, "
+        "{yawns} yawns, {nods} nods; at the wheel for {seen}",
     },
     "zh": {
         "level": "当前 {now},通常为 {usual} ± {spread}",
@@ -413,6 +417,10 @@ WHY: dict[str, dict[str, str]] = {
         "window": "最近 {looks} 次观测的走势不同于模型 `{model}` 所知:当前 {now},通常低于 {usual}",
         "rarity": "如此异常预计每 {rare} 出现一次;比每 {budget} 一次更罕见的才报告",
         "past": "依据此前 {seen} 内 {looks} 次观测,其间有 {episodes} 次异常波动",
+        "eyes": "闭眼判定阈值 {shut},该驾驶员常态睁眼程度 {lid},学习时长 {seen}",
+        "pose": "该驾驶员常态头部朝向:偏转 {yaw} 度、俯仰 {pitch} 度,学习时长 {seen}",
+        "tired": "PERCLOS {perclos} %,近期闭眼累计 {dozed} 秒;10 分钟内警示 {episodes} 次、"
+        "哈欠 {yawns} 次、点头 {nods} 次;已驾驶 {seen}",
     },
 }
 SPAN: dict[str, list[tuple[float, str]]] = {
