@@ -64,7 +64,7 @@ SIDE, DOWN, UP = 20.0, 15.0, 18.0  # deg from the neutral pose, beyond which the
 # a head goes about half of the way that the gaze goes (55 and 30 deg in (EU) 2023/2590)
 STAYS = 0.75  # of these, above which it still does not
 FAR_SIDE, LAP = 40.0, 28.0  # deg: no mirror is there; no instrument is there
-WIDE, GAPES = 0.55, 0.4  # of the own range of the mouth: a yawn begins, and goes on
+GAPES = 0.75  # of what a yawn begins with: so wide it goes on
 LONGEST = 8.0  # s: a mouth that is open for longer does not yawn, and excuses no shut eye
 SINKS, RISEN = 12.0, 6.0  # deg: the head has sunk, and is up again
 SLOWLY, JERK = 0.7, 0.7  # s at least that it takes to sink, at most that it takes to rise
@@ -243,6 +243,7 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
     grading: Annotated[float, Meta(ge=0)] = 50.0  # km/h (T/JSATL12-2017; and (EU) 2023/2590)
     doze: Annotated[float, Meta(gt=0, le=10)] = 1.0  # s of shut eyes that count as an episode
     yawning: Annotated[float, Meta(gt=0, le=10)] = 1.5  # s of an open mouth that count as a yawn
+    wide: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of its own range a mouth is open in a yawn, as the eye says it
     glance: Annotated[float, Meta(gt=0, le=10)] = 3.0  # s away from the road that count as an episode
     yaw: Annotated[float, Meta(ge=-60, le=60)] = 0.0  # deg, of a driver who looks at the road, as far as it is known
     pitch: Annotated[float, Meta(ge=-45, le=45)] = 0.0
@@ -462,7 +463,7 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
             eyes_at=memory.eyes_at if shut is None else now,
         )
         before = memory.closure
-        yawns = memory.yawn.long > 0 or look.opening >= WIDE
+        yawns = memory.yawn.long > 0 or look.opening >= self.wide
         if yawns and memory.yawn.long <= LONGEST and not before.told:  # it shuts the eyes, and is no sleep
             return memory._replace(closure=OFF)
         sunk = look.sits and not look.found and SLUMPS <= before.long <= SUNK
@@ -510,7 +511,7 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
 
     def _yawned(self, memory: Memory, look: Look) -> Memory:
         """A mouth that stays wide open. Who talks or sings opens and shuts it several times a second."""
-        least, dip = (GAPES, DIP) if memory.yawn.long else (WIDE, 0.0)
+        least, dip = (GAPES * self.wide, DIP) if memory.yawn.long else (self.wide, 0.0)
         wide = None if math.isnan(look.opening) else look.opening >= least
         yawn, happened = run(memory.yawn, look.now, wide, dip), memory.happened
         if yawn.long >= self.yawning and not yawn.told and look.drives:
