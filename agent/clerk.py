@@ -268,7 +268,7 @@ class Clerk:
     async def _admit(self) -> str:
         """Make room. Why there is none for more, in words; empty where there is."""
         try:
-            why, gone = await self._hand.do(_admitted, self.shelf, self.settings)
+            why, gone = await self._hand.do(_admitted, self.shelf, self.settings, self.clock.now())
         except OSError as error:
             self._trouble("disk", error)
             return ""  # the noting itself will say
@@ -432,10 +432,10 @@ def _sentence(manifest: Manifest) -> str:
 # -- in the thread ------------------------------------------------------------------------------------
 
 
-def _admitted(shelf: Path, settings: Shelf) -> tuple[str, list[tuple[str, str]]]:
+def _admitted(shelf: Path, settings: Shelf, now: Instant) -> tuple[str, list[tuple[str, str]]]:
     """Why there is no room for more, and what was deleted, with reasons."""
     shelf.mkdir(parents=True, exist_ok=True, mode=0o700)
-    gone = [(piece.id, why) for piece, why in evidence.evict(shelf, settings)]
+    gone = [(piece.id, why) for piece, why in evidence.evict(shelf, settings, now)]
     room = evidence.room(shelf)
     if room.free < settings.free_mb * 2**20:
         return f"less than {settings.free_mb:g} MB of the disk are free", gone
