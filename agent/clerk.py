@@ -13,8 +13,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import signal
-import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -23,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from . import evidence
+from . import child, evidence
 from .core.alarm import EVENT_NAMES, Alarm
 from .core.alarm import Event as Edge
 from .core.frame import Frame, Instant
@@ -471,33 +469,14 @@ def _swept(shelf: Path, rings: Sequence[Path]) -> list[str]:
 
 async def encoded(job: Job) -> Made:
     """What the encoder made of a job; without a clip where it died or was silent for too long."""
-    root = str(Path(__file__).parent.parent)
-    environment = {name: os.environ[name] for name in PASSED if name in os.environ}
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "drivers.clip"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,  # a Ctrl-C is for the agent alone
-        env={**environment, "PYTHONPATH": root, "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1"},
-    )
-    assert child.stdin is not None
-    assert child.stdout is not None
-    try:
-        child.stdin.write(msgspec.json.encode(job) + b"\n")
-        last: Any = None
+    last: Any = None
+    async with child.started("drivers.clip", job, PASSED, threads=1) as lines:
         while True:
             try:
                 async with asyncio.timeout(SILENCE):
-                    line = await child.stdout.readline()
+                    line = await lines.readline()
             except TimeoutError:
                 return Made()
             if not line.endswith(b"\n"):
                 return Made() if last is None or last.clip is None else last
             last = msgspec.json.decode(line, type=Made)
-    finally:
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGKILL)
-        child.stdin.close()
-        await child.wait()
