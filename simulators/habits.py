@@ -9,7 +9,7 @@ turns counter-clockwise. Nothing here draws (`cabin.py` does) or needs OpenCV.
 
 `columns` skips the pixels: it says what a good eye would say of the same story, with its noise, its misses and its
 stated errors, so that four hours take seconds. How blinks and yawns last: Schiffman 2001 (blinks 0.1 to 0.4 s, 10 to 20
-a minute), Provine 1986 (yawns 6 s on average, 3.5 s and more). What is a glance: NHTSA-2013-0057 (2 s). The numbers of
+a minute), Provine 1986 (yawns, 6 s on average). What is a glance: NHTSA's guidelines of 2013 (2 s). The numbers of
 the noise are the project's own, from what nets showed on real clips.
 """
 
@@ -334,7 +334,8 @@ class Track(NamedTuple):
     @property
     def lid(self) -> Array:
         """(n,) of both."""
-        return (self.left + self.right) / 2
+        both: Array = (self.left + self.right) / 2
+        return both
 
     @property
     def present(self) -> Array:
@@ -667,7 +668,8 @@ def _smooth(fresh: Array, same: float) -> Array:
     long = min(len(fresh), max(1, math.ceil(math.log(0.01) / math.log(same)))) if same > 0 else 1
     kernel = same ** np.arange(long)
     kernel /= np.sqrt((kernel**2).sum())
-    return np.convolve(np.concatenate([fresh[: long - 1][::-1], fresh]), kernel, "valid")[: len(fresh)]
+    out: Array = np.convolve(np.concatenate([fresh[: long - 1][::-1], fresh]), kernel, "valid")[: len(fresh)]
+    return out
 
 
 def _rank(value: Array) -> Array:
