@@ -325,7 +325,8 @@ class Track(NamedTuple):
     @property
     def left(self) -> Array:
         """(n,) opening of the driver's own left eye, 0 shut, 1 as usual."""
-        return (1 - self.of["shut"]) * (1 - self.of["wink"])
+        left: Array = (1 - self.of["shut"]) * (1 - self.of["wink"])
+        return left
 
     @property
     def right(self) -> Array:
@@ -576,7 +577,8 @@ def columns(
         """(n,) noise that stays alike for some pictures, half of it new each time."""
         fresh = rng.standard_normal((2, n))
         slow = _smooth(fresh[0], same)
-        return size * (0.6 * slow + 0.8 * fresh[1])
+        both: Array = size * (0.6 * slow + 0.8 * fresh[1])
+        return both
 
     who = np.clip(of["who"], 0, 7).astype(int)
     folk = np.random.default_rng((seed, 19)).normal(0, 1, (8, 5))[who]  # of each person: how it differs from others
