@@ -130,7 +130,7 @@ def frame(
 
 def _column(given: Any, kind: type, n: int) -> Array:
     """(n,) of what is one already, or one number for all. Raises `ValueError` where it is something else."""
-    column = np.asarray(given, kind)
+    column: Array = np.asarray(given, kind)
     return column if column.shape == (n,) else np.full(n, column, kind)
 
 
