@@ -6,7 +6,7 @@ import pytest
 
 from agent import config
 from simulators import habits
-from tests.bench.driver import SITE, event, scored, watched
+from tests.bench.cab import SITE, event, scored, watched
 
 LATEST = 0.3  # s after the rule's own duration
 DURATION = {"eyes_closed": 1.0, "yawn": 1.5, "distracted": 3.0, "absent": 3.0, "covered": 2.0, "frozen": 2.5}
@@ -46,6 +46,6 @@ def test_behind_glasses_nobody_is_said_to_sleep(site, story):
 
 
 def test_ten_minutes_of_normal_driving_are_quiet(site):
-    """Hours of it: `python -m tests.bench.driver`."""
+    """Hours of it: `python -m tests.bench.cab`."""
     one = scored(site, "awake", seed=5, seconds=600)
     assert (one.false, one.others) == ([], [])

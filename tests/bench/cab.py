@@ -1,5 +1,5 @@
 """How well drivers are warned, at the level of columns: hours of stories (`simulators/habits.py`) through the site file
-that ships. `python -m tests.bench.driver [hours]`; pictures and nets are measured by `make bench-vision`.
+that ships. `python -m tests.bench.cab [hours]`; pictures and nets are measured by `make bench-vision`.
 
 False is what is told and no true event; missed, what is not told while it lasts. A glance or slow blink that somebody
 may take for an event is neither.
