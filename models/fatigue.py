@@ -58,6 +58,9 @@ LIKELY = 0.5  # of what else is a score
 ERROR = 0.3  # of the probability that an eye is shut, beyond which it says nothing
 SHUT = 0.4  # of the own opening of the lids, below which they may be shut: 0.2 is 80 % closed, and an error of as much
 WINK = 0.6  # by which one eye is more surely shut than the other: who sleeps shuts both
+CLASH, LATELY = 0.15, 4.0  # share of the time, over so many s, in which the eyes say opposite things: they are mirrors
+OPENED = 1.0  # s that the eyes of somebody were open, before they can be shut: else nobody knows that they are seen
+EDGEWISE = 50.0  # deg from the camera, beyond which the far eye says nothing of the other
 TURNED = 40.0  # deg aside, from which on an eye that is seen edgewise says nothing
 BOWED, STERN = 12.0, 0.8  # deg down: lids that follow the gaze down look shut; from this probability on they are
 SIDE, DOWN, UP = 20.0, 15.0, 18.0  # deg from the neutral pose, beyond which the head does not point to the road;
@@ -168,6 +171,8 @@ class Memory(NamedTuple):
     smoke: Run
     unbelted: Run
     shut: float  # s of `closure` in which the eyes were seen shut
+    clash: float  # share of the time lately in which one eye was surely shut and the other surely open
+    opened: float  # s that both were open, at most OPENED
     eyes_at: float  # s when eyes were judged last
     pose_at: float  # s when a pose was
     sinking: float  # s when the head began to sink, NaN where it is up
@@ -283,6 +288,8 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
             smoke=OFF,
             unbelted=OFF,
             shut=0.0,
+            clash=0.0,
+            opened=0.0,
             eyes_at=NAN,
             pose_at=NAN,
             sinking=NAN,
@@ -413,6 +420,8 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
             happened=np.full((3, MOST), NAN),
             dozed=0.0,
             blink=NAN,
+            clash=0.0,
+            opened=0.0,
             changed=now,
         )
 
@@ -455,7 +464,7 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
     def _eyed(self, memory: Memory, look: Look) -> Memory:
         """Whether the eyes are shut, for how long, and how often."""
         now, passed = look.now, look.passed
-        shut = self._shut(memory, look)
+        memory, shut = self._shut(memory, look)
         turned = abs(look.aside) > TURNED or look.down > BOWED
         hides = False if shut is not None else True if look.sits and not turned else None
         memory = memory._replace(
@@ -484,16 +493,29 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
         ended = before.long + passed if math.isnan(closure.since) and not math.isnan(before.since) else NAN
         return self._judged(memory, look, shut, ended)
 
-    def _shut(self, memory: Memory, look: Look) -> bool | None:
+    @staticmethod
+    def _shut(memory: Memory, look: Look) -> tuple[Memory, bool | None]:
         """Whether the eyes are; None: it cannot be judged. Once they are, they may be so with a head that sinks."""
-        own = memory.learnt.own
-        shut = is_shut(look.told, own) if look.found else None
+        own, told = memory.learnt.own, look.told
+        if not look.found:
+            return memory, None
+        shut, clash, opened = is_shut(told, own), memory.clash, memory.opened
+        if told["left.error"] <= ERROR and told["right.error"] <= ERROR and abs(told["yaw"]) <= EDGEWISE:
+            apart = abs(told["left"] - told["right"]) > WINK
+            clash += min(1.0, look.passed / LATELY) * (apart - clash)
+            opened = min(OPENED, opened + look.passed * (shut is False and not apart))
+        elif shut is False:
+            opened = min(OPENED, opened + look.passed)
+        memory = memory._replace(clash=clash, opened=opened)
+        if clash > CLASH or (shut and opened < OPENED):
+            return memory, None
         if shut and math.isnan(memory.closure.since):
             if abs(look.aside) > TURNED:
-                return None
+                return memory, None
             if look.down > BOWED:
-                return is_shut(look.told, own._replace(shut=max(STERN, own.shut), lid=0.7 * own.lid)) or None
-        return shut
+                stern = own._replace(shut=max(STERN, own.shut), lid=0.7 * own.lid)
+                return memory, is_shut(told, stern) or None
+        return memory, shut
 
     @staticmethod
     def _judged(memory: Memory, look: Look, shut: bool | None, ended: float) -> Memory:
