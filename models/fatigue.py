@@ -228,9 +228,10 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
              `perclos` and what is made of it are UNCERTAIN until a minute was judged.
     Memory:  the person (histograms of 154 numbers), 30 blocks of 2 s of judged time, times of what happened in 10 min.
              A restart goes on.
-    Weak at: eyes behind mirrors that the eye takes for lids; a driver who sleeps with open eyes; the first seconds of
-             somebody who does not begin by looking at the road; who sits down within 20 s is taken for the one before.
-             Where the gaze goes without the head, nobody sees. Nothing here knows who it is.
+    Weak at: eyes behind mirrors that show the same to both; a driver who sleeps with open or half shut eyes, or sinks
+             with such; the first seconds of somebody who does not begin by looking at the road, and the first second
+             of open eyes; who sits down within 20 s is taken for the one before. Where the gaze goes without the head,
+             nobody sees. Nothing here knows who it is.
     Source:  PERCLOS P80: Wierwille 1994; (EU) 2021/1341 and 2023/2590, GB/T 41797-2022, T/JSATL12-2017, all verify;
              score and its parts, angles and bridges: project.
     """
