@@ -15,6 +15,7 @@ Nothing here knows a story, a cab or a truth.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cv2
@@ -31,6 +32,7 @@ PIVOT = np.array((0.0, 85.0, -70.0), np.float32)  # mm, about which the head tur
 EYE = 31.5  # mm of an eye's middle from the nose's
 LIPS = 68.0  # mm of the line between the lips below the eyes
 JAW = 60.0  # mm below the eyes, from where on an open mouth draws the face down
+GREY = np.array(((0.25, 0.3, 0.45),), np.float32)  # what infrared makes of colours: red is bright
 SKINS: tuple[Colour, ...] = (
     (176, 194, 232),
     (160, 182, 226),
@@ -81,13 +83,15 @@ def person(seed: int, **given: Any) -> Person:
     rng = np.random.default_rng((seed, 23))
 
     def shift(colour: Colour, by: float) -> Colour:
-        b, g, r = (float(np.clip(c * (1 + rng.normal(0, by)), 0, 255)) for c in colour)
+        tone, each = rng.normal(0, by), rng.normal(0, by / 3, 3)
+        b, g, r = (float(np.clip(c * (1 + tone + e), 0, 255)) for c, e in zip(colour, each, strict=True))
         return b, g, r
 
     female = rng.random() < 0.42
     age = float(rng.uniform(0, 1))
     skin = SKINS[int(rng.integers(len(SKINS)))]
-    hair = HAIRS[int(rng.choice(6, p=[0.34, 0.24, 0.18, 0.1, 0.06, 0.08]))]
+    fair = np.array((0.34, 0.24, 0.18, 0.1, 0.06, 0.08)) * ((1,) * 6 if skin in SKINS[:3] else (1, 1, 0.3, 0, 0, 0.6))
+    hair = HAIRS[int(rng.choice(6, p=fair / fair.sum()))]
     style = str(rng.choice(STYLES[6:] if female else (*STYLES[:6], "curly")))
     one = Person(
         skin=shift(skin, 0.03),
@@ -112,7 +116,16 @@ def person(seed: int, **given: Any) -> Person:
         age=age,
         seed=seed,
     )
-    return one._replace(**given)
+    one = one._replace(**given)
+    if one.style == "scarf" and "hair" not in given:  # of cloth
+        b, g, r = (float(v) for v in rng.uniform(25, 90) + rng.uniform(0, 130, 3))
+        return one._replace(hair=(b, g, r), hat="")
+    return one
+
+
+def _bgr(values: Any) -> Colour:
+    b, g, r = (float(min(255, max(0, v))) for v in values)
+    return b, g, r
 
 
 class Look(NamedTuple):
@@ -227,10 +240,15 @@ def sculpt(who: Person) -> tuple[Array, Array]:
     """(h, w) radius of the bare head, and (h, w, 3) the texels' places in mm."""
     way = ways()
     w, g = who.wide, who.long
+    if who.flat:  # an egg
+        r = _ellipsoid(way, (0, 14 * g, -72), (82 * w, 108 * g, 74))
+        low = np.clip((SPOT[1] + way[..., 1] * r - 30) / 90, 0, 1)
+        r = (r * (1 - 0.24 * who.jaw * low * np.abs(way[..., 0]))).astype(np.float32)
+        return r, (SPOT + way * r[..., None]).astype(np.float32)
     parts = [
         _ellipsoid(way, (0, -26, -88), (75 * w, 88, 96)),
-        _ellipsoid(way, (0, 20 * g, -56), (66 * w, 92 * g, 60)),
-        _ellipsoid(way, (0, 68 * g, -54), (53 * w * who.jaw, 49 * g * (0.6 + 0.4 * who.jaw), 52)),
+        _ellipsoid(way, (0, 20 * g, -56), (68 * w, 92 * g, 60)),
+        _ellipsoid(way, (0, 68 * g, -54), (56 * w * who.jaw, 49 * g * (0.6 + 0.4 * who.jaw), 52)),
     ]
     r = np.log(sum(np.exp(p / 5.0) for p in parts)) * 5.0  # the outermost, rounded where two meet
     at = SPOT + way * r[..., None]
@@ -245,11 +263,12 @@ def sculpt(who: Person) -> tuple[Array, Array]:
         add += front * 8.0 * n * _bump(x, y, (side * 13.5 * n, 43), (6.5, 6))
         add -= 3.0 * _bump(x, y, (side * 52 * w, 62), (14, 18)) * front
         ear = _bump(at[..., 2], y, (-84, 12), (13, 27)) * (x * side > 40)
-        add += (17 + 2 * who.age) * np.clip(ear * 1.6, 0, 1) * _soft(ear - 0.22, 0.3)
+        bare = 0.1 if who.style in ("long", "scarf") else 1.0  # else it lies under hair
+        add += bare * (17 + 2 * who.age) * np.clip(ear * 1.6, 0, 1) * _soft(ear - 0.22, 0.3)
     ridge = np.clip((y + 12) / 54, 0, 1)
     wing = 6.0 + 5.0 * ridge
     below = 1 - _soft(y - 49, 9)
-    add += front * n * (4 + 20 * ridge**1.25) * np.exp(-((x / wing) ** 2)) * below * _soft(y + 14, 16)
+    add += front * n * (4 + 17 * ridge**1.25) * np.exp(-((x / wing) ** 2)) * below * _soft(y + 14, 16)
     add += front * 3.5 * who.lips * _bump(x, y, (0, LIPS - 5.0), (21, 4.0))
     add += front * 4.0 * who.lips * _bump(x, y, (0, LIPS + 5.5), (16, 4.6))
     add -= front * 3.0 * _bump(x, y, (0, LIPS), (22, 1.8))
@@ -312,18 +331,22 @@ class Head:
         rng = np.random.default_rng((who.seed, 29))
         radius, at = sculpt(who)
         self.texel = at  # of the bare head: where on the face each texel is, for what is painted
+        e = EYE * who.apart
+        self.front = [self._on(x, y) for x, y in ((-e, 0.0), (e, 0.0), (0.0, 42.0), (24.0, LIPS))]
         normal = _normals(cv2.GaussianBlur(at, (0, 0), 1.2))
         mask, thick = _hairline(who, at, rng)
+        if who.flat:
+            thick = thick * 0
         strands = noise(HIGH, WIDE // 3, 6, rng, 3)
         strands = cv2.resize(cv2.GaussianBlur(strands, (0, 0), sigmaX=0.5, sigmaY=6), (WIDE, HIGH))
-        grow = mask * thick * (1 + 0.3 * (noise(HIGH, WIDE, 14, rng, 3) if who.style == "curly" else strands))
+        uneven = {"curly": 0.16 * noise(HIGH, WIDE, 16, rng, 2), "scarf": 0.12 * noise(HIGH, WIDE, 70, rng, 2)}
+        grow = mask * thick * (1 + uneven.get(who.style, 0.3 * strands))
         skin = self._skin(at, radius, rng)
         hair = np.array(who.hair, np.float32) * (1 + 0.45 * strands[..., None])
         if who.style == "curly":
-            hair = np.array(who.hair, np.float32) * (1 + 0.6 * noise(HIGH, WIDE, 7, rng, 3)[..., None])
+            hair = np.array(who.hair, np.float32) * (1 + 0.28 * noise(HIGH, WIDE, 8, rng, 2)[..., None])
         if who.style == "scarf":
-            cloth = np.array(who.shirt, np.float32) * 0.5 + np.array(rng.uniform(30, 200, 3), np.float32) * 0.5
-            hair = cloth * (1 + 0.12 * noise(HIGH, WIDE, 40, rng, 2)[..., None])
+            hair = np.array(who.hair, np.float32) * (1 + 0.07 * noise(HIGH, WIDE, 60, rng, 2)[..., None])
         beard = self._beard(at, rng)
         tone = np.array(who.hair, np.float32) * 0.9 + 8
         skin += beard[..., None] * (tone * (1 + 0.5 * noise(HIGH, WIDE, 3, rng, 2)[..., None]) - skin)
@@ -364,9 +387,9 @@ class Head:
         soft = np.clip(worn, 0, 1)[..., None]
         self.normal = np.asarray(self.normal * soft + (1 - soft) * normal, np.float32)
         self.albedo = np.clip(skin, 0, 255).astype(np.uint8)
-        self.shine = (1 - soft[..., 0]) * (0.6 + 0.4 * _bump(at[..., 0], at[..., 1], (0, 10), (45, 60)))
         self.canvas = self.albedo.copy()
-        self.canvas_of: tuple[Any, ...] | None = None
+        self.drawn: list[Any] = [None, None, None]  # what of it shows on the canvas
+        self.eyes, self.mouths = lru_cache(160)(self._eye), lru_cache(120)(self._mouth)
         self.patches = [
             self._patch(x0, y0, x1, y1) for x0, y0, x1, y1 in ((-56, -30, -9, 15), (9, -30, 56, 15), (-34, 57, 34, 108))
         ]
@@ -384,12 +407,16 @@ class Head:
         rosy += 0.6 * _bump(x, y, (0, 40), (9, 10)) + 0.25 * noise(HIGH, WIDE, 24, rng, 3)
         out = base * (1 + rosy[..., None] * red)
         out *= 1 + 0.018 * noise(HIGH, WIDE, 3, rng, 2)[..., None] + 0.02 * noise(HIGH, WIDE, 12, rng, 2)[..., None]
+        if who.flat:  # a nose of lines
+            line = np.exp(-(((np.abs(x) - 4 - 0.06 * np.clip(y, 0, 40)) / 2.2) ** 2)) * _soft(y + 4, 10) * _soft(38 - y, 8)
+            out *= 1 - (0.14 * line * (x > 0) - 0.06 * line * (x < 0))[..., None]
+            out *= 1 + 0.10 * np.exp(-((x / 3.5) ** 2) - ((y - 20) / 18) ** 2)[..., None]
         hollow = cv2.GaussianBlur(radius, (0, 0), 9) - radius  # what lies deep is dark
-        out *= 1 - np.clip(0.05 * hollow, -0.10, 0.45)[..., None]
+        out *= 1 - np.clip(0.04 * hollow, -0.10, 0.28)[..., None]
         dark = np.zeros(x.shape, np.float32)
         for side in (-1, 1):
             dark += 0.18 * (0.4 + who.age) * _bump(x, y, (side * (EYE - 2), 13), (14, 5))
-            dark += 0.75 * _bump(x, y, (side * 7.5 * who.nose, 50.5), (4.0, 2.0))  # nostrils
+            dark += 0.7 * _bump(x, y, (side * 7.0 * who.nose, 50.0), (3.4, 1.8))  # nostrils
             fold = np.abs(x * side - (16 + 0.55 * np.clip(y - 42, 0, 40))) / 2.2
             dark += (0.12 + 0.16 * who.age) * np.exp(-(fold**2)) * _soft(y - 44, 8) * (1 - _soft(y - 74, 14))
         dark += 0.10 * who.age * sum(_bump(x, y, (0, at_), (40, 1.3)) for at_ in (-34, -43, -52))
@@ -428,18 +455,21 @@ class Head:
         return slice(int(rows.min()), int(rows.max()) + 1), slice(int(columns.min()), int(columns.max()) + 1)
 
     def _paint(self, look: Look, light: Light) -> None:
-        """Eyes and mouth as they are now."""
-        wants = tuple(round(v, 3) for v in (*look[3:], light.glint, light.pupil))
-        if wants == self.canvas_of:
-            return
-        self.canvas_of = wants
-        for patch, side, lid in zip(self.patches, (-1, 1), (look.right, look.left), strict=False):
-            self.canvas[patch] = self._eye(patch, side, lid, look, light)
+        """Eyes and mouth as they are now, in steps that nobody sees; what was painted lately is not painted again."""
+        shine = (light.grey, round(light.glint, 1), round(light.pupil, 1))
+        where = (round(look.gaze), round(look.down), round(6 * look.brow) / 6)
+        wants: list[tuple[Any, ...]] = [(i, round(25 * lid) / 25, *where, *shine) for i, lid in enumerate(look[4:2:-1])]
         if not self.who.mask:
-            self.canvas[self.patches[2]] = self._mouth(self.patches[2], look)
+            wants.append((round(50 * min(1.0, max(0.0, look.mouth))) / 50, round(6 * look.smile) / 6))
+        for i, want in enumerate(wants):
+            if self.drawn[i] != want:
+                self.drawn[i] = want
+                self.canvas[self.patches[i]] = self.mouths(*want) if i == 2 else self.eyes(*want)
 
-    def _eye(self, patch: tuple[slice, slice], side: int, lid: float, look: Look, light: Light) -> Array:
-        who = self.who
+    def _eye(
+        self, i: int, lid: float, gaze: float, down: float, lift: float, grey: bool, glint: float, pupil: float
+    ) -> Array:
+        who, patch, side = self.who, self.patches[i], 2 * i - 1
         skin = self.albedo[patch].astype(np.float32)
         place = self.texel[patch]
         x = place[..., 0] * side - EYE * who.apart  # outwards
@@ -465,8 +495,8 @@ class Head:
         skin *= 1 - 0.10 * (0.4 + who.age) * bag[..., None]
         # the ball
         ball = _soft(y - line_top, 1.1) * _soft(line_low - y, 1.1) * (np.abs(x) < a)
-        gx = 11.5 * math.sin(math.radians(look.gaze)) * side
-        gy = 11.5 * math.sin(math.radians(look.down)) - 0.9
+        gx = 11.5 * math.sin(math.radians(gaze)) * side
+        gy = 11.5 * math.sin(math.radians(down)) - 0.9
         white = np.array((206, 214, 222), np.float32) * (1 - 0.25 * np.clip(np.abs(x / a) ** 2, 0, 1))[..., None]
         white = white * (1 - 0.38 * np.exp(-np.clip(y - line_top, 0, 20) / 2.4))[..., None]
         white += np.exp(-(((x + 13.5) / 2.4) ** 2))[..., None] * np.array((-70, -80, -10), np.float32)
@@ -476,11 +506,11 @@ class Head:
         )
         iris = iris * (1 - 0.65 * _soft(far - 5.2, 1.0))[..., None]
         white += _soft(6.0 - far, 0.9)[..., None] * (iris - white)
-        white *= 1 - 0.93 * _soft(2.1 * light.pupil - far, 0.8)[..., None]
-        if light.grey:  # the lamp comes back out of the pupil, and off the cornea
-            white += _soft(1.9 * light.pupil - far, 0.8)[..., None] * 70 * light.glint
+        white *= 1 - 0.93 * _soft(2.1 * pupil - far, 0.8)[..., None]
+        if grey:  # the lamp comes back out of the pupil, and off the cornea
+            white += _soft(1.9 * pupil - far, 0.8)[..., None] * 70 * glint
         spark = np.exp(-(((x - gx - 1.3 * side) ** 2 + (y - gy + 1.5) ** 2) / 0.9))
-        white += spark[..., None] * 235 * light.glint
+        white += spark[..., None] * 235 * glint
         skin += ball[..., None] * (np.clip(white, 0, 255) - skin)
         # lashes and the lower rim
         thick = 0.85 + 0.5 * who.makeup + 0.35 * (1 - lid)
@@ -491,30 +521,29 @@ class Head:
         rim = np.exp(-(((y - line_low - 0.3) / 0.7) ** 2)) * np.clip(arch * 4, 0, 1) * (0.25 + 0.3 * who.makeup)
         skin += rim[..., None] * (0.55 * base - skin)
         # the brow
-        lift = 3.0 * look.brow
-        bend = -16.5 - lift - 3.2 * np.clip(1 - ((x - 3) / 20) ** 2, -1, 1) - tilt * x * 0.4
+        bend = -16.5 - 3.0 * lift - 3.2 * np.clip(1 - ((x - 3) / 20) ** 2, -1, 1) - tilt * x * 0.4
         thin = (2.6 - 1.1 * np.clip((x + 2) / 20, 0, 1)) * who.brow
         hairs = np.exp(-((((y - tilt * x) - bend) / thin) ** 2)) * _soft(x + 19, 6) * (1 - _soft(x - 20, 6))
-        grain = 0.75 + 0.35 * np.sin(2.3 * x + 1.7 * y)
+        grain = 0.85 + 0.15 * np.sin(2.3 * x + 1.7 * y)
         skin += (0.82 * np.clip(hairs * grain, 0, 1) * min(who.brow, 1.0) * (1 - self.worn[patch]))[..., None] * (
             np.array(who.hair, np.float32) * 0.8 - skin
         )
         return np.clip(skin, 0, 255).astype(np.uint8)
 
-    def _mouth(self, patch: tuple[slice, slice], look: Look) -> Array:
-        who, m = self.who, float(np.clip(look.mouth, 0, 1))
+    def _mouth(self, m: float, smile: float) -> Array:
+        who, patch = self.who, self.patches[2]
         skin = self.albedo[patch].astype(np.float32)
         place = self.texel[patch]
         x, y = place[..., 0], place[..., 1]
-        half = 25.0 * (1 + 0.16 * look.smile - 0.16 * m)
+        half = 25.0 * (1 + 0.16 * smile - 0.16 * m)
         share = np.clip(np.abs(x) / half, 0, 1)
-        bow = -4.5 * look.smile * share**2  # corners rise
+        bow = -4.5 * smile * share**2  # corners rise
         arch = np.sqrt(np.clip(1 - share**2, 0, 1))
         line = LIPS + bow
         top = line - (2.2 * m + 0.5 * (m > 0.02)) * arch
         bottom = line + 27.0 * m * arch
-        thick_top = 6.4 * who.lips * (1 - 0.35 * m) * (1 - 0.35 * look.smile)
-        thick_low = 8.0 * who.lips * (1 - 0.45 * m) * (1 - 0.25 * look.smile)
+        thick_top = 6.4 * who.lips * (1 - 0.35 * m) * (1 - 0.35 * smile)
+        thick_low = 8.0 * who.lips * (1 - 0.45 * m) * (1 - 0.25 * smile)
         cupid = 1.2 * np.exp(-((x / 4.0) ** 2)) - 0.5 * np.exp(-((np.abs(x) - 7) ** 2) / 16)
         edge_top = top - thick_top * arch**0.8 + cupid * (share < 1)
         edge_low = bottom + thick_low * arch**0.8
@@ -544,23 +573,27 @@ class Head:
 
     # -- drawing --
 
+    def _on(self, x: float, y: float) -> Array:
+        """(3,) mm of the face's surface at x, y, seen from the front."""
+        t = self.texel
+        far = np.hypot(t[..., 0] - x, t[..., 1] - y) + 1e3 * (t[..., 2] < -60)
+        at: Array = t[np.unravel_index(int(far.argmin()), far.shape)]
+        return at
+
     def spots(self, lens: Lens, look: Look, place: Array) -> Spots:
         """Where the parts are; place: (3,) mm of the head's origin before it is turned."""
-        e, low = EYE * self.who.apart, (LIPS - JAW) * 1.0 + JAW
         drop = 27.0 * look.mouth * 0.5
         chin = JAW + (112 * self.who.long - JAW) * stretch(look.mouth)
         w = 74 * self.who.wide
         half = 25.0 * (1 + 0.16 * look.smile - 0.16 * look.mouth)
         mm = np.array(
             [
-                (-e, 0, -7),
-                (e, 0, -7),
-                (0, 41, 26 * self.who.nose),
-                (-half, low + drop, -2),
-                (half, low + drop, -2),
+                *self.front[:3],
+                (-half, LIPS + drop, self.front[3][2]),
+                (half, LIPS + drop, self.front[3][2]),
                 *((s * w, y, -60) for s in (-1, 1) for y in (-35, chin * 0.7)),
                 *((s * 20, y, z) for s in (-1, 1) for y, z in ((-42, 2), (chin, -6))),
-                (0, 41, 26 * self.who.nose),
+                self.front[2],
             ]
         )
         px = projected(lens, self.placed(mm, look, place))
@@ -618,8 +651,13 @@ class Head:
         alpha = np.clip(0.5 - fine[..., 2] * size, 0, 1)
         mu, mv = np.ascontiguousarray(fine[..., 0]), np.ascontiguousarray(fine[..., 1])
         colour = cv2.remap(self.canvas, mu, mv, cv2.INTER_LINEAR)
-        normal = cv2.remap(self.normal, mu, mv, cv2.INTER_LINEAR)
-        colour = self._lit(colour, normal, turn, light, None if dapple is None else dapple[y1:y2, x1:x2])
+        half = (slice(None, None, 2), slice(None, None, 2))  # light changes slowly over a face
+        normal = cv2.remap(self.normal, mu[half], mv[half], cv2.INTER_LINEAR)
+        amount = self._light(normal, turn, light, None if dapple is None else dapple[y1:y2:2, x1:x2:2])
+        amount = cv2.resize(amount, (wide, high), interpolation=cv2.INTER_LINEAR)
+        if light.grey:
+            colour = cv2.cvtColor(cv2.transform(colour, GREY), cv2.COLOR_GRAY2BGR)
+        colour = cv2.multiply(colour, amount, dtype=cv2.CV_8U)
         under = picture[y1:y2, x1:x2]
         picture[y1:y2, x1:x2] = cv2.blendLinear(colour, under, alpha, 1 - alpha)
 
@@ -659,32 +697,25 @@ class Head:
         gone = miss > 0
         return np.where(gone, mu, u), np.where(gone, mv, v), miss.astype(np.float32)
 
-    def _lit(self, colour: Array, normal: Array, turn: Array, light: Light, dapple: Array | None) -> Array:
-        """Colours under the light, uint8."""
+    def _light(self, normal: Array, turn: Array, light: Light, dapple: Array | None) -> Array:
+        """(h, w, 3) how much light of each colour comes back."""
         key = turn.T @ _unit(light.of)
         to = turn.T @ np.array((0, 0, 1), np.float32)
         up = turn.T @ np.array((0, -1, 0), np.float32)
-        bright = _unit(_unit(light.of) + _unit((0, 0, 1)))
-        mirror = turn.T @ bright
-        wrap = 0.25
+        mirror = turn.T @ _unit(_unit(light.of) + _unit((0, 0, 1)))
+        wrap = 0.25  # skin lets some light through
         m = np.array(
             [(*(key / (1 + wrap)), wrap / (1 + wrap)), (*to, 0), (*(0.35 * up), 0.65), (*mirror, 0)], np.float32
         )
         four = np.maximum(cv2.transform(normal, m), 0)
         if dapple is not None:
             four[..., 0] *= dapple
-        gloss = four[..., 3] ** 2
-        gloss *= gloss
-        gloss *= gloss
-        four[..., 3] = gloss * gloss
-        mix = np.array([light.key, light.fill, light.ambient], np.float32)
-        amount = cv2.transform(four, np.ascontiguousarray(np.vstack([mix, np.zeros(3, np.float32)]).T))
-        out = colour.astype(np.float32) * amount
-        out += (four[..., 3] * (36.0 * light.key[1]))[..., None]
-        if light.grey:
-            out[:] = (0.25 * out[..., 0] + 0.3 * out[..., 1] + 0.45 * out[..., 2])[..., None]
-        lit: Array = np.clip(out, 0, 255).astype(np.uint8)
-        return lit
+        gloss = four[..., 3]
+        for _ in range(4):
+            gloss *= gloss
+        mix = np.array([light.key, light.fill, light.ambient, (0.25 * light.key[1],) * 3], np.float32)
+        out: Array = cv2.transform(four, np.ascontiguousarray(mix.T))
+        return out
 
 
 def _unit(v: Any) -> Array:
@@ -696,6 +727,39 @@ def _unit(v: Any) -> Array:
 def stretch(mouth: float) -> float:
     """How much longer the face is from the JAW on."""
     return 1 + 0.5 * float(np.clip(mouth, 0, 1))
+
+
+# -- what is drawn flat ------------------------------------------------------------------------------------------------
+
+
+def flat(picture: Array, head: Head, lens: Lens, look: Look, place: Array, light: Light, before: bool) -> None:
+    """Of a cartoon, what is not on the egg: ears and long hair before the face is drawn, the cap of hair after it."""
+    who = head.who
+    level = np.array(light.ambient) + 0.3 * np.array(light.key)
+
+    def spot(x: float, y: float, z: float) -> tuple[int, int]:
+        px = np.round(projected(lens, head.placed(np.array([(x, y, z)]), look, place))[0] * 16)
+        return int(px[0]), int(px[1])
+
+    def oval(at: tuple[int, int], wide: float, high: float, tone: Array, first: float = 0, last: float = 360) -> None:
+        axes = max(1, int(wide * size * 16)), max(1, int(high * size * 16))
+        tone = tone * level
+        if light.grey:
+            tone = np.full(3, tone.mean())
+        cv2.ellipse(picture, at, axes, -look.roll, first, last, _bgr(tone), -1, cv2.LINE_AA, 4)
+
+    size = lens.focal / lens.away
+    skin, hair = np.array(who.skin) * 0.9, np.array(who.hair, float)
+    if before:
+        if who.style in ("long", "scarf"):
+            oval(spot(0, 60, -95), 112, 150, hair)
+        for side in (-1, 1):
+            if who.style not in ("long", "scarf", "bun") and side * look.yaw < 35:
+                oval(spot(side * 84 * who.wide, 12, -72), 13, 25, skin)
+    elif who.style != "bald" or who.hat:
+        rng = np.random.default_rng((who.seed, 61))
+        tone = np.array(head.cloth) if who.hat else hair
+        oval(spot(0, -52, -55), rng.uniform(84, 96), rng.uniform(46, 64), tone, 180, 360)
 
 
 # -- what is worn ------------------------------------------------------------------------------------------------------
