@@ -296,7 +296,13 @@ def sized(width: int = 640, seed: int = 0) -> Lens:
 
 
 def told(
-    story: str, seed: int = 1, light: str = "", width: int = 640, fps: float = FPS, seconds: float | None = None, style: str = ""
+    story: str,
+    seed: int = 1,
+    light: str = "",
+    width: int = 640,
+    fps: float = FPS,
+    seconds: float | None = None,
+    style: str = "",
 ) -> Trip:
     """A trip by names and numbers; `seconds`: another length than the story's; style: flat, a cartoon."""
     one = STORIES[story]

@@ -207,12 +207,14 @@ def _ellipsoid(way: Array, middle: tuple[float, float, float], radii: tuple[floa
     return out
 
 
-def ways() -> Array:
-    """(HIGH, WIDE, 3) the direction of each texel: x right, y down, z ahead."""
-    azimuth = ((np.arange(WIDE, dtype=np.float32) + 0.5) / WIDE - 0.5) * 2 * np.pi
-    height = ((np.arange(HIGH, dtype=np.float32) + 0.5) / HIGH - 0.5) * np.pi
+@lru_cache
+def ways(part: int = 1) -> Array:
+    """(HIGH, WIDE, 3) the direction of each texel: x right, y down, z ahead; part 2: of a map half as fine."""
+    high, wide = HIGH // part, WIDE // part
+    azimuth = ((np.arange(wide, dtype=np.float32) + 0.5) / wide - 0.5) * 2 * np.pi
+    height = ((np.arange(high, dtype=np.float32) + 0.5) / high - 0.5) * np.pi
     c = np.cos(height)[:, None]
-    y = np.broadcast_to(np.sin(height)[:, None], (HIGH, WIDE))
+    y = np.broadcast_to(np.sin(height)[:, None], (high, wide))
     return np.stack([c * np.sin(azimuth), y, c * np.cos(azimuth)], -1).astype(np.float32)
 
 
@@ -226,25 +228,14 @@ def _soft(value: Array, wide: float) -> Array:
     return np.asarray(v * v * (3 - 2 * v))
 
 
-class Surface(NamedTuple):
-    """A head without hair, then with."""
-
-    radius: Array  # (h, w) mm
-    at: Array  # (h, w, 3) mm of each texel
-    normal: Array  # (h, w, 3)
-    skin: Array  # (h, w, 3) uint8 BGR, painted
-    worn: Array  # (h, w) 0 to 1: hair or cloth, no skin
-
-
 def sculpt(who: Person) -> tuple[Array, Array]:
     """(h, w) radius of the bare head, and (h, w, 3) the texels' places in mm."""
-    way = ways()
+    way = ways(2)  # nothing on a face is finer than that
     w, g = who.wide, who.long
     if who.flat:  # an egg
         r = _ellipsoid(way, (0, 14 * g, -72), (82 * w, 108 * g, 74))
         low = np.clip((SPOT[1] + way[..., 1] * r - 30) / 90, 0, 1)
-        r = (r * (1 - 0.24 * who.jaw * low * np.abs(way[..., 0]))).astype(np.float32)
-        return r, (SPOT + way * r[..., None]).astype(np.float32)
+        return _fine(r * (1 - 0.24 * who.jaw * low * np.abs(way[..., 0])))
     parts = [
         _ellipsoid(way, (0, -26, -88), (75 * w, 88, 96)),
         _ellipsoid(way, (0, 20 * g, -56), (68 * w, 92 * g, 60)),
@@ -275,17 +266,24 @@ def sculpt(who: Person) -> tuple[Array, Array]:
     add -= front * 3.5 * _bump(x, y, (0, LIPS + 17), (20, 6))
     add += front * 6.0 * _bump(x, y, (0, 103 * g), (17, 12))
     add -= front * 1.5 * _bump(x, y, (0, 55), (3.5, 6))
-    r = cv2.GaussianBlur((r + add).astype(np.float32), (0, 0), 1.6)
-    return r, (SPOT + way * r[..., None]).astype(np.float32)
+    return _fine(cv2.GaussianBlur(r + add, (0, 0), 0.8))
 
 
-def _normals(at: Array) -> Array:
-    along = np.gradient(at, axis=1)
-    along[:, 0], along[:, -1] = along[:, 1], along[:, -2]
-    down = np.gradient(at, axis=0)
-    out = np.cross(down, along)
-    out /= np.maximum(np.linalg.norm(out, axis=-1, keepdims=True), 1e-6)
-    return np.asarray(-out, np.float32)
+def _fine(coarse: Array) -> tuple[Array, Array]:
+    """A map of radii on all texels, and their places."""
+    r = cv2.resize(coarse.astype(np.float32), (WIDE, HIGH), interpolation=cv2.INTER_CUBIC)
+    return r, (SPOT + ways() * r[..., None]).astype(np.float32)
+
+
+def _normals(radius: Array) -> Array:
+    """(h / 2, w / 2, 3) out of the surface."""
+    r = cv2.resize(radius, (WIDE // 2, HIGH // 2), interpolation=cv2.INTER_AREA)
+    at = ways(2) * cv2.GaussianBlur(r, (0, 0), 0.6)[..., None]
+    ax, ay, az = (cv2.Sobel(at[..., i].copy(), cv2.CV_32F, 1, 0) for i in range(3))
+    bx, by, bz = (cv2.Sobel(at[..., i].copy(), cv2.CV_32F, 0, 1) for i in range(3))
+    out = np.dstack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
+    out /= np.maximum(np.sqrt(np.einsum("ijk,ijk->ij", out, out)), 1e-6)[..., None]
+    return np.asarray(out, np.float32)
 
 
 def _azimuth() -> Array:
@@ -333,7 +331,6 @@ class Head:
         self.texel = at  # of the bare head: where on the face each texel is, for what is painted
         e = EYE * who.apart
         self.front = [self._on(x, y) for x, y in ((-e, 0.0), (e, 0.0), (0.0, 42.0), (24.0, LIPS))]
-        normal = _normals(cv2.GaussianBlur(at, (0, 0), 1.2))
         mask, thick = _hairline(who, at, rng)
         if who.flat:
             thick = thick * 0
@@ -369,23 +366,19 @@ class Head:
             brim = -46 if who.hat == "cap" else -40
             turn = np.abs(_azimuth())
             cap = _soft(brim + np.clip(turn - 50, 0, 60) * 0.55 - at[..., 1], 3)
-            cloth = np.array(rng.uniform(20, 210, 3), np.float32) * (
+            wool = np.array(_bgr(rng.uniform(20, 150) + rng.uniform(0, 90, 3)), np.float32) * (
                 1 + 0.06 * noise(HIGH, WIDE, 20, rng, 2)[..., None]
             )
             if who.hat == "beanie":
-                cloth = cloth * (1 - 0.18 * (np.sin(np.radians(_azimuth()) * 90)[..., None] > 0.3))
-            skin += cap[..., None] * (cloth - skin)
-            grow = np.where(cap > 0.5, np.maximum(grow, 11), np.minimum(grow, 11 + 40 * (1 - cap)))
+                wool = wool * (1 - 0.18 * (np.sin(np.radians(_azimuth()) * 90)[..., None] > 0.3))
+            skin += cap[..., None] * (wool - skin)
+            grow += cap * (12 - grow)
             worn = np.maximum(worn, cap)
-            self.cloth: Array = np.asarray(cloth.mean((0, 1)))
+            self.cloth: Array = np.asarray(wool.mean((0, 1)))
         self.worn = np.asarray(worn, np.float32)
         grow = cv2.GaussianBlur(grow.astype(np.float32), (0, 0), 2.0)
         self.radius = radius + grow
-        way = ways()
-        hilly = cv2.GaussianBlur(radius + grow, (0, 0), 1.0)
-        self.normal = _normals(SPOT + way * hilly[..., None])
-        soft = np.clip(worn, 0, 1)[..., None]
-        self.normal = np.asarray(self.normal * soft + (1 - soft) * normal, np.float32)
+        self.normal = _normals(self.radius)
         self.albedo = np.clip(skin, 0, 255).astype(np.uint8)
         self.canvas = self.albedo.copy()
         self.drawn: list[Any] = [None, None, None]  # what of it shows on the canvas
@@ -408,7 +401,9 @@ class Head:
         out = base * (1 + rosy[..., None] * red)
         out *= 1 + 0.018 * noise(HIGH, WIDE, 3, rng, 2)[..., None] + 0.02 * noise(HIGH, WIDE, 12, rng, 2)[..., None]
         if who.flat:  # a nose of lines
-            line = np.exp(-(((np.abs(x) - 4 - 0.06 * np.clip(y, 0, 40)) / 2.2) ** 2)) * _soft(y + 4, 10) * _soft(38 - y, 8)
+            line = (
+                np.exp(-(((np.abs(x) - 4 - 0.06 * np.clip(y, 0, 40)) / 2.2) ** 2)) * _soft(y + 4, 10) * _soft(38 - y, 8)
+            )
             out *= 1 - (0.14 * line * (x > 0) - 0.06 * line * (x < 0))[..., None]
             out *= 1 + 0.10 * np.exp(-((x / 3.5) ** 2) - ((y - 20) / 18) ** 2)[..., None]
         hollow = cv2.GaussianBlur(radius, (0, 0), 9) - radius  # what lies deep is dark
@@ -494,7 +489,7 @@ class Head:
         bag = np.exp(-(((y - line_low - 5.5) / 1.6) ** 2)) * arch
         skin *= 1 - 0.10 * (0.4 + who.age) * bag[..., None]
         # the ball
-        ball = _soft(y - line_top, 1.1) * _soft(line_low - y, 1.1) * (np.abs(x) < a)
+        ball = _soft(y - line_top, 1.1) * _soft(line_low - y, 1.1) * (np.abs(x) < a) * min(1.0, 12 * lid)
         gx = 11.5 * math.sin(math.radians(gaze)) * side
         gy = 11.5 * math.sin(math.radians(down)) - 0.9
         white = np.array((206, 214, 222), np.float32) * (1 - 0.25 * np.clip(np.abs(x / a) ** 2, 0, 1))[..., None]
@@ -513,10 +508,10 @@ class Head:
         white += spark[..., None] * 235 * glint
         skin += ball[..., None] * (np.clip(white, 0, 255) - skin)
         # lashes and the lower rim
-        thick = 0.85 + 0.5 * who.makeup + 0.35 * (1 - lid)
+        thick = 0.85 + 0.5 * who.makeup + 0.55 * (1 - lid)
         lash = np.exp(-(((y - line_top - 0.1) / thick) ** 2)) * np.clip(arch * 5, 0, 1)
         hang = _soft(y - line_top, 0.8) * np.exp(-np.clip(y - line_top, 0, 9) / 1.6) * np.clip(arch * 3, 0, 1)
-        lash = np.clip(lash + (1 - lid) * 0.45 * hang, 0, 1) * (0.75 + 0.2 * who.makeup)
+        lash = np.clip(lash + (1 - lid) * 0.45 * hang, 0, 1) * (0.86 + 0.1 * who.makeup)
         skin += lash[..., None] * (dark - skin)
         rim = np.exp(-(((y - line_low - 0.3) / 0.7) ** 2)) * np.clip(arch * 4, 0, 1) * (0.25 + 0.3 * who.makeup)
         skin += rim[..., None] * (0.55 * base - skin)
@@ -575,9 +570,9 @@ class Head:
 
     def _on(self, x: float, y: float) -> Array:
         """(3,) mm of the face's surface at x, y, seen from the front."""
-        t = self.texel
-        far = np.hypot(t[..., 0] - x, t[..., 1] - y) + 1e3 * (t[..., 2] < -60)
-        at: Array = t[np.unravel_index(int(far.argmin()), far.shape)]
+        front = self.texel[:, WIDE // 4 : 3 * WIDE // 4]
+        far = np.abs(front[..., 0] - x) + np.abs(front[..., 1] - y)
+        at: Array = front[np.unravel_index(int(far.argmin()), far.shape)]
         return at
 
     def spots(self, lens: Lens, look: Look, place: Array) -> Spots:
@@ -652,7 +647,7 @@ class Head:
         mu, mv = np.ascontiguousarray(fine[..., 0]), np.ascontiguousarray(fine[..., 1])
         colour = cv2.remap(self.canvas, mu, mv, cv2.INTER_LINEAR)
         half = (slice(None, None, 2), slice(None, None, 2))  # light changes slowly over a face
-        normal = cv2.remap(self.normal, mu[half], mv[half], cv2.INTER_LINEAR)
+        normal = cv2.remap(self.normal, 0.5 * mu[half] - 0.25, 0.5 * mv[half] - 0.25, cv2.INTER_LINEAR)
         amount = self._light(normal, turn, light, None if dapple is None else dapple[y1:y2:2, x1:x2:2])
         amount = cv2.resize(amount, (wide, high), interpolation=cv2.INTER_LINEAR)
         if light.grey:

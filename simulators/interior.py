@@ -188,9 +188,16 @@ class Room:
             cv2.fillPoly(image, [np.round(points * 16).astype(np.int32)], _bgr(rng.uniform(0, 255, 3)), cv2.LINE_AA, 4)
         tone = np.full(3, rng.uniform(40, 170)) + rng.normal(0, 6, 3)
         x = rng.uniform(-30, 30)
-        for pane in ([(-900, -330, -300), (-330, -300, -300), (-330, 0, -300), (-900, 60, -300)],) * int(rng.integers(2)):
+        for pane in ([(-900, -330, -300), (-330, -300, -300), (-330, 0, -300), (-900, 60, -300)],) * int(
+            rng.integers(2)
+        ):
             _fill(image, self.lens, pane, (205.0, 205.0, 205.0))
-        _fill(image, self.lens, [(x - 150, -130, -150), (x + 150, -130, -150), (x + 150, 900, -150), (x - 150, 900, -150)], tone)
+        _fill(
+            image,
+            self.lens,
+            [(x - 150, -130, -150), (x + 150, -130, -150), (x + 150, 900, -150), (x - 150, 900, -150)],
+            tone,
+        )
         a = np.linspace(0, 2 * np.pi, 40)
         _fill(image, self.lens, np.stack([x + 130 * np.cos(a), -130 + 75 * np.sin(a), 0 * a - 150], 1), tone * 0.85)
         image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.6, 3)))
@@ -307,7 +314,7 @@ def body(lens: Lens, who: Person, light: Mood, rng: np.random.Generator, mount: 
     if who.flat:
         a = np.linspace(0, 2 * np.pi, 40)
         throat = list(zip(neck * 0.8 * np.cos(a), 125 + 60 * np.sin(a), strict=True))
-        chest = list(zip(200 * np.cos(a[20:]), 320 + 150 * np.sin(a[20:]), strict=True)) + [(200, 1400), (-200, 1400)]
+        chest = [*zip(200 * np.cos(a[20:]), 320 + 150 * np.sin(a[20:]), strict=True), (200, 1400), (-200, 1400)]
     shirt = np.array(who.shirt)
     skin = np.array(who.skin)
     for part, tone in ((throat, skin), (chest, shirt)):
