@@ -391,32 +391,33 @@ class Head:
 
     def _skin(self, at: Array, radius: Array, rng: np.random.Generator) -> Array:
         who = self.who
-        x, y = at[..., 0], at[..., 1]
-        base = np.array(who.skin, np.float32)
-        red = np.array((-0.10, -0.08, 0.03), np.float32)
-        rosy = np.zeros(x.shape, np.float32)
-        for side in (-1, 1):
-            rosy += 0.55 * _bump(x, y, (side * 40, 36), (18, 16)) + 0.5 * _bump(x, y, (side * 12, 44), (9, 8))
-        rosy += 0.6 * _bump(x, y, (0, 40), (9, 10)) + 0.25 * noise(HIGH, WIDE, 24, rng, 3)
-        out = base * (1 + rosy[..., None] * red)
-        out *= 1 + 0.018 * noise(HIGH, WIDE, 3, rng, 2)[..., None] + 0.02 * noise(HIGH, WIDE, 12, rng, 2)[..., None]
-        if who.flat:  # a nose of lines
-            line = (
-                np.exp(-(((np.abs(x) - 4 - 0.06 * np.clip(y, 0, 40)) / 2.2) ** 2)) * _soft(y + 4, 10) * _soft(38 - y, 8)
-            )
-            out *= 1 - (0.14 * line * (x > 0) - 0.06 * line * (x < 0))[..., None]
-            out *= 1 + 0.10 * np.exp(-((x / 3.5) ** 2) - ((y - 20) / 18) ** 2)[..., None]
-        hollow = cv2.GaussianBlur(radius, (0, 0), 9) - radius  # what lies deep is dark
-        out *= 1 - np.clip(0.04 * hollow, -0.10, 0.28)[..., None]
+        coarse = at[::2, ::2]
+        x, y = coarse[..., 0], coarse[..., 1]
+        rosy = 0.6 * _bump(x, y, (0, 40), (9, 10))
         dark = np.zeros(x.shape, np.float32)
         for side in (-1, 1):
+            rosy += 0.55 * _bump(x, y, (side * 40, 36), (18, 16)) + 0.5 * _bump(x, y, (side * 12, 44), (9, 8))
             dark += 0.18 * (0.4 + who.age) * _bump(x, y, (side * (EYE - 2), 13), (14, 5))
             dark += 0.7 * _bump(x, y, (side * 7.0 * who.nose, 50.0), (3.4, 1.8))  # nostrils
             fold = np.abs(x * side - (16 + 0.55 * np.clip(y - 42, 0, 40))) / 2.2
             dark += (0.12 + 0.16 * who.age) * np.exp(-(fold**2)) * _soft(y - 44, 8) * (1 - _soft(y - 74, 14))
-        dark += 0.10 * who.age * sum(_bump(x, y, (0, at_), (40, 1.3)) for at_ in (-34, -43, -52))
-        out *= 1 - np.clip(dark, 0, 0.85)[..., None]
-        out *= 1 - 0.35 * _soft(y - 108 * who.long, 16)[..., None] * (at[..., 2] > -60)[..., None]
+        dark += 0.10 * who.age * sum(_bump(x, y, (0, row), (40, 1.3)) for row in (-34, -43, -52))
+        level = 1 - np.clip(dark, 0, 0.85)
+        level *= 1 - 0.35 * _soft(y - 108 * who.long, 16) * (coarse[..., 2] > -60)
+        deep = radius[::2, ::2]
+        hollow = cv2.GaussianBlur(deep, (0, 0), 4.5) - deep  # what lies deep is dark
+        level *= 1 - np.clip(0.04 * hollow, -0.10, 0.28)
+        if who.flat:  # a nose of lines
+            line = (
+                np.exp(-(((np.abs(x) - 4 - 0.06 * np.clip(y, 0, 40)) / 2.2) ** 2)) * _soft(y + 4, 10) * _soft(38 - y, 8)
+            )
+            level *= 1 - (0.14 * line * (x > 0) - 0.06 * line * (x < 0))
+            level *= 1 + 0.10 * np.exp(-((x / 3.5) ** 2) - ((y - 20) / 18) ** 2)
+        rosy += 0.25 * noise(HIGH // 2, WIDE // 2, 12, rng, 3)
+        red = np.array((-0.10, -0.08, 0.03), np.float32)
+        tone = np.array(who.skin, np.float32) * (1 + rosy[..., None] * red) * level[..., None]
+        out = cv2.resize(tone.astype(np.float32), (WIDE, HIGH), interpolation=cv2.INTER_LINEAR)
+        out *= 1 + 0.025 * noise(HIGH, WIDE, 4, rng, 3)[..., None]
         return np.asarray(out, np.float32)
 
     def _beard(self, at: Array, rng: np.random.Generator) -> Array:
