@@ -55,7 +55,8 @@ class Person(NamedTuple):
     """Who sits there: a face by numbers."""
 
     skin: Colour = SKINS[2]
-    hair: Colour = HAIRS[1]
+    hair: Colour = HAIRS[1]  # or the cloth about it
+    brows: Colour = HAIRS[1]
     iris: Colour = IRISES[0]
     style: str = "short"
     beard: str = ""
@@ -96,7 +97,9 @@ def person(seed: int, **given: Any) -> Person:
     one = Person(
         skin=shift(skin, 0.03),
         hair=HAIRS[5] if age > 0.85 else shift(hair, 0.1),
-        iris=shift(IRISES[int(rng.choice(5, p=[0.45, 0.25, 0.1, 0.12, 0.08]))], 0.1),
+        iris=shift(
+            IRISES[int(rng.choice(5, p=[0.45, 0.25, 0.1, 0.12, 0.08]) if skin in SKINS[:4] else rng.integers(2))], 0.1
+        ),
         style=style if not (female and style == "bald") else "long",
         beard="" if female else str(rng.choice(BEARDS)),
         glasses=str(rng.choice(GLASSES)),
@@ -116,7 +119,7 @@ def person(seed: int, **given: Any) -> Person:
         age=age,
         seed=seed,
     )
-    one = one._replace(**given)
+    one = one._replace(brows=one.hair)._replace(**given)
     if one.style == "scarf" and "hair" not in given:  # of cloth
         b, g, r = (float(v) for v in rng.uniform(25, 90) + rng.uniform(0, 130, 3))
         return one._replace(hair=(b, g, r), hat="")
@@ -479,7 +482,7 @@ class Head:
         line_low = low * arch - 0.3
         shut = low * 0.9 * arch - 0.3
         line_top = shut + (top * arch_in - shut) * lid
-        dark = np.array(who.hair, np.float32) * 0.35 + 6
+        dark = np.array(who.brows, np.float32) * 0.35 + 6
         base = np.array(who.skin, np.float32)
         # the lid between the crease and the lashes, which grows as it comes down
         crease = top * arch_in * (1.0 + 0.12) - 2.6 - 0.9 * lid
@@ -522,7 +525,7 @@ class Head:
         hairs = np.exp(-((((y - tilt * x) - bend) / thin) ** 2)) * _soft(x + 19, 6) * (1 - _soft(x - 20, 6))
         grain = 0.85 + 0.15 * np.sin(2.3 * x + 1.7 * y)
         skin += (0.82 * np.clip(hairs * grain, 0, 1) * min(who.brow, 1.0) * (1 - self.worn[patch]))[..., None] * (
-            np.array(who.hair, np.float32) * 0.8 - skin
+            np.array(who.brows, np.float32) * 0.8 - skin
         )
         return np.clip(skin, 0, 255).astype(np.uint8)
 
