@@ -103,16 +103,24 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--baud", type=int, default=9600)
     probe.add_argument("--parity", choices=("N", "E", "O"), default="N")
     probe.add_argument("--timeout", type=float, default=1.0, metavar="S")
-    simulate = verb("simulate", _simulate, "the simulated plants alone, for somebody else's client; or a drawn road")
+    about = "the simulated plants alone, for somebody else's client; or a drawn road or driver"
+    simulate = verb("simulate", _simulate, about)
     simulate.add_argument("scenario", nargs="?", help="scenario TOML")
     simulate.add_argument("--road", metavar="STORY", help="a drawn road as MJPEG and RTSP, or --out; `list` tells them")
+    simulate.add_argument("--cabin", metavar="STORY", help="a drawn driver, in the same way; `list` tells them")
     simulate.add_argument("--out", type=Path, metavar="FILE.mp4", help="write the story as a film")
-    simulate.add_argument("--truth", type=Path, metavar="FILE.csv", help="what is true in each picture of who is ahead")
-    simulate.add_argument("--boxes", type=Path, metavar="FILE.csv", help="everything that each picture shows")
+    simulate.add_argument("--truth", type=Path, metavar="FILE.csv", help="what is true in each picture")
+    simulate.add_argument(
+        "--boxes", type=Path, metavar="FILE.csv", help="of a road: everything that each picture shows"
+    )
+    simulate.add_argument("--events", type=Path, metavar="FILE.csv", help="of a driver: what somebody should be told")
+    simulate.add_argument("--light", default="", metavar="WORD", help="of a driver: day, dusk, night or infrared")
+    simulate.add_argument("--style", default="", choices=("", "flat"), help="of a driver: flat, a cartoon")
+    simulate.add_argument("--seconds", type=float, help="of a driver: another length than the story's")
     simulate.add_argument("--weather", default="", metavar="WORDS", help="e.g. night,rain; else as the story says")
-    simulate.add_argument("--seed", type=int, default=1, help="of place, paint and noise")
-    simulate.add_argument("--width", type=int, metavar="PX", help="1280 for files, 640 for streams")
-    simulate.add_argument("--fps", type=float, help="20 for files, 10 for streams")
+    simulate.add_argument("--seed", type=int, default=1, help="of place, paint and noise; of the person")
+    simulate.add_argument("--width", type=int, metavar="PX", help="1280 for files, 640 for streams and drivers")
+    simulate.add_argument("--fps", type=float, help="20 for files, 10 for streams, 15 for drivers")
     simulate.add_argument("--port", type=int, default=0, help="of the stream; else a free one")
     demo = verb("demo", _demo, "two minutes: plants, agent, broker, platform, verdict")
     demo.add_argument("--broker", metavar="URL", help="use this broker (mqtt://host:port), not the embedded one")
@@ -758,13 +766,15 @@ def _simulate(args: argparse.Namespace) -> int:
 
     if args.road:
         return _simulate_road(args)
+    if args.cabin:
+        return _simulate_cabin(args)
     if not args.scenario:
-        raise ConfigFault(["simulate what? a scenario, or --road STORY"])
+        raise ConfigFault(["simulate what? a scenario, --road STORY or --cabin STORY"])
     return asyncio.run(simulate(args.scenario))
 
 
 def _simulate_road(args: argparse.Namespace) -> int:
-    from simulators.scenario import RoadTable, serve_road
+    from simulators.scenario import RoadTable, serve
     from simulators.stories import STORIES, WEATHER
 
     from .complaints import nearest
@@ -780,7 +790,7 @@ def _simulate_road(args: argparse.Namespace) -> int:
         raise ConfigFault(unknown)
     if not (args.out or args.truth or args.boxes):
         table = RoadTable("road", args.road, "", weather, args.seed, args.width or 640, args.fps or 10.0, args.port)
-        return asyncio.run(serve_road(table))
+        return asyncio.run(serve(table))
     try:
         from simulators.road import told, written
     except ImportError as error:
@@ -789,6 +799,35 @@ def _simulate_road(args: argparse.Namespace) -> int:
     for n in written(drive, args.out, args.truth, args.boxes):
         print(f"\r{n + 1} of {drive.frames} pictures", end="", flush=True)
     print(f"\n{drive.story.about}: {' '.join(str(p) for p in (args.out, args.truth, args.boxes) if p)}")
+    return 0
+
+
+def _simulate_cabin(args: argparse.Namespace) -> int:
+    from simulators.habits import LIGHTS, STORIES
+    from simulators.scenario import CabinTable, serve
+
+    from .complaints import nearest
+
+    if args.cabin == "list":
+        for name, story in STORIES.items():
+            print(f"{name:15} {story.seconds:6.1f} s  {story.light}: {story.about}")
+        return 0
+    unknown = [f"no story `{args.cabin}`{nearest(args.cabin, STORIES)}"] if args.cabin not in STORIES else []
+    if args.light and args.light not in LIGHTS:
+        unknown.append(f"no light `{args.light}`{nearest(args.light, LIGHTS)}")
+    if unknown:
+        raise ConfigFault(unknown)
+    width, fps = args.width or 640, args.fps or 15.0
+    if not (args.out or args.truth or args.events):
+        return asyncio.run(serve(CabinTable("cabin", args.cabin, "", args.light, args.seed, width, fps, args.port)))
+    try:
+        from simulators.cabin import told, written
+    except ImportError as error:
+        raise ConfigFault([f"--cabin: {error}; install vedette[video]"]) from None
+    trip = told(args.cabin, args.seed, args.light, width, fps, args.seconds, args.style)
+    for n in written(trip, args.out, args.truth, args.events):
+        print(f"\r{n + 1} of {trip.frames} pictures", end="", flush=True)
+    print(f"\n{trip.story.about}: {' '.join(str(p) for p in (args.out, args.truth, args.events) if p)}")
     return 0
 
 

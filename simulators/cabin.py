@@ -30,7 +30,7 @@ COLUMNS = (
     "frame,t_s,eye_open,mouth_open,yaw_deg,pitch_deg,roll_deg,present,covered,frozen,smeared,"
     "eye_r_x,eye_r_y,eye_l_x,eye_l_y"
 )
-EAR = np.array([(-86.0, 28.0, -40.0)])  # mm, where a phone is held; the left one mirrors it
+EAR = np.array([(-97.0, 34.0, -70.0)])  # mm, where a phone is held; the left one mirrors it
 FACE = ((-18.0, 58.0, 34.0), (26.0, 30.0, 24.0), (2.0, 74.0, 26.0), (-34.0, 8.0, 20.0))  # where somebody scratches
 
 
@@ -78,7 +78,7 @@ class Trip:
 
     @cached_property
     def room(self) -> interior.Room:
-        return interior.Room(self.lens, self.mood, self._dice(1), self.grey)
+        return interior.Room(self.lens, self.mood, self._dice(1), self.grey, self.style == "flat")
 
     @cached_property
     def grains(self) -> Array:
@@ -89,9 +89,11 @@ class Trip:
 
     @cached_property
     def leaves(self) -> Array:
-        """(h, w) float32, the shadows of trees, which move over a face."""
+        """(h, w) float32, how much light trees leave on a face that passes them."""
         h, w = self.lens.height, 3 * self.lens.width
-        return np.clip(0.9 + 0.9 * noise(h, w, 90, self._dice(4), 2), 0, 1).astype(np.float32)
+        shade = np.clip(0.1 - 0.9 * noise(h, w, 90, self._dice(4), 2), 0, 1)
+        out: Array = (1 - self.mood.dapple * shade).astype(np.float32)
+        return out
 
     def person(self, who: int) -> Person:
         """The who-th driver of the story."""
@@ -103,7 +105,7 @@ class Trip:
             looks["mask"] = ""  # where mouths matter they are seen
         if "glasses" not in looks and one.glasses == "dark":
             looks["glasses"] = "clear"
-        return one._replace(**looks, flat=self.style or one.flat)  # type: ignore[arg-type]
+        return one._replace(**looks, flat=self.style)  # type: ignore[arg-type]
 
     def _folk(self, who: int) -> tuple[Head, interior.Layer, interior.Layer | None]:
         one = self.person(who)
@@ -178,7 +180,7 @@ class Trip:
         if at.of["gone"] < 0.98:
             self._driver(picture, at, t, along)
         moved = self._sway(n)
-        if np.abs(moved).max() > 0.05:
+        if np.abs(moved).max() > 0.3:
             way = np.array(((1, 0, moved[0]), (0, 1, moved[1])))
             picture = cv2.warpAffine(picture, way, picture.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
         if at.of["smeared"] > 0.02:
@@ -204,12 +206,17 @@ class Trip:
         shade = None
         if self.mood.dapple:
             begin = int(along * 0.5) % (2 * lens.width)
-            shade = 1 - self.mood.dapple * (1 - self.leaves[:, begin : begin + lens.width])
+            shade = self.leaves[:, begin : begin + lens.width]
         if at.of["sun"] > 0.01:
             sunny = light._replace(key=tuple(v * (1 + 0.6 * at.of["sun"]) for v in light.key))  # type: ignore[arg-type]
             light = light if self.grey else sunny
+        if head.who.flat:
+            faces.flat(picture, head, lens, at.look, at.place, light, True)
         head.draw(picture, lens, at.look, at.place, light, shade)
-        faces.wear(picture, head, lens, at.look, at.place, light, self.room.sky(along))
+        if head.who.flat:
+            faces.flat(picture, head, lens, at.look, at.place, light, False)
+        sky = self.room.sky(along) if head.who.glasses == "mirror" else None
+        faces.wear(picture, head, lens, at.look, at.place, light, sky)
         self._reach(picture, head, at, t)
         if self.story.wheel:
             top = 330 - 330 * self.story.wheel + 4 * math.sin(0.7 * t)
@@ -289,11 +296,18 @@ def sized(width: int = 640, seed: int = 0) -> Lens:
 
 
 def told(
-    story: str, seed: int = 1, light: str = "", width: int = 640, fps: float = FPS, seconds: float | None = None
+    story: str,
+    seed: int = 1,
+    light: str = "",
+    width: int = 640,
+    fps: float = FPS,
+    seconds: float | None = None,
+    style: str = "",
 ) -> Trip:
-    """A trip by names and numbers; `seconds`: another length than the story's."""
+    """A trip by names and numbers; `seconds`: another length than the story's; style: flat, a cartoon."""
     one = STORIES[story]
-    return Trip(one if seconds is None else one._replace(seconds=seconds), seed, sized(width, seed), fps, light)
+    one = one if seconds is None else one._replace(seconds=seconds)
+    return Trip(one, seed, sized(width, seed), fps, light, style=style)
 
 
 # -- files ---------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ Nothing here knows a story, a cab or a truth.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cv2
@@ -31,6 +32,7 @@ PIVOT = np.array((0.0, 85.0, -70.0), np.float32)  # mm, about which the head tur
 EYE = 31.5  # mm of an eye's middle from the nose's
 LIPS = 68.0  # mm of the line between the lips below the eyes
 JAW = 60.0  # mm below the eyes, from where on an open mouth draws the face down
+GREY = np.array(((0.25, 0.3, 0.45),), np.float32)  # what infrared makes of colours: red is bright
 SKINS: tuple[Colour, ...] = (
     (176, 194, 232),
     (160, 182, 226),
@@ -53,7 +55,8 @@ class Person(NamedTuple):
     """Who sits there: a face by numbers."""
 
     skin: Colour = SKINS[2]
-    hair: Colour = HAIRS[1]
+    hair: Colour = HAIRS[1]  # or the cloth about it
+    brows: Colour = HAIRS[1]
     iris: Colour = IRISES[0]
     style: str = "short"
     beard: str = ""
@@ -81,18 +84,22 @@ def person(seed: int, **given: Any) -> Person:
     rng = np.random.default_rng((seed, 23))
 
     def shift(colour: Colour, by: float) -> Colour:
-        b, g, r = (float(np.clip(c * (1 + rng.normal(0, by)), 0, 255)) for c in colour)
+        tone, each = rng.normal(0, by), rng.normal(0, by / 3, 3)
+        b, g, r = (float(np.clip(c * (1 + tone + e), 0, 255)) for c, e in zip(colour, each, strict=True))
         return b, g, r
 
     female = rng.random() < 0.42
     age = float(rng.uniform(0, 1))
     skin = SKINS[int(rng.integers(len(SKINS)))]
-    hair = HAIRS[int(rng.choice(6, p=[0.34, 0.24, 0.18, 0.1, 0.06, 0.08]))]
+    fair = np.array((0.34, 0.24, 0.18, 0.1, 0.06, 0.08)) * ((1,) * 6 if skin in SKINS[:3] else (1, 1, 0.3, 0, 0, 0.6))
+    hair = HAIRS[int(rng.choice(6, p=fair / fair.sum()))]
     style = str(rng.choice(STYLES[6:] if female else (*STYLES[:6], "curly")))
     one = Person(
         skin=shift(skin, 0.03),
         hair=HAIRS[5] if age > 0.85 else shift(hair, 0.1),
-        iris=shift(IRISES[int(rng.choice(5, p=[0.45, 0.25, 0.1, 0.12, 0.08]))], 0.1),
+        iris=shift(
+            IRISES[int(rng.choice(5, p=[0.45, 0.25, 0.1, 0.12, 0.08]) if skin in SKINS[:4] else rng.integers(2))], 0.1
+        ),
         style=style if not (female and style == "bald") else "long",
         beard="" if female else str(rng.choice(BEARDS)),
         glasses=str(rng.choice(GLASSES)),
@@ -112,7 +119,16 @@ def person(seed: int, **given: Any) -> Person:
         age=age,
         seed=seed,
     )
-    return one._replace(**given)
+    one = one._replace(brows=one.hair)._replace(**given)
+    if one.style == "scarf" and "hair" not in given:  # of cloth
+        b, g, r = (float(v) for v in rng.uniform(25, 90) + rng.uniform(0, 130, 3))
+        return one._replace(hair=(b, g, r), hat="")
+    return one
+
+
+def _bgr(values: Any) -> Colour:
+    b, g, r = (float(min(255, max(0, v))) for v in values)
+    return b, g, r
 
 
 class Look(NamedTuple):
@@ -194,12 +210,14 @@ def _ellipsoid(way: Array, middle: tuple[float, float, float], radii: tuple[floa
     return out
 
 
-def ways() -> Array:
-    """(HIGH, WIDE, 3) the direction of each texel: x right, y down, z ahead."""
-    azimuth = ((np.arange(WIDE, dtype=np.float32) + 0.5) / WIDE - 0.5) * 2 * np.pi
-    height = ((np.arange(HIGH, dtype=np.float32) + 0.5) / HIGH - 0.5) * np.pi
+@lru_cache
+def ways(part: int = 1) -> Array:
+    """(HIGH, WIDE, 3) the direction of each texel: x right, y down, z ahead; part 2: of a map half as fine."""
+    high, wide = HIGH // part, WIDE // part
+    azimuth = ((np.arange(wide, dtype=np.float32) + 0.5) / wide - 0.5) * 2 * np.pi
+    height = ((np.arange(high, dtype=np.float32) + 0.5) / high - 0.5) * np.pi
     c = np.cos(height)[:, None]
-    y = np.broadcast_to(np.sin(height)[:, None], (HIGH, WIDE))
+    y = np.broadcast_to(np.sin(height)[:, None], (high, wide))
     return np.stack([c * np.sin(azimuth), y, c * np.cos(azimuth)], -1).astype(np.float32)
 
 
@@ -213,24 +231,18 @@ def _soft(value: Array, wide: float) -> Array:
     return np.asarray(v * v * (3 - 2 * v))
 
 
-class Surface(NamedTuple):
-    """A head without hair, then with."""
-
-    radius: Array  # (h, w) mm
-    at: Array  # (h, w, 3) mm of each texel
-    normal: Array  # (h, w, 3)
-    skin: Array  # (h, w, 3) uint8 BGR, painted
-    worn: Array  # (h, w) 0 to 1: hair or cloth, no skin
-
-
 def sculpt(who: Person) -> tuple[Array, Array]:
     """(h, w) radius of the bare head, and (h, w, 3) the texels' places in mm."""
-    way = ways()
+    way = ways(2)  # nothing on a face is finer than that
     w, g = who.wide, who.long
+    if who.flat:  # an egg
+        r = _ellipsoid(way, (0, 14 * g, -72), (82 * w, 108 * g, 74))
+        low = np.clip((SPOT[1] + way[..., 1] * r - 30) / 90, 0, 1)
+        return _fine(r * (1 - 0.24 * who.jaw * low * np.abs(way[..., 0])))
     parts = [
         _ellipsoid(way, (0, -26, -88), (75 * w, 88, 96)),
-        _ellipsoid(way, (0, 20 * g, -56), (66 * w, 92 * g, 60)),
-        _ellipsoid(way, (0, 68 * g, -54), (53 * w * who.jaw, 49 * g * (0.6 + 0.4 * who.jaw), 52)),
+        _ellipsoid(way, (0, 20 * g, -56), (68 * w, 92 * g, 60)),
+        _ellipsoid(way, (0, 68 * g, -54), (56 * w * who.jaw, 49 * g * (0.6 + 0.4 * who.jaw), 52)),
     ]
     r = np.log(sum(np.exp(p / 5.0) for p in parts)) * 5.0  # the outermost, rounded where two meet
     at = SPOT + way * r[..., None]
@@ -245,28 +257,36 @@ def sculpt(who: Person) -> tuple[Array, Array]:
         add += front * 8.0 * n * _bump(x, y, (side * 13.5 * n, 43), (6.5, 6))
         add -= 3.0 * _bump(x, y, (side * 52 * w, 62), (14, 18)) * front
         ear = _bump(at[..., 2], y, (-84, 12), (13, 27)) * (x * side > 40)
-        add += (17 + 2 * who.age) * np.clip(ear * 1.6, 0, 1) * _soft(ear - 0.22, 0.3)
+        bare = 0.1 if who.style in ("long", "scarf") else 1.0  # else it lies under hair
+        add += bare * (17 + 2 * who.age) * np.clip(ear * 1.6, 0, 1) * _soft(ear - 0.22, 0.3)
     ridge = np.clip((y + 12) / 54, 0, 1)
     wing = 6.0 + 5.0 * ridge
     below = 1 - _soft(y - 49, 9)
-    add += front * n * (4 + 20 * ridge**1.25) * np.exp(-((x / wing) ** 2)) * below * _soft(y + 14, 16)
+    add += front * n * (4 + 17 * ridge**1.25) * np.exp(-((x / wing) ** 2)) * below * _soft(y + 14, 16)
     add += front * 3.5 * who.lips * _bump(x, y, (0, LIPS - 5.0), (21, 4.0))
     add += front * 4.0 * who.lips * _bump(x, y, (0, LIPS + 5.5), (16, 4.6))
     add -= front * 3.0 * _bump(x, y, (0, LIPS), (22, 1.8))
     add -= front * 3.5 * _bump(x, y, (0, LIPS + 17), (20, 6))
     add += front * 6.0 * _bump(x, y, (0, 103 * g), (17, 12))
     add -= front * 1.5 * _bump(x, y, (0, 55), (3.5, 6))
-    r = cv2.GaussianBlur((r + add).astype(np.float32), (0, 0), 1.6)
-    return r, (SPOT + way * r[..., None]).astype(np.float32)
+    return _fine(cv2.GaussianBlur(r + add, (0, 0), 0.8))
 
 
-def _normals(at: Array) -> Array:
-    along = np.gradient(at, axis=1)
-    along[:, 0], along[:, -1] = along[:, 1], along[:, -2]
-    down = np.gradient(at, axis=0)
-    out = np.cross(down, along)
-    out /= np.maximum(np.linalg.norm(out, axis=-1, keepdims=True), 1e-6)
-    return np.asarray(-out, np.float32)
+def _fine(coarse: Array) -> tuple[Array, Array]:
+    """A map of radii on all texels, and their places."""
+    r = cv2.resize(coarse.astype(np.float32), (WIDE, HIGH), interpolation=cv2.INTER_CUBIC)
+    return r, (SPOT + ways() * r[..., None]).astype(np.float32)
+
+
+def _normals(radius: Array) -> Array:
+    """(h / 2, w / 2, 3) out of the surface."""
+    r = cv2.resize(radius, (WIDE // 2, HIGH // 2), interpolation=cv2.INTER_AREA)
+    at = ways(2) * cv2.GaussianBlur(r, (0, 0), 0.6)[..., None]
+    ax, ay, az = (cv2.Sobel(at[..., i].copy(), cv2.CV_32F, 1, 0) for i in range(3))
+    bx, by, bz = (cv2.Sobel(at[..., i].copy(), cv2.CV_32F, 0, 1) for i in range(3))
+    out = np.dstack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
+    out /= np.maximum(np.sqrt(np.einsum("ijk,ijk->ij", out, out)), 1e-6)[..., None]
+    return np.asarray(out, np.float32)
 
 
 def _azimuth() -> Array:
@@ -312,18 +332,21 @@ class Head:
         rng = np.random.default_rng((who.seed, 29))
         radius, at = sculpt(who)
         self.texel = at  # of the bare head: where on the face each texel is, for what is painted
-        normal = _normals(cv2.GaussianBlur(at, (0, 0), 1.2))
+        e = EYE * who.apart
+        self.front = [self._on(x, y) for x, y in ((-e, 0.0), (e, 0.0), (0.0, 42.0), (24.0, LIPS))]
         mask, thick = _hairline(who, at, rng)
+        if who.flat:
+            thick = thick * 0
         strands = noise(HIGH, WIDE // 3, 6, rng, 3)
         strands = cv2.resize(cv2.GaussianBlur(strands, (0, 0), sigmaX=0.5, sigmaY=6), (WIDE, HIGH))
-        grow = mask * thick * (1 + 0.3 * (noise(HIGH, WIDE, 14, rng, 3) if who.style == "curly" else strands))
+        uneven = {"curly": 0.16 * noise(HIGH, WIDE, 16, rng, 2), "scarf": 0.12 * noise(HIGH, WIDE, 70, rng, 2)}
+        grow = mask * thick * (1 + uneven.get(who.style, 0.3 * strands))
         skin = self._skin(at, radius, rng)
         hair = np.array(who.hair, np.float32) * (1 + 0.45 * strands[..., None])
         if who.style == "curly":
-            hair = np.array(who.hair, np.float32) * (1 + 0.6 * noise(HIGH, WIDE, 7, rng, 3)[..., None])
+            hair = np.array(who.hair, np.float32) * (1 + 0.28 * noise(HIGH, WIDE, 8, rng, 2)[..., None])
         if who.style == "scarf":
-            cloth = np.array(who.shirt, np.float32) * 0.5 + np.array(rng.uniform(30, 200, 3), np.float32) * 0.5
-            hair = cloth * (1 + 0.12 * noise(HIGH, WIDE, 40, rng, 2)[..., None])
+            hair = np.array(who.hair, np.float32) * (1 + 0.07 * noise(HIGH, WIDE, 60, rng, 2)[..., None])
         beard = self._beard(at, rng)
         tone = np.array(who.hair, np.float32) * 0.9 + 8
         skin += beard[..., None] * (tone * (1 + 0.5 * noise(HIGH, WIDE, 3, rng, 2)[..., None]) - skin)
@@ -346,27 +369,23 @@ class Head:
             brim = -46 if who.hat == "cap" else -40
             turn = np.abs(_azimuth())
             cap = _soft(brim + np.clip(turn - 50, 0, 60) * 0.55 - at[..., 1], 3)
-            cloth = np.array(rng.uniform(20, 210, 3), np.float32) * (
+            wool = np.array(_bgr(rng.uniform(20, 150) + rng.uniform(0, 90, 3)), np.float32) * (
                 1 + 0.06 * noise(HIGH, WIDE, 20, rng, 2)[..., None]
             )
             if who.hat == "beanie":
-                cloth = cloth * (1 - 0.18 * (np.sin(np.radians(_azimuth()) * 90)[..., None] > 0.3))
-            skin += cap[..., None] * (cloth - skin)
-            grow = np.where(cap > 0.5, np.maximum(grow, 11), np.minimum(grow, 11 + 40 * (1 - cap)))
+                wool = wool * (1 - 0.18 * (np.sin(np.radians(_azimuth()) * 90)[..., None] > 0.3))
+            skin += cap[..., None] * (wool - skin)
+            grow += cap * (12 - grow)
             worn = np.maximum(worn, cap)
-            self.cloth: Array = np.asarray(cloth.mean((0, 1)))
+            self.cloth: Array = np.asarray(wool.mean((0, 1)))
         self.worn = np.asarray(worn, np.float32)
         grow = cv2.GaussianBlur(grow.astype(np.float32), (0, 0), 2.0)
         self.radius = radius + grow
-        way = ways()
-        hilly = cv2.GaussianBlur(radius + grow, (0, 0), 1.0)
-        self.normal = _normals(SPOT + way * hilly[..., None])
-        soft = np.clip(worn, 0, 1)[..., None]
-        self.normal = np.asarray(self.normal * soft + (1 - soft) * normal, np.float32)
+        self.normal = _normals(self.radius)
         self.albedo = np.clip(skin, 0, 255).astype(np.uint8)
-        self.shine = (1 - soft[..., 0]) * (0.6 + 0.4 * _bump(at[..., 0], at[..., 1], (0, 10), (45, 60)))
         self.canvas = self.albedo.copy()
-        self.canvas_of: tuple[Any, ...] | None = None
+        self.drawn: list[Any] = [None, None, None]  # what of it shows on the canvas
+        self.eyes, self.mouths = lru_cache(160)(self._eye), lru_cache(120)(self._mouth)
         self.patches = [
             self._patch(x0, y0, x1, y1) for x0, y0, x1, y1 in ((-56, -30, -9, 15), (9, -30, 56, 15), (-34, 57, 34, 108))
         ]
@@ -375,26 +394,33 @@ class Head:
 
     def _skin(self, at: Array, radius: Array, rng: np.random.Generator) -> Array:
         who = self.who
-        x, y = at[..., 0], at[..., 1]
-        base = np.array(who.skin, np.float32)
-        red = np.array((-0.10, -0.08, 0.03), np.float32)
-        rosy = np.zeros(x.shape, np.float32)
-        for side in (-1, 1):
-            rosy += 0.55 * _bump(x, y, (side * 40, 36), (18, 16)) + 0.5 * _bump(x, y, (side * 12, 44), (9, 8))
-        rosy += 0.6 * _bump(x, y, (0, 40), (9, 10)) + 0.25 * noise(HIGH, WIDE, 24, rng, 3)
-        out = base * (1 + rosy[..., None] * red)
-        out *= 1 + 0.018 * noise(HIGH, WIDE, 3, rng, 2)[..., None] + 0.02 * noise(HIGH, WIDE, 12, rng, 2)[..., None]
-        hollow = cv2.GaussianBlur(radius, (0, 0), 9) - radius  # what lies deep is dark
-        out *= 1 - np.clip(0.05 * hollow, -0.10, 0.45)[..., None]
+        coarse = at[::2, ::2]
+        x, y = coarse[..., 0], coarse[..., 1]
+        rosy = 0.6 * _bump(x, y, (0, 40), (9, 10))
         dark = np.zeros(x.shape, np.float32)
         for side in (-1, 1):
+            rosy += 0.55 * _bump(x, y, (side * 40, 36), (18, 16)) + 0.5 * _bump(x, y, (side * 12, 44), (9, 8))
             dark += 0.18 * (0.4 + who.age) * _bump(x, y, (side * (EYE - 2), 13), (14, 5))
-            dark += 0.75 * _bump(x, y, (side * 7.5 * who.nose, 50.5), (4.0, 2.0))  # nostrils
+            dark += 0.7 * _bump(x, y, (side * 7.0 * who.nose, 50.0), (3.4, 1.8))  # nostrils
             fold = np.abs(x * side - (16 + 0.55 * np.clip(y - 42, 0, 40))) / 2.2
             dark += (0.12 + 0.16 * who.age) * np.exp(-(fold**2)) * _soft(y - 44, 8) * (1 - _soft(y - 74, 14))
-        dark += 0.10 * who.age * sum(_bump(x, y, (0, at_), (40, 1.3)) for at_ in (-34, -43, -52))
-        out *= 1 - np.clip(dark, 0, 0.85)[..., None]
-        out *= 1 - 0.35 * _soft(y - 108 * who.long, 16)[..., None] * (at[..., 2] > -60)[..., None]
+        dark += 0.10 * who.age * sum(_bump(x, y, (0, row), (40, 1.3)) for row in (-34, -43, -52))
+        level = 1 - np.clip(dark, 0, 0.85)
+        level *= 1 - 0.35 * _soft(y - 108 * who.long, 16) * (coarse[..., 2] > -60)
+        deep = radius[::2, ::2]
+        hollow = cv2.GaussianBlur(deep, (0, 0), 4.5) - deep  # what lies deep is dark
+        level *= 1 - np.clip(0.04 * hollow, -0.10, 0.28)
+        if who.flat:  # a nose of lines
+            line = (
+                np.exp(-(((np.abs(x) - 4 - 0.06 * np.clip(y, 0, 40)) / 2.2) ** 2)) * _soft(y + 4, 10) * _soft(38 - y, 8)
+            )
+            level *= 1 - (0.14 * line * (x > 0) - 0.06 * line * (x < 0))
+            level *= 1 + 0.10 * np.exp(-((x / 3.5) ** 2) - ((y - 20) / 18) ** 2)
+        rosy += 0.25 * noise(HIGH // 2, WIDE // 2, 12, rng, 3)
+        red = np.array((-0.10, -0.08, 0.03), np.float32)
+        tone = np.array(who.skin, np.float32) * (1 + rosy[..., None] * red) * level[..., None]
+        out = cv2.resize(tone.astype(np.float32), (WIDE, HIGH), interpolation=cv2.INTER_LINEAR)
+        out *= 1 + 0.025 * noise(HIGH, WIDE, 4, rng, 3)[..., None]
         return np.asarray(out, np.float32)
 
     def _beard(self, at: Array, rng: np.random.Generator) -> Array:
@@ -428,18 +454,21 @@ class Head:
         return slice(int(rows.min()), int(rows.max()) + 1), slice(int(columns.min()), int(columns.max()) + 1)
 
     def _paint(self, look: Look, light: Light) -> None:
-        """Eyes and mouth as they are now."""
-        wants = tuple(round(v, 3) for v in (*look[3:], light.glint, light.pupil))
-        if wants == self.canvas_of:
-            return
-        self.canvas_of = wants
-        for patch, side, lid in zip(self.patches, (-1, 1), (look.right, look.left), strict=False):
-            self.canvas[patch] = self._eye(patch, side, lid, look, light)
+        """Eyes and mouth as they are now, in steps that nobody sees; what was painted lately is not painted again."""
+        shine = (light.grey, round(light.glint, 1), round(light.pupil, 1))
+        where = (round(look.gaze), round(look.down), round(6 * look.brow) / 6)
+        wants: list[tuple[Any, ...]] = [(i, round(25 * lid) / 25, *where, *shine) for i, lid in enumerate(look[4:2:-1])]
         if not self.who.mask:
-            self.canvas[self.patches[2]] = self._mouth(self.patches[2], look)
+            wants.append((round(50 * min(1.0, max(0.0, look.mouth))) / 50, round(6 * look.smile) / 6))
+        for i, want in enumerate(wants):
+            if self.drawn[i] != want:
+                self.drawn[i] = want
+                self.canvas[self.patches[i]] = self.mouths(*want) if i == 2 else self.eyes(*want)
 
-    def _eye(self, patch: tuple[slice, slice], side: int, lid: float, look: Look, light: Light) -> Array:
-        who = self.who
+    def _eye(
+        self, i: int, lid: float, gaze: float, down: float, lift: float, grey: bool, glint: float, pupil: float
+    ) -> Array:
+        who, patch, side = self.who, self.patches[i], 2 * i - 1
         skin = self.albedo[patch].astype(np.float32)
         place = self.texel[patch]
         x = place[..., 0] * side - EYE * who.apart  # outwards
@@ -453,7 +482,7 @@ class Head:
         line_low = low * arch - 0.3
         shut = low * 0.9 * arch - 0.3
         line_top = shut + (top * arch_in - shut) * lid
-        dark = np.array(who.hair, np.float32) * 0.35 + 6
+        dark = np.array(who.brows, np.float32) * 0.35 + 6
         base = np.array(who.skin, np.float32)
         # the lid between the crease and the lashes, which grows as it comes down
         crease = top * arch_in * (1.0 + 0.12) - 2.6 - 0.9 * lid
@@ -464,9 +493,9 @@ class Head:
         bag = np.exp(-(((y - line_low - 5.5) / 1.6) ** 2)) * arch
         skin *= 1 - 0.10 * (0.4 + who.age) * bag[..., None]
         # the ball
-        ball = _soft(y - line_top, 1.1) * _soft(line_low - y, 1.1) * (np.abs(x) < a)
-        gx = 11.5 * math.sin(math.radians(look.gaze)) * side
-        gy = 11.5 * math.sin(math.radians(look.down)) - 0.9
+        ball = _soft(y - line_top, 1.1) * _soft(line_low - y, 1.1) * (np.abs(x) < a) * min(1.0, 12 * lid)
+        gx = 11.5 * math.sin(math.radians(gaze)) * side
+        gy = 11.5 * math.sin(math.radians(down)) - 0.9
         white = np.array((206, 214, 222), np.float32) * (1 - 0.25 * np.clip(np.abs(x / a) ** 2, 0, 1))[..., None]
         white = white * (1 - 0.38 * np.exp(-np.clip(y - line_top, 0, 20) / 2.4))[..., None]
         white += np.exp(-(((x + 13.5) / 2.4) ** 2))[..., None] * np.array((-70, -80, -10), np.float32)
@@ -476,45 +505,44 @@ class Head:
         )
         iris = iris * (1 - 0.65 * _soft(far - 5.2, 1.0))[..., None]
         white += _soft(6.0 - far, 0.9)[..., None] * (iris - white)
-        white *= 1 - 0.93 * _soft(2.1 * light.pupil - far, 0.8)[..., None]
-        if light.grey:  # the lamp comes back out of the pupil, and off the cornea
-            white += _soft(1.9 * light.pupil - far, 0.8)[..., None] * 70 * light.glint
+        white *= 1 - 0.93 * _soft(2.1 * pupil - far, 0.8)[..., None]
+        if grey:  # the lamp comes back out of the pupil, and off the cornea
+            white += _soft(1.9 * pupil - far, 0.8)[..., None] * 70 * glint
         spark = np.exp(-(((x - gx - 1.3 * side) ** 2 + (y - gy + 1.5) ** 2) / 0.9))
-        white += spark[..., None] * 235 * light.glint
+        white += spark[..., None] * 235 * glint
         skin += ball[..., None] * (np.clip(white, 0, 255) - skin)
         # lashes and the lower rim
-        thick = 0.85 + 0.5 * who.makeup + 0.35 * (1 - lid)
+        thick = 0.85 + 0.5 * who.makeup + 0.55 * (1 - lid)
         lash = np.exp(-(((y - line_top - 0.1) / thick) ** 2)) * np.clip(arch * 5, 0, 1)
         hang = _soft(y - line_top, 0.8) * np.exp(-np.clip(y - line_top, 0, 9) / 1.6) * np.clip(arch * 3, 0, 1)
-        lash = np.clip(lash + (1 - lid) * 0.45 * hang, 0, 1) * (0.75 + 0.2 * who.makeup)
+        lash = np.clip(lash + (1 - lid) * 0.45 * hang, 0, 1) * (0.86 + 0.1 * who.makeup)
         skin += lash[..., None] * (dark - skin)
         rim = np.exp(-(((y - line_low - 0.3) / 0.7) ** 2)) * np.clip(arch * 4, 0, 1) * (0.25 + 0.3 * who.makeup)
         skin += rim[..., None] * (0.55 * base - skin)
         # the brow
-        lift = 3.0 * look.brow
-        bend = -16.5 - lift - 3.2 * np.clip(1 - ((x - 3) / 20) ** 2, -1, 1) - tilt * x * 0.4
+        bend = -16.5 - 3.0 * lift - 3.2 * np.clip(1 - ((x - 3) / 20) ** 2, -1, 1) - tilt * x * 0.4
         thin = (2.6 - 1.1 * np.clip((x + 2) / 20, 0, 1)) * who.brow
         hairs = np.exp(-((((y - tilt * x) - bend) / thin) ** 2)) * _soft(x + 19, 6) * (1 - _soft(x - 20, 6))
-        grain = 0.75 + 0.35 * np.sin(2.3 * x + 1.7 * y)
+        grain = 0.85 + 0.15 * np.sin(2.3 * x + 1.7 * y)
         skin += (0.82 * np.clip(hairs * grain, 0, 1) * min(who.brow, 1.0) * (1 - self.worn[patch]))[..., None] * (
-            np.array(who.hair, np.float32) * 0.8 - skin
+            np.array(who.brows, np.float32) * 0.8 - skin
         )
         return np.clip(skin, 0, 255).astype(np.uint8)
 
-    def _mouth(self, patch: tuple[slice, slice], look: Look) -> Array:
-        who, m = self.who, float(np.clip(look.mouth, 0, 1))
+    def _mouth(self, m: float, smile: float) -> Array:
+        who, patch = self.who, self.patches[2]
         skin = self.albedo[patch].astype(np.float32)
         place = self.texel[patch]
         x, y = place[..., 0], place[..., 1]
-        half = 25.0 * (1 + 0.16 * look.smile - 0.16 * m)
+        half = 25.0 * (1 + 0.16 * smile - 0.16 * m)
         share = np.clip(np.abs(x) / half, 0, 1)
-        bow = -4.5 * look.smile * share**2  # corners rise
+        bow = -4.5 * smile * share**2  # corners rise
         arch = np.sqrt(np.clip(1 - share**2, 0, 1))
         line = LIPS + bow
         top = line - (2.2 * m + 0.5 * (m > 0.02)) * arch
         bottom = line + 27.0 * m * arch
-        thick_top = 6.4 * who.lips * (1 - 0.35 * m) * (1 - 0.35 * look.smile)
-        thick_low = 8.0 * who.lips * (1 - 0.45 * m) * (1 - 0.25 * look.smile)
+        thick_top = 6.4 * who.lips * (1 - 0.35 * m) * (1 - 0.35 * smile)
+        thick_low = 8.0 * who.lips * (1 - 0.45 * m) * (1 - 0.25 * smile)
         cupid = 1.2 * np.exp(-((x / 4.0) ** 2)) - 0.5 * np.exp(-((np.abs(x) - 7) ** 2) / 16)
         edge_top = top - thick_top * arch**0.8 + cupid * (share < 1)
         edge_low = bottom + thick_low * arch**0.8
@@ -544,23 +572,27 @@ class Head:
 
     # -- drawing --
 
+    def _on(self, x: float, y: float) -> Array:
+        """(3,) mm of the face's surface at x, y, seen from the front."""
+        front = self.texel[:, WIDE // 4 : 3 * WIDE // 4]
+        far = np.abs(front[..., 0] - x) + np.abs(front[..., 1] - y)
+        at: Array = front[np.unravel_index(int(far.argmin()), far.shape)]
+        return at
+
     def spots(self, lens: Lens, look: Look, place: Array) -> Spots:
         """Where the parts are; place: (3,) mm of the head's origin before it is turned."""
-        e, low = EYE * self.who.apart, (LIPS - JAW) * 1.0 + JAW
         drop = 27.0 * look.mouth * 0.5
         chin = JAW + (112 * self.who.long - JAW) * stretch(look.mouth)
         w = 74 * self.who.wide
         half = 25.0 * (1 + 0.16 * look.smile - 0.16 * look.mouth)
         mm = np.array(
             [
-                (-e, 0, -7),
-                (e, 0, -7),
-                (0, 41, 26 * self.who.nose),
-                (-half, low + drop, -2),
-                (half, low + drop, -2),
+                *self.front[:3],
+                (-half, LIPS + drop, self.front[3][2]),
+                (half, LIPS + drop, self.front[3][2]),
                 *((s * w, y, -60) for s in (-1, 1) for y in (-35, chin * 0.7)),
                 *((s * 20, y, z) for s in (-1, 1) for y, z in ((-42, 2), (chin, -6))),
-                (0, 41, 26 * self.who.nose),
+                self.front[2],
             ]
         )
         px = projected(lens, self.placed(mm, look, place))
@@ -618,8 +650,13 @@ class Head:
         alpha = np.clip(0.5 - fine[..., 2] * size, 0, 1)
         mu, mv = np.ascontiguousarray(fine[..., 0]), np.ascontiguousarray(fine[..., 1])
         colour = cv2.remap(self.canvas, mu, mv, cv2.INTER_LINEAR)
-        normal = cv2.remap(self.normal, mu, mv, cv2.INTER_LINEAR)
-        colour = self._lit(colour, normal, turn, light, None if dapple is None else dapple[y1:y2, x1:x2])
+        half = (slice(None, None, 2), slice(None, None, 2))  # light changes slowly over a face
+        normal = cv2.remap(self.normal, 0.5 * mu[half] - 0.25, 0.5 * mv[half] - 0.25, cv2.INTER_LINEAR)
+        amount = self._light(normal, turn, light, None if dapple is None else dapple[y1:y2:2, x1:x2:2])
+        amount = cv2.resize(amount, (wide, high), interpolation=cv2.INTER_LINEAR)
+        if light.grey:
+            colour = cv2.cvtColor(cv2.transform(colour, GREY), cv2.COLOR_GRAY2BGR)
+        colour = cv2.multiply(colour, amount, dtype=cv2.CV_8U)
         under = picture[y1:y2, x1:x2]
         picture[y1:y2, x1:x2] = cv2.blendLinear(colour, under, alpha, 1 - alpha)
 
@@ -659,32 +696,25 @@ class Head:
         gone = miss > 0
         return np.where(gone, mu, u), np.where(gone, mv, v), miss.astype(np.float32)
 
-    def _lit(self, colour: Array, normal: Array, turn: Array, light: Light, dapple: Array | None) -> Array:
-        """Colours under the light, uint8."""
+    def _light(self, normal: Array, turn: Array, light: Light, dapple: Array | None) -> Array:
+        """(h, w, 3) how much light of each colour comes back."""
         key = turn.T @ _unit(light.of)
         to = turn.T @ np.array((0, 0, 1), np.float32)
         up = turn.T @ np.array((0, -1, 0), np.float32)
-        bright = _unit(_unit(light.of) + _unit((0, 0, 1)))
-        mirror = turn.T @ bright
-        wrap = 0.25
+        mirror = turn.T @ _unit(_unit(light.of) + _unit((0, 0, 1)))
+        wrap = 0.25  # skin lets some light through
         m = np.array(
             [(*(key / (1 + wrap)), wrap / (1 + wrap)), (*to, 0), (*(0.35 * up), 0.65), (*mirror, 0)], np.float32
         )
         four = np.maximum(cv2.transform(normal, m), 0)
         if dapple is not None:
             four[..., 0] *= dapple
-        gloss = four[..., 3] ** 2
-        gloss *= gloss
-        gloss *= gloss
-        four[..., 3] = gloss * gloss
-        mix = np.array([light.key, light.fill, light.ambient], np.float32)
-        amount = cv2.transform(four, np.ascontiguousarray(np.vstack([mix, np.zeros(3, np.float32)]).T))
-        out = colour.astype(np.float32) * amount
-        out += (four[..., 3] * (36.0 * light.key[1]))[..., None]
-        if light.grey:
-            out[:] = (0.25 * out[..., 0] + 0.3 * out[..., 1] + 0.45 * out[..., 2])[..., None]
-        lit: Array = np.clip(out, 0, 255).astype(np.uint8)
-        return lit
+        gloss = four[..., 3]
+        for _ in range(4):
+            gloss *= gloss
+        mix = np.array([light.key, light.fill, light.ambient, (0.25 * light.key[1],) * 3], np.float32)
+        out: Array = cv2.transform(four, np.ascontiguousarray(mix.T))
+        return out
 
 
 def _unit(v: Any) -> Array:
@@ -696,6 +726,39 @@ def _unit(v: Any) -> Array:
 def stretch(mouth: float) -> float:
     """How much longer the face is from the JAW on."""
     return 1 + 0.5 * float(np.clip(mouth, 0, 1))
+
+
+# -- what is drawn flat ------------------------------------------------------------------------------------------------
+
+
+def flat(picture: Array, head: Head, lens: Lens, look: Look, place: Array, light: Light, before: bool) -> None:
+    """Of a cartoon, what is not on the egg: ears and long hair before the face is drawn, the cap of hair after it."""
+    who = head.who
+    level = np.array(light.ambient) + 0.3 * np.array(light.key)
+
+    def spot(x: float, y: float, z: float) -> tuple[int, int]:
+        px = np.round(projected(lens, head.placed(np.array([(x, y, z)]), look, place))[0] * 16)
+        return int(px[0]), int(px[1])
+
+    def oval(at: tuple[int, int], wide: float, high: float, tone: Array, first: float = 0, last: float = 360) -> None:
+        axes = max(1, int(wide * size * 16)), max(1, int(high * size * 16))
+        tone = tone * level
+        if light.grey:
+            tone = np.full(3, tone.mean())
+        cv2.ellipse(picture, at, axes, -look.roll, first, last, _bgr(tone), -1, cv2.LINE_AA, 4)
+
+    size = lens.focal / lens.away
+    skin, hair = np.array(who.skin) * 0.9, np.array(who.hair, float)
+    if before:
+        if who.style in ("long", "scarf"):
+            oval(spot(0, 60, -95), 112, 150, hair)
+        for side in (-1, 1):
+            if who.style not in ("long", "scarf", "bun") and side * look.yaw < 35:
+                oval(spot(side * 84 * who.wide, 12, -72), 13, 25, skin)
+    elif who.style != "bald" or who.hat:
+        rng = np.random.default_rng((who.seed, 61))
+        tone = np.array(head.cloth) if who.hat else hair
+        oval(spot(0, -52, -55), rng.uniform(84, 96), rng.uniform(46, 64), tone, 180, 360)
 
 
 # -- what is worn ------------------------------------------------------------------------------------------------------

@@ -171,7 +171,7 @@ SLEEPY: tuple[Habit, ...] = (  # at first not, then more and more
     Habit("half shut", 25, 3, 8, (0.7, 1.1), 2.0, 60),
     Habit("yawn", 150, 3.5, 7.0, (0.85, 1.0), 1.3, 30),
     Habit("closure", 80, 1.3, 3.0, grows=1.3, after=120),
-    Habit("nod", 160, 2.0, 3.2, (0.7, 1.1), 1.3, 180),
+    Habit("nod", 160, 2.0, 3.2, (1.0, 1.3), 1.3, 180),
 )
 AWAY: tuple[Habit, ...] = (
     Habit("text", 55, 4.5, 8.0, (0.85, 1.1)),

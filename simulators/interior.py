@@ -75,6 +75,9 @@ class Layer(NamedTuple):
 def lay(picture: Array, layer: Layer, x: float, y: float, size: float = 1.0, turn: float = 0.0) -> None:
     """Over the picture (h, w, 3) uint8, its anchor at x, y px, `size` times as large, turned by rad."""
     h, w = layer.alpha.shape
+    if size == 1 and turn == 0:
+        _set(picture, layer, round(x - layer.x), round(y - layer.y))
+        return
     c, s = size * math.cos(turn), size * math.sin(turn)
     way = np.array(((c, -s, x - c * layer.x + s * layer.y), (s, c, y - s * layer.x - c * layer.y)))
     corners = np.array(((0, 0, 1), (w, 0, 1), (w, h, 1), (0, h, 1))) @ way.T
@@ -90,6 +93,17 @@ def lay(picture: Array, layer: Layer, x: float, y: float, size: float = 1.0, tur
     picture[y1:y2, x1:x2] = cv2.blendLinear(image, under, alpha, 1 - alpha)
 
 
+def _set(picture: Array, layer: Layer, x: int, y: int) -> None:
+    """As `lay`, its corner at whole px."""
+    h, w = layer.alpha.shape
+    x1, y1, x2, y2 = max(0, x), max(0, y), min(picture.shape[1], x + w), min(picture.shape[0], y + h)
+    if x2 - x1 < 1 or y2 - y1 < 1:
+        return
+    part = (slice(y1 - y, y2 - y), slice(x1 - x, x2 - x))
+    alpha, under = layer.alpha[part], picture[y1:y2, x1:x2]
+    picture[y1:y2, x1:x2] = cv2.blendLinear(layer.image[part], under, alpha, 1 - alpha)
+
+
 def _px(lens: Lens, points: Any) -> Array:
     """Corners for OpenCV, in sixteenths of a pixel."""
     return np.round(projected(lens, np.asarray(points, float)) * 16).astype(np.int32)
@@ -102,12 +116,17 @@ def _fill(image: Array, lens: Lens, points: Any, colour: Any) -> None:
 class Room:
     """The cab behind a driver, and the land that passes its windows."""
 
-    def __init__(self, lens: Lens, light: Mood, rng: np.random.Generator, grey: bool) -> None:
+    def __init__(self, lens: Lens, light: Mood, rng: np.random.Generator, grey: bool, flat: bool = False) -> None:
         self.lens = lens
+        self.panes: list[tuple[slice, slice, Array]] = []  # rows, columns, how clear
+        if flat:
+            self.image = self._flat(light, rng, grey)
+            self.land = self._land(light, rng, grey)
+            return
         h, w = lens.height, lens.width
         lining, cloth = rng.uniform(90, 200, 3) * 0.3 + rng.uniform(90, 200) * 0.7, rng.uniform(25, 130)
         image = np.empty((h, w, 3), np.uint8)
-        image[:] = (lining * 0.55).astype(np.uint8)
+        image[:] = (lining * 0.7).astype(np.uint8)
         glass = np.zeros((h, w), np.uint8)
         z = -700.0
         top = rng.uniform(-330, -230)
@@ -128,7 +147,7 @@ class Room:
         for pane in panes:
             cv2.fillPoly(glass, [_px(lens, pane)], 255.0, cv2.LINE_AA, 4)
             cv2.polylines(image, [_px(lens, pane)], True, (28.0, 28.0, 30.0), max(2, w // 70), cv2.LINE_AA, 4)
-        _fill(image, lens, [(-2000, 170, z), (2000, 150, z), (2000, 2000, z), (-2000, 2000, z)], lining * 0.35)
+        _fill(image, lens, [(-2000, 170, z), (2000, 150, z), (2000, 2000, z), (-2000, 2000, z)], lining * 0.5)
         seat = np.clip(np.array((1.0, 1.0, 1.0)) * cloth + rng.normal(0, 8, 3), 14, 200)
         if rng.random() < 0.8:  # the seats behind
             for x in (-650, 60):
@@ -141,7 +160,7 @@ class Room:
         _round(image, lens, (seated - 55, up + 90, seated + 55, 200), -190, seat * 0.45)
         _round(image, lens, (seated - 235, 110, seated + 235, 1200), -200, seat * 0.85)
         _round(image, lens, (seated - 150, up, seated + 150, up + 190), -170, seat)
-        weave = 1 + 0.05 * noise(h, w, 4, rng, 2) + 0.07 * noise(h, w, 90, rng, 3)
+        weave = 1 + 0.035 * noise(h, w, 4, rng, 2) + 0.04 * noise(h, w, 160, rng, 2)
         shade = np.linspace(1.1, 0.7, h, dtype=np.float32)[:, None] * weave
         lit = image.astype(np.float32) * shade[..., None] * np.array(light.cab, np.float32)
         if grey:
@@ -152,14 +171,40 @@ class Room:
         cover = cv2.GaussianBlur((self._seat_mask(lens, seated, up) * 255).astype(np.uint8), (0, 0), 1).astype(
             np.float32
         )
-        self.glass = np.asarray(soft * (1 - cover / 255), np.float32)
-        rows, columns = np.nonzero(self.glass > 0.01)
-        self.pane = (
-            (slice(int(rows.min()), int(rows.max()) + 1), slice(int(columns.min()), int(columns.max()) + 1))
-            if len(rows)
-            else None
-        )
+        clear = np.asarray(soft * (1 - cover / 255), np.float32)
+        for x, y, wide, high, area in cv2.connectedComponentsWithStats((clear > 0.01).astype(np.uint8))[2][1:]:
+            if area > 50:
+                rows, columns = slice(int(y), int(y + high)), slice(int(x), int(x + wide))
+                self.panes.append((rows, columns, clear[rows, columns].copy()))
         self.land = self._land(light, rng, grey)
+
+    def _flat(self, light: Mood, rng: np.random.Generator, grey: bool) -> Array:
+        """Of a cartoon: planes of any colour, a seat, panes."""
+        h, w = self.lens.height, self.lens.width
+        image = np.empty((h, w, 3), np.uint8)
+        image[:] = rng.uniform(10, 200, 3).astype(np.uint8)
+        for _ in range(int(rng.integers(1, 8))):
+            points = rng.uniform(-0.1, 1.1, (int(rng.integers(3, 5)), 2)) * (w, h)
+            cv2.fillPoly(image, [np.round(points * 16).astype(np.int32)], _bgr(rng.uniform(0, 255, 3)), cv2.LINE_AA, 4)
+        tone = np.full(3, rng.uniform(40, 170)) + rng.normal(0, 6, 3)
+        x = rng.uniform(-30, 30)
+        for pane in ([(-900, -330, -300), (-330, -300, -300), (-330, 0, -300), (-900, 60, -300)],) * int(
+            rng.integers(2)
+        ):
+            _fill(image, self.lens, pane, (205.0, 205.0, 205.0))
+        _fill(
+            image,
+            self.lens,
+            [(x - 150, -130, -150), (x + 150, -130, -150), (x + 150, 900, -150), (x - 150, 900, -150)],
+            tone,
+        )
+        a = np.linspace(0, 2 * np.pi, 40)
+        _fill(image, self.lens, np.stack([x + 130 * np.cos(a), -130 + 75 * np.sin(a), 0 * a - 150], 1), tone * 0.85)
+        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.6, 3)))
+        lit = image * np.array(light.face.ambient) * 1.5
+        if grey:
+            lit = lit.mean(-1, keepdims=True).repeat(3, -1)
+        return np.asarray(np.clip(lit, 0, 255).astype(np.uint8))
 
     def _seat_mask(self, lens: Lens, x: float, up: float) -> Array:
         mask = np.zeros((lens.height, lens.width, 3), np.uint8)
@@ -188,14 +233,14 @@ class Room:
                         image, at, max(2, int(size * rng.uniform(0.12, 0.3))), _bgr(tone * rng.uniform(0.8, 1.2)), -1
                     )
             else:
-                tone = rng.uniform(60, 220) + rng.normal(0, 18, 3)
+                tone = np.clip(rng.uniform(60, 220) + rng.normal(0, 14, 3), 0, 255)
                 wide = int(size * rng.uniform(0.5, 1.8))
                 cv2.rectangle(image, (x, int(line - size * 0.6)), (x + wide, line + int(0.1 * h)), _bgr(tone), -1)
         for _ in range(int(rng.integers(0, 5))):  # what drives or stands near by
-            x, tone = int(rng.integers(STRIP)), rng.uniform(20, 235, 3)
+            x, tone = int(rng.integers(STRIP)), np.clip(rng.uniform(30, 210) + rng.normal(0, 30, 3), 0, 255)
             cv2.rectangle(image, (x, line - int(0.04 * h)), (x + int(0.4 * h), line + int(0.16 * h)), _bgr(tone), -1)
         image *= np.array(light.land, np.float32)
-        image *= 1 + 0.10 * noise(h, STRIP, 20, rng, 3)[..., None]
+        image *= 1 + 0.05 * noise(h, STRIP, 14, rng, 3)[..., None]
         if light.land[1] < 0.1 and not grey:  # lamps at night
             for _ in range(int(rng.integers(8, 30))):
                 at = int(rng.integers(STRIP)), int(rng.uniform(0.2, 0.7) * h)
@@ -210,12 +255,10 @@ class Room:
     def view(self, along: float) -> Array:
         """(h, w, 3) uint8, after `along` px of the land have passed."""
         out: Array = self.image.copy()
-        if self.pane is not None:
-            rows, columns = self.pane
-            x = int(along) % STRIP
-            seen = self.land[rows, x : x + self.lens.width][:, columns]
-            clear = self.glass[self.pane]
-            out[self.pane] = cv2.blendLinear(np.ascontiguousarray(seen), out[self.pane], clear, 1 - clear)
+        x = int(along) % STRIP
+        for rows, columns, clear in self.panes:
+            seen = self.land[rows, x + columns.start : x + columns.stop]
+            out[rows, columns] = cv2.blendLinear(seen, out[rows, columns], clear, 1 - clear)
         return out
 
     def sky(self, along: float) -> Array:
@@ -268,6 +311,10 @@ def body(lens: Lens, who: Person, light: Mood, rng: np.random.Generator, mount: 
         + right
         + [(wide + 25, 320), (wide + 40, 1400), (-wide - 40, 1400), (-wide - 25, 320)]
     )
+    if who.flat:
+        a = np.linspace(0, 2 * np.pi, 40)
+        throat = list(zip(neck * 0.8 * np.cos(a), 125 + 60 * np.sin(a), strict=True))
+        chest = [*zip(200 * np.cos(a[20:]), 320 + 150 * np.sin(a[20:]), strict=True), (200, 1400), (-200, 1400)]
     shirt = np.array(who.shirt)
     skin = np.array(who.skin)
     for part, tone in ((throat, skin), (chest, shirt)):
@@ -282,10 +329,10 @@ def body(lens: Lens, who: Person, light: Mood, rng: np.random.Generator, mount: 
         (-neck * 0.5, 176 + open_ * 0.5),
     ]
     if who.style == "scarf":
-        cv2.fillPoly(image, [at(throat), at(cut)], _bgr(shirt * 0.5 + 50), cv2.LINE_AA, 4)
-    else:
+        cv2.fillPoly(image, [at(throat), at(cut)], _bgr(np.array(who.hair) * 0.9), cv2.LINE_AA, 4)
+    elif not who.flat:
         cv2.fillPoly(image, [at(cut)], _bgr(skin * 0.94), cv2.LINE_AA, 4)
-    if rng.random() < 0.5:  # a collar
+    if rng.random() < 0.5 and not who.flat:  # a collar
         for s in (-1, 1):
             flap = [
                 (s * neck * 0.98, 146),
@@ -294,13 +341,13 @@ def body(lens: Lens, who: Person, light: Mood, rng: np.random.Generator, mount: 
                 (s * 6, 186 + open_),
             ]
             cv2.fillPoly(image, [at(flap)], _bgr(np.clip(shirt * 1.12 + 6, 0, 255)), cv2.LINE_AA, 4)
-    if rng.random() < 0.3:  # stripes
+    if rng.random() < 0.3 and not who.flat:  # stripes
         for y in range(200, 900, int(rng.uniform(24, 60))):
             cv2.polylines(image, [at([(-400, y), (400, y + 10)])], False, _bgr(shirt * 0.7), 3, cv2.LINE_AA, 4)
     lit = image.astype(np.float32)
     yy = (np.arange(h, dtype=np.float32) - y0)[:, None] / k
     xx = (np.arange(w, dtype=np.float32) - x0) / k
-    folds = 1 + 0.05 * noise(h, w, 70 * k, rng, 3) * (yy > 165)
+    folds = 1 + 0.05 * (not who.flat) * noise(h, w, 70 * k, rng, 3) * (yy > 165)
     side = float(np.clip(light.face.of[0], -1, 1))
     lit *= (folds * (1 + 0.22 * side * np.clip(xx / 200, -1, 1)))[..., None]
     round_ = np.where(yy < 160, np.sqrt(np.clip(1 - (np.abs(xx) / (neck * 1.3)) ** 2, 0.2, 1)), 1.0)
@@ -312,7 +359,7 @@ def body(lens: Lens, who: Person, light: Mood, rng: np.random.Generator, mount: 
     lit *= (round_ * under)[..., None]
     belt = [(wide * 0.66, 170), (wide * 0.66 + 46, 180), (-60, 1000), (-110, 1000)]
     strap = np.zeros((h, w), np.uint8)
-    if rng.random() < 0.93:
+    if rng.random() < 0.93 and not who.flat:
         cv2.fillPoly(strap, [at(belt)], 255.0, cv2.LINE_AA, 4)
         tone = np.array(((52, 54, 56), (34, 34, 36), (150, 155, 160))[int(rng.integers(3))], np.float32)
         share = np.minimum(strap, alpha).astype(np.float32)[..., None] / 255
@@ -339,7 +386,9 @@ def mane(lens: Lens, who: Person, light: Mood, rng: np.random.Generator) -> Laye
     shape = np.array(side + [(-x, y) for x, y in side[::-1]]) * k + (x0, y0)
     cv2.fillPoly(alpha, [np.round(shape * 16).astype(np.int32)], 255.0, cv2.LINE_AA, 4)
     strands = cv2.GaussianBlur(noise(h, w, 5, rng, 2), (0, 0), sigmaX=0.6, sigmaY=8)
-    tone = np.array(who.hair, np.float32) if who.style == "long" else np.array(who.shirt, np.float32) * 0.5 + 50
+    if who.style == "scarf":
+        strands = 0.2 * noise(h, w, 60 * k, rng, 2)
+    tone = np.array(who.hair, np.float32)
     f = light.face
     lit = tone * (0.75 + 0.5 * strands[..., None])
     lit = lit * (np.array(f.ambient, np.float32) + 0.4 * np.array(f.key, np.float32))
@@ -387,18 +436,22 @@ def hand(who: Person, light: Mood, kind: str) -> Layer:
     limb([(-12, 30), (10, 60)], 66, skin)
     if kind in ("phone", "screen"):
         case = np.array((28, 28, 30), np.float32) + rng.uniform(0, 60)
-        plate([(-42, -72), (30, -80), (44, 66), (-28, 74)], case)
+        if kind == "phone":  # seen from its edge
+            plate([(-12, -72), (8, -74), (14, 66), (-6, 68)], case)
+        else:
+            plate([(-42, -72), (30, -80), (44, 66), (-28, 74)], case)
         if kind == "screen":
             plate([(-36, -64), (25, -71), (37, 58), (-22, 65)], np.array((220, 205, 190), np.float32) * 1.2)
         for i in range(4):
-            limb([(44, -36 + 24 * i), (4 if kind == "phone" else 26, -40 + 24 * i)], 19, skin)
-        limb([(-30, 66), (-46, 6)], 22, skin)
+            if kind == "phone":
+                limb([(-24, -34 + 23 * i), (6, -38 + 23 * i)], 19, skin * (1 - 0.03 * i))
+            else:
+                limb([(44, -36 + 24 * i), (26, -40 + 24 * i)], 19, skin)
+        limb([(-30, 66), (-46, 6)] if kind == "screen" else [(-22, 62), (-30, 20)], 22, skin)
     elif kind == "pinch":
         for i, reach in enumerate((70, 74, 40, 34)):
             limb([(-26 + 17 * i, 28), (-26 + 15 * i, 28 - reach)], 18, skin * (1 - 0.04 * i))
         limb([(-34, 46), (-44, -14)], 20, skin)
-        limb([(-18, -34), (-70, -58)], 8, np.array((232, 236, 236), np.float32))
-        limb([(-70, -58), (-76, -61)], 8, np.array((60, 110, 235), np.float32))
     else:
         for i, reach in enumerate((72, 86, 82, 62)):
             limb([(-34 + 21 * i, 30), (-40 + 25 * i, 30 - reach)], 19, skin * (1 - 0.03 * i))

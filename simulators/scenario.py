@@ -1,4 +1,4 @@
-"""A scenario: plants, stations, cameras on roads, a story, and the truth. Read from TOML, played against a clock.
+"""A scenario: plants, stations, cameras on roads and at drivers, a story, the truth. From TOML, played against a clock.
 
 `load` gives a `Scenario` or every complaint about the file. `Stage` serves its plants as Modbus devices
 and moves them, 10 ticks a second; it knows no broker and no agent. `simulate` is a stage alone, for
@@ -19,7 +19,7 @@ from msgspec import Meta, Struct, structs
 from agent.complaints import Complaints, Places, Table, decode, nearest, read_toml
 from agent.core.errors import ConfigFault, LineLost
 
-from . import faults
+from . import faults, habits
 from .modbus import Device, PtyLine, Register, TcpLine, registers
 from .plant import PLANTS, Plant, Vehicle, measure
 from .stories import STORIES, WEATHER, own, signals
@@ -79,6 +79,19 @@ class RoadTable(Struct, frozen=True, forbid_unknown_fields=True):
     seed: int = 1
     width: Annotated[int, Meta(ge=160, le=1920, multiple_of=32)] = 640  # px
     fps: Annotated[float, Meta(gt=0, le=30)] = 10.0  # at most: what takes longer to draw is left out
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0  # of 127.0.0.1; 0: a free one
+
+
+class CabinTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """A camera at a drawn driver, as MJPEG and RTSP. Its story begins with the scenario's, again and again."""
+
+    name: str
+    story: str  # a row of simulators/habits.py
+    plant: str = ""  # a vehicle, which drives as fast as the story says
+    light: str = ""  # in place of the story's own
+    seed: int = 1  # of the person, the cab and the camera's place
+    width: Annotated[int, Meta(ge=160, le=1920, multiple_of=32)] = 640  # px
+    fps: Annotated[float, Meta(gt=0, le=30)] = 15.0  # at most: what takes longer to draw is left out
     port: Annotated[int, Meta(ge=0, le=65535)] = 0  # of 127.0.0.1; 0: a free one
 
 
@@ -214,6 +227,7 @@ class Scenario(Struct, frozen=True):
     beats: tuple[Beat, ...]
     hazards: tuple[Hazard, ...]
     roads: tuple[RoadTable, ...] = ()
+    cabins: tuple[CabinTable, ...] = ()
 
 
 # -- reading --------------------------------------------------------------------------------------
@@ -230,7 +244,7 @@ def load(path: str | Path) -> Scenario:
         raise ConfigFault([f"{path}: cannot be read: {error.strerror}"]) from None
     except ValueError as error:
         raise ConfigFault([str(error)]) from None
-    known = {"scene", "plant", "line", "device", "road", "beat", "hazard"}
+    known = {"scene", "plant", "line", "device", "road", "cabin", "beat", "hazard"}
     for key in raw.keys() - known:
         told.add(raw, key, f"unknown table `{key}`{nearest(key, known)}")
 
@@ -254,11 +268,16 @@ def load(path: str | Path) -> Scenario:
         hazard for table in _tables(raw, "hazard", told) if (hazard := _hazard(table, plants, maps, told)) is not None
     ]
     roads = [_road(table, road, plants, told) for table, road in _rows(raw, "road", RoadTable, told)]
-    if not devices and not roads:
-        told.add(raw, None, "no [[device]] and no [[road]]: there is nothing to serve")
+    cabins = [_cabin(table, cabin, plants, told) for table, cabin in _rows(raw, "cabin", CabinTable, told)]
+    for name in {road.name for road in roads} & {cabin.name for cabin in cabins}:
+        told.add(raw, "cabin", f"a road and a cabin are both called `{name}`")
+    if not devices and not roads and not cabins:
+        told.add(raw, None, "no [[device]], no [[road]] and no [[cabin]]: there is nothing to serve")
     if told.lines:
         raise ConfigFault(told.lines)
-    return Scenario(scene, plants, tuple(lines), tuple(devices), maps, tuple(beats), tuple(hazards), tuple(roads))
+    return Scenario(
+        scene, plants, tuple(lines), tuple(devices), maps, tuple(beats), tuple(hazards), tuple(roads), tuple(cabins)
+    )
 
 
 def _tables(raw: Table, key: str, told: Complaints) -> list[Table]:
@@ -309,11 +328,22 @@ def _road(table: Table, road: RoadTable, plants: dict[str, Plant], told: Complai
     _known(table, "story", road.story, STORIES, what, told)
     for word in road.weather:
         _known(table, "weather", word, WEATHER, what, told)
-    if not road.plant:
-        return road
-    if _known(table, "plant", road.plant, plants, what, told) and not isinstance(plants[road.plant], Vehicle):
-        told.add(table, "plant", f"{what}: `{road.plant}` is no vehicle")
+    _vehicle(table, road.plant, plants, what, told)
     return road
+
+
+def _cabin(table: Table, cabin: CabinTable, plants: dict[str, Plant], told: Complaints) -> CabinTable:
+    what = f"cabin `{cabin.name}`"
+    _known(table, "story", cabin.story, habits.STORIES, what, told)
+    if cabin.light:
+        _known(table, "light", cabin.light, habits.LIGHTS, what, told)
+    _vehicle(table, cabin.plant, plants, what, told)
+    return cabin
+
+
+def _vehicle(table: Table, name: str, plants: dict[str, Plant], what: str, told: Complaints) -> None:
+    if name and _known(table, "plant", name, plants, what, told) and not isinstance(plants[name], Vehicle):
+        told.add(table, "plant", f"{what}: `{name}` is no vehicle")
 
 
 def _registers(
@@ -454,22 +484,29 @@ class Stage:
             self.lines[row.name] = line
         for road in self.scenario.roads:
             await self._open_eye(road, anywhere)
+        for cabin in self.scenario.cabins:
+            await self._open_eye(cabin, anywhere)
 
-    async def _open_eye(self, row: RoadTable, anywhere: bool) -> None:
+    async def _open_eye(self, row: RoadTable | CabinTable, anywhere: bool) -> None:
+        what = f"road `{row.name}`" if isinstance(row, RoadTable) else f"cabin `{row.name}`"
         try:
-            from .road import told  # OpenCV is an extra
+            from . import cabin, road  # OpenCV is an extra
             from .video import CameraServer
         except ImportError as error:
             await self.stop()
-            raise ConfigFault([f"road `{row.name}`: {error}; install vedette[video]"]) from None
-        drive = told(row.story, row.seed, row.weather, row.width, row.fps)
-        camera = CameraServer(fps=row.fps, scene=drive, clock=lambda: self.now)
+            raise ConfigFault([f"{what}: {error}; install vedette[video]"]) from None
+        scene: road.Drive | cabin.Trip
+        if isinstance(row, RoadTable):
+            scene = road.told(row.story, row.seed, row.weather, row.width, row.fps)
+        else:
+            scene = cabin.told(row.story, row.seed, row.light, row.width, row.fps)
+        camera = CameraServer(fps=row.fps, scene=scene, clock=lambda: self.now)
         camera.port = 0 if anywhere else row.port
         try:
             await camera.start()
         except OSError as error:
             await self.stop()
-            raise LineLost(f"serve road `{row.name}` on port {row.port}: {error.strerror or error}") from None
+            raise LineLost(f"serve {what} on port {row.port}: {error.strerror or error}") from None
         self.cameras[row.name] = camera
 
     async def stop(self) -> None:
@@ -527,6 +564,10 @@ class Stage:
                 now = signals(road, self.ways[row.name], story % road.seconds)
                 done = {key: value if key == "speed" else value > 0 for key, value in now.items()}
                 self.states[row.plant] = structs.replace(self.states[row.plant], **done)
+        for cabin in self.scenario.cabins:
+            if cabin.plant:
+                speed = habits.STORIES[cabin.story].speed
+                self.states[cabin.plant] = structs.replace(self.states[cabin.plant], speed=speed)
 
     def _measure(self) -> None:
         said = {
@@ -649,13 +690,16 @@ async def simulate(path: str | Path) -> int:
     return 0
 
 
-async def serve_road(road: RoadTable) -> int:
-    """`vedette simulate --road STORY` without a file: the camera alone, until stopped."""
-    stage = Stage(Scenario(Scene(), {}, (), (), {}, (), (), (road,)))
+async def serve(row: RoadTable | CabinTable) -> int:
+    """`vedette simulate --road STORY` or `--cabin STORY` without a file: the camera alone, until stopped."""
+    roads = (row,) if isinstance(row, RoadTable) else ()
+    cabins = (row,) if isinstance(row, CabinTable) else ()
+    about = STORIES[row.story].about if isinstance(row, RoadTable) else habits.STORIES[row.story].about
+    stage = Stage(Scenario(Scene(), {}, (), (), {}, (), (), roads, cabins))
     await stage.start()
     try:
-        camera = stage.cameras[road.name]
-        print(f"{STORIES[road.story].about}\n  {camera.url}\n  {camera.rtsp_url}\nstop with Ctrl-C", flush=True)
+        camera = stage.cameras[row.name]
+        print(f"{about}\n  {camera.url}\n  {camera.rtsp_url}\nstop with Ctrl-C", flush=True)
         stage.begin()
         await play(stage, None, lambda _: None)
     finally:
