@@ -366,6 +366,7 @@ def test_the_site_in_the_readme_loads_with_its_rule(tmp_path, name):
         "odd",
         "shape",
         "collision",
+        "driver",
     }
 
 
