@@ -231,7 +231,7 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
     Weak at: eyes behind mirrors that show the same to both; a driver who sleeps with open or half shut eyes, or sinks
              with such; the first seconds of somebody who does not begin by looking at the road, and the first second
              of open eyes; who sits down within 20 s is taken for the one before. Where the gaze goes without the head,
-             nobody sees. Nothing here knows who it is.
+             nobody sees. A picture that freezes in a blink, until the eye says so. Nothing here knows who it is.
     Source:  PERCLOS P80: Wierwille 1994; (EU) 2021/1341 and 2023/2590, GB/T 41797-2022, T/JSATL12-2017, all verify;
              score and its parts, angles and bridges: project.
     """
