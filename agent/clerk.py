@@ -13,8 +13,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import signal
-import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -23,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from . import evidence
+from . import child, evidence
 from .core.alarm import EVENT_NAMES, Alarm
 from .core.alarm import Event as Edge
 from .core.frame import Frame, Instant
@@ -268,7 +266,7 @@ class Clerk:
     async def _admit(self) -> str:
         """Make room. Why there is none for more, in words; empty where there is."""
         try:
-            why, gone = await self._hand.do(_admitted, self.shelf, self.settings)
+            why, gone = await self._hand.do(_admitted, self.shelf, self.settings, self.clock.now())
         except OSError as error:
             self._trouble("disk", error)
             return ""  # the noting itself will say
@@ -432,10 +430,10 @@ def _sentence(manifest: Manifest) -> str:
 # -- in the thread ------------------------------------------------------------------------------------
 
 
-def _admitted(shelf: Path, settings: Shelf) -> tuple[str, list[tuple[str, str]]]:
+def _admitted(shelf: Path, settings: Shelf, now: Instant) -> tuple[str, list[tuple[str, str]]]:
     """Why there is no room for more, and what was deleted, with reasons."""
     shelf.mkdir(parents=True, exist_ok=True, mode=0o700)
-    gone = [(piece.id, why) for piece, why in evidence.evict(shelf, settings)]
+    gone = [(piece.id, why) for piece, why in evidence.evict(shelf, settings, now)]
     room = evidence.room(shelf)
     if room.free < settings.free_mb * 2**20:
         return f"less than {settings.free_mb:g} MB of the disk are free", gone
@@ -471,33 +469,14 @@ def _swept(shelf: Path, rings: Sequence[Path]) -> list[str]:
 
 async def encoded(job: Job) -> Made:
     """What the encoder made of a job; without a clip where it died or was silent for too long."""
-    root = str(Path(__file__).parent.parent)
-    environment = {name: os.environ[name] for name in PASSED if name in os.environ}
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "drivers.clip"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,  # a Ctrl-C is for the agent alone
-        env={**environment, "PYTHONPATH": root, "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1"},
-    )
-    assert child.stdin is not None
-    assert child.stdout is not None
-    try:
-        child.stdin.write(msgspec.json.encode(job) + b"\n")
-        last: Any = None
+    last: Any = None
+    async with child.started("drivers.clip", job, PASSED, threads=1) as lines:
         while True:
             try:
                 async with asyncio.timeout(SILENCE):
-                    line = await child.stdout.readline()
+                    line = await lines.readline()
             except TimeoutError:
                 return Made()
             if not line.endswith(b"\n"):
                 return Made() if last is None or last.clip is None else last
             last = msgspec.json.decode(line, type=Made)
-    finally:
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGKILL)
-        child.stdin.close()
-        await child.wait()

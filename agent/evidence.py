@@ -45,6 +45,7 @@ WANTED, MANIFEST, PROTECTED, BEFORE, CHANNELS, REELS = (
 )
 FILMED = (".mp4", ".webm", ".jpg")
 SCHEMA = "vedette.evidence/1"
+DAY = 86400.0  # s
 
 
 class Shelf(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,6 +55,7 @@ class Shelf(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mb: Annotated[float, Meta(ge=10)] = 2000.0  # MB; the oldest that nobody protects makes room
     protected_mb: Annotated[float, Meta(ge=0)] = 1000.0  # MB of these; protected evidence is never deleted by itself
     free_mb: Annotated[float, Meta(ge=0)] = 500.0  # MB of the disk that stay free, whatever has to go
+    days: Annotated[float, Meta(ge=0)] = 0.0  # that what nobody protects is kept at most; 0: until room is needed
     protect: tuple[Level, ...] = ("red",)  # alarms whose evidence is protected at once
 
 
@@ -412,12 +414,19 @@ def room(shelf: Path) -> Room:
     return Room(sum(piece.bytes for piece in found), guarded, stat.f_bavail * stat.f_frsize)
 
 
-def evict(shelf: Path, settings: Shelf) -> Iterator[tuple[Piece, str]]:
-    """Delete the oldest that nobody protects, until the quota and the disk are content; each, and why.
+def evict(shelf: Path, settings: Shelf, now: Instant) -> Iterator[tuple[Piece, str]]:
+    """Delete what nobody protects and is too old, then the oldest until quota and disk are content; each, and why.
 
+    Nobody knows the age of what was decided while the clock was not to be trusted, nor of anything while it is not.
     Raises `OSError`.
     """
     found = pieces(shelf)
+    for piece in [one for one in found if settings.days and now.synced and one.done and one.protected is None]:
+        decided = _decided(shelf / piece.id)
+        if decided is not None and decided.synced and now.wall - decided.wall > settings.days * DAY:
+            found.remove(piece)
+            delete(shelf / piece.id)
+            yield piece, f"older than {settings.days:g} days"
     while found:
         stat = os.statvfs(shelf)
         total = sum(piece.bytes for piece in found)
@@ -433,6 +442,13 @@ def evict(shelf: Path, settings: Shelf) -> Iterator[tuple[Piece, str]]:
         found.remove(oldest)
         delete(shelf / oldest.id)
         yield oldest, why
+
+
+def _decided(folder: Path) -> Instant | None:
+    """When its alarm was decided; None where nobody can read that."""
+    with contextlib.suppress(OSError, ValueError):
+        return read(folder).at
+    return None
 
 
 def delete(folder: Path) -> None:

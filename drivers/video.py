@@ -18,8 +18,6 @@ import math
 import os
 import random
 import re
-import signal
-import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -29,7 +27,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct, structs
 
-from agent import reels, secret
+from agent import child, reels, secret
 from agent.clock import kernel
 from agent.core.errors import LineLost
 from agent.core.frame import Frame, Instant, Layout, Quality, frame, layout
@@ -71,7 +69,6 @@ FIRST, LONGEST = 1.0, 3.0  # s between two tries, doubling, half of it by chance
 STEADY = 5.0  # s of pictures after which a camera is told to be back, and the pauses begin from FIRST again
 GOODBYE = 2.0  # s that a killed child may take to be gone; one that sits in a broken kernel driver takes longer
 STALE = 15.0  # s after which what is not seen is blind: a connection may be lost and found again in between
-TAIL = 4096  # bytes that are kept of the child's standard error
 BYTES = 0.06  # of a JPEG for each pixel of a picture of 16:9, by its width squared; project, from a street at 75 %
 REASONS = 8  # different reasons that are told of one outage
 PASSED = (
@@ -419,32 +416,11 @@ class Camera:
             tasks=self.video.tasks,
             keep=self._keep(),
         )
-        environment = {name: os.environ[name] for name in PASSED if name in os.environ}
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", EYES if self.video.tasks or self.video.blur else CHILD),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C is for the agent alone
-            env={**environment, "PYTHONPATH": str(Path(__file__).parent.parent), "MALLOC_ARENA_MAX": "2"},
-        )
-        assert child.stdin is not None
-        assert child.stdout is not None
-        assert child.stderr is not None
-        tail = bytearray()
-        drain = asyncio.create_task(_keep_tail(child.stderr, tail))
-        try:
-            child.stdin.write(msgspec.json.encode(order) + b"\n")
-            why = await self._listen(child.stdout)
-        finally:
-            if child.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child.pid, signal.SIGKILL)  # `child.kill` looks first, and may take the exit status away
-            child.stdin.close()
-            await child.stdout.read()  # else a full pipe would stay open
-            await drain
-            await child.wait()
-        return said(why, _hidden(tail.decode(errors="replace"), url))
+        errors = bytearray()
+        eyes = self.video.tasks or self.video.blur
+        async with child.started(EYES if eyes else CHILD, order, PASSED, errors) as lines:
+            why = await self._listen(lines)
+        return said(why, _hidden(errors.decode(errors="replace"), url))
 
     def _keep(self) -> Keep | None:
         """What the child is to keep; nothing where nobody said where (`vedette test`)."""
@@ -554,13 +530,6 @@ class Camera:
 
     def _tell(self, kind: str, text: str, **facts: int) -> None:
         self._news.append(Event(kind, self.video.camera, self.clock.now(), text, facts))
-
-
-async def _keep_tail(stream: asyncio.StreamReader, tail: bytearray) -> None:
-    """Read to the end, and keep the last of it."""
-    while chunk := await stream.read(TAIL):
-        tail += chunk
-        del tail[:-TAIL]
 
 
 # -- what is said of it -------------------------------------------------------------------------------

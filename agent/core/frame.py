@@ -116,16 +116,22 @@ def frame(
 ) -> Frame:
     """A frame from anything that numpy takes as columns of length n (or one number for all)."""
     n = len(layout)
-    values = np.broadcast_to(np.asarray(value, float), (n,))
+    values = _column(value, float, n)
     return Frame(
         source,
         at,
         layout,
-        values if raw is None else np.broadcast_to(np.asarray(raw, float), (n,)),
+        values if raw is None else _column(raw, float, n),
         values,
-        np.broadcast_to(np.asarray(quality, np.uint8), (n,)),
-        np.broadcast_to(np.asarray(age, float), (n,)),
+        _column(quality, np.uint8, n),
+        _column(age, float, n),
     )
+
+
+def _column(given: Any, kind: type, n: int) -> Array:
+    """(n,) of what is one already, or one number for all. Raises `ValueError` where it is something else."""
+    column: Array = np.asarray(given, kind)
+    return column if column.shape == (n,) else np.full(n, column, kind)
 
 
 def aged(frame: Frame) -> Frame:

@@ -451,6 +451,34 @@ def test_the_oldest_go_first_what_is_protected_stays_and_a_full_shelf_is_trouble
     ]  # fmt: skip
 
 
+def test_what_is_too_old_goes_unless_it_is_protected_or_nobody_knows_its_age(tmp_path):
+    site = Site(tmp_path, days=30.0)
+
+    async def story():
+        now = site.now
+        fill(site.ring, now - 5, now + 1)
+        async with site.at_work() as one:
+            made = [site.alarm(now) for _ in range(3)]
+            made[2] = replace(made[2], at=Instant(now, 1.2e9, False))  # before the clock was set
+            for alarm in made:
+                one.alarm(alarm)
+            await site.until(lambda: len(site.kept) == 3)
+            ids = [f"{alarm.id}.gate" for alarm in made]
+            assert await one.protect(ids[1], "Li", "for the insurer", True) == ""
+        return now + 1.7e9, ids
+
+    wall, ids = asyncio.run(story())
+
+    def gone(days: float, synced: bool = True) -> list[tuple[str, str]]:
+        at = Instant(0.0, wall + days * 86400, synced)
+        return [(piece.id, why) for piece, why in evidence.evict(site.shelf, site.settings, at)]
+
+    assert gone(29.9) == []
+    assert gone(31.0, synced=False) == []
+    assert gone(31.0) == [(ids[0], "older than 30 days")]
+    assert [piece.id for piece in evidence.pieces(site.shelf)] == ids[1:]
+
+
 def test_a_half_deleted_or_forged_piece_is_seen(tmp_path):
     site = Site(tmp_path)
 

@@ -67,7 +67,7 @@ CHANGES = {
 @pytest.mark.parametrize(("size", "step"), [(1e-6, 21600.0), (1e6, 0.5)])
 def test_a_change_is_told_whatever_the_unit_and_the_step(change, size, step):
     """It learns size and pace by itself: the same series in nanometres, or every six hours, gives the same answer."""
-    out, *_ = run(size * (change(noise(4000)) + 50.0), step)
+    out, *_ = run(size * (change(noise(3300)) + 50.0), step)
     found = starts(out[:, 0])
     assert found, "never told"
     assert 3000 <= found[0] <= 3250
