@@ -64,7 +64,7 @@ SIDE, DOWN, UP = 20.0, 15.0, 18.0  # deg from the neutral pose, beyond which the
 # a head goes about half of the way that the gaze goes (55 and 30 deg in (EU) 2023/2590)
 STAYS = 0.75  # of these, above which it still does not
 FAR_SIDE, LAP = 40.0, 28.0  # deg: no mirror is there; no instrument is there
-WIDE, GAPES = 0.55, 0.4  # of the own range of the mouth: a yawn begins, and goes on
+GAPES = 0.75  # of what a yawn begins with: so wide it goes on
 LONGEST = 8.0  # s: a mouth that is open for longer does not yawn, and excuses no shut eye
 SINKS, RISEN = 12.0, 6.0  # deg: the head has sunk, and is up again
 SLOWLY, JERK = 0.7, 0.7  # s at least that it takes to sink, at most that it takes to rise
@@ -84,7 +84,7 @@ BLINKS = 0.8  # s, the longest blink
 
 # Windows
 WINDOW, BLOCK, OLD = 60.0, 2.0, 300.0  # s: of PERCLOS, in blocks of judged time; older ones do not count
-BLOCKS, EMPTY = int(WINDOW / BLOCK), (NAN, 0.0, 0.0, 0.0, 0.0)
+BLOCKS, NOTHING = int(WINDOW / BLOCK), (0.0, 0.0, 0.0, 0.0)
 RECENT, MOST = 600.0, 32  # s that episodes are counted in, and how many at most
 DOZE, NAP = 300.0, 0.5  # s in which shut eyes are forgotten, and that each time is free
 # How a person is learnt
@@ -175,9 +175,8 @@ class Memory(NamedTuple):
     depth: float  # deg that it sank
     window: Array  # (30, 5) s when, s judged, s shut, blinks, s of these: of BLOCKS that are past; NaN before any
     block: tuple[float, float, float, float]  # the newest: s judged, s shut, blinks, s of these
-    yawns: Array  # (32,) s, when the last ones were; NaN before any
-    nods: Array
-    episodes: Array
+    past: tuple[float, float, float, float]  # of `window`, as a sum
+    happened: Array  # (3, 32) s, when the last yawns, nods and episodes were; NaN before any
     dozed: float  # s of shut eyes, fading
     blink: float  # s, usual mean duration of a blink, NaN before it is known
     shut_at: float  # s when eyes were shut last for longer than a blink
@@ -190,10 +189,27 @@ class Memory(NamedTuple):
     card: float
 
 
+class Look(NamedTuple):
+    """What one picture says, for this person."""
+
+    now: float  # s
+    passed: float  # s since the last one, at most GAP
+    told: dict[str, float]  # by column, NaN where it is not told
+    blind: bool  # nothing of it is to be believed
+    sits: bool  # somebody is seen to sit there
+    found: bool  # with a face
+    aside: float  # deg that the head points aside from where it usually does, NaN where it cannot be told
+    down: float  # deg
+    opening: float  # of the mouth, 0 as it rests, 1 as wide as it goes; NaN
+    drives: bool  # the vehicle does not stand, as far as anybody knows
+
+
 RUNS = ("closure", "yawn", "away", "absent", "covered", "frozen", "unseen", "phone", "smoke", "unbelted")
 PERSONAL = ("closure", "yawn", "away", "absent", "unseen", "phone", "smoke")
-INSTANTS = ("last", "eyes_at", "pose_at", "sinking", "sunk", "shut_at", "changed")
-COUNTED = ("yawns", "nods", "episodes")
+INSTANTS = ("last", "eyes_at", "pose_at", "sinking", "sunk", "shut_at", "happened", "changed")
+YAWN, NOD, EPISODE = range(3)  # rows of what is counted
+MINUTE = np.array([key in ("perclos", "score") for key, _ in COLUMNS])  # UNCERTAIN until a minute was judged
+GRADE = [key for key, _ in COLUMNS].index("grade")
 
 
 class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
@@ -227,6 +243,7 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
     grading: Annotated[float, Meta(ge=0)] = 50.0  # km/h (T/JSATL12-2017; and (EU) 2023/2590)
     doze: Annotated[float, Meta(gt=0, le=10)] = 1.0  # s of shut eyes that count as an episode
     yawning: Annotated[float, Meta(gt=0, le=10)] = 1.5  # s of an open mouth that count as a yawn
+    wide: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of its own range a mouth is open in a yawn, as the eye says it
     glance: Annotated[float, Meta(gt=0, le=10)] = 3.0  # s away from the road that count as an episode
     yaw: Annotated[float, Meta(ge=-60, le=60)] = 0.0  # deg, of a driver who looks at the road, as far as it is known
     pitch: Annotated[float, Meta(ge=-45, le=45)] = 0.0
@@ -271,11 +288,10 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
             sinking=NAN,
             sunk=NAN,
             depth=0.0,
-            window=np.array([EMPTY] * BLOCKS),
-            block=(0.0, 0.0, 0.0, 0.0),
-            yawns=np.full(MOST, NAN),
-            nods=np.full(MOST, NAN),
-            episodes=np.full(MOST, NAN),
+            window=np.array([(NAN, *NOTHING)] * BLOCKS),
+            block=NOTHING,
+            past=NOTHING,
+            happened=np.full((3, MOST), NAN),
             dozed=0.0,
             blink=NAN,
             shut_at=NAN,
@@ -298,21 +314,31 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
         if passed > GAP:
             broken: dict[str, Any] = dict.fromkeys(RUNS, OFF)
             memory = memory._replace(**broken, sinking=NAN)
-        memory = self._seated(memory, told, now)
-        memory = self._posed(memory, told, now)
-        memory = self._eyed(memory, told, now, min(passed, GAP))
-        memory = self._yawned(memory, told, now)
-        memory = self._things(memory, told, now)
-        memory = self._learn(memory, told, now, min(passed, GAP))
+        look = looked(told, memory.learnt.own, now, min(passed, GAP), memory.moves != 0.0)
+        for one in (self._seated, self._posed, self._eyed, self._yawned, self._things, self._learn):
+            memory = one(memory, look)
         memory = memory._replace(last=now)
-        value, doubted = self._columns(memory, told, now, hour)
+        value, doubted = self._columns(memory, look, hour)
         quality = np.where(np.isnan(value) | doubted, Quality.UNCERTAIN, Quality.GOOD)
         if not fit[: len(seen.layout) - witnesses(seen.layout)].any():
             value, quality = np.full(len(value), NAN), np.full(len(value), seen.quality[0])
         return memory, value, quality
 
+    def why(self, memory: Memory, seen: Layout, column: int) -> list[tuple[str, dict[str, Any]]]:
+        own, learnt, key = memory.learnt.own, memory.learnt, COLUMNS[column][0]
+        if key == "closure":
+            return [("eyes", {"shut": own.shut, "lid": own.lid, "seen": learnt.eyed})]
+        if key in ("away", "nods"):
+            return [("pose", {"yaw": own.yaw, "pitch": own.pitch, "seen": learnt.posed})]
+        if key in ("score", "perclos", "episodes"):
+            yawns, nods, episodes = (memory.last - memory.happened <= RECENT).sum(axis=1).tolist()
+            perclos = 100.0 * closedness(memory)[1]
+            facts = {"perclos": perclos, "dozed": memory.dozed, "yawns": yawns, "nods": nods, "episodes": episodes}
+            return [("tired", {**facts, "seen": memory.driven})]
+        return []
+
     def moved(self, memory: Memory, seconds: float) -> Memory:
-        later: dict[str, Any] = {name: getattr(memory, name) + seconds for name in INSTANTS + COUNTED}
+        later: dict[str, Any] = {name: getattr(memory, name) + seconds for name in INSTANTS}
         for name in RUNS:
             one: Run = getattr(memory, name)
             later[name] = one._replace(since=one.since + seconds, seen=one.seen + seconds)
@@ -359,17 +385,19 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
 
     # -- what a picture shows -------------------------------------------------------------------------
 
-    def _seated(self, memory: Memory, told: dict[str, float], now: float) -> Memory:
+    def _seated(self, memory: Memory, look: Look) -> Memory:
         """Who sits there, and whether anything is seen at all."""
-        covered = run(memory.covered, now, sure(told["covered"]), SEAT)
-        frozen = run(memory.frozen, now, sure(told["frozen"]), SEAT)
-        blind = sure(told["covered"]) or sure(told["frozen"])
-        empty = None if blind or math.isnan(told["present"]) else told["present"] < LIKELY
+        now, told = look.now, look.told
+        empty = None if look.blind or math.isnan(told["present"]) else not look.sits
         absent = run(memory.absent, now, empty, SEAT, patience=MISSED)
-        opened = bool(self.door) and told[self.door] > LIKELY and memory.moves == 0.0
+        opened = bool(self.door) and told[self.door] > LIKELY and not look.drives
         if empty is False and math.isnan(absent.since) and memory.absent.long >= (GAP if opened else MISSED):
             memory = self._anew(memory, now)
-        return memory._replace(covered=covered, frozen=frozen, absent=absent)
+        return memory._replace(
+            covered=run(memory.covered, now, sure(told["covered"]), SEAT),
+            frozen=run(memory.frozen, now, sure(told["frozen"]), SEAT),
+            absent=absent,
+        )
 
     def _anew(self, memory: Memory, now: float) -> Memory:
         """Somebody else may sit there now: everything about a person is forgotten. Who it was, nobody ever knew."""
@@ -379,138 +407,139 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
             learnt=stranger(mode(counts, "yaw"), mode(counts, "pitch")),  # the mounting is the same
             **ended,
             sinking=NAN,
-            window=np.array([EMPTY] * BLOCKS),
-            block=(0.0, 0.0, 0.0, 0.0),
-            yawns=np.full(MOST, NAN),
-            nods=np.full(MOST, NAN),
-            episodes=np.full(MOST, NAN),
+            window=np.array([(NAN, *NOTHING)] * BLOCKS),
+            block=NOTHING,
+            past=NOTHING,
+            happened=np.full((3, MOST), NAN),
             dozed=0.0,
             blink=NAN,
             changed=now,
         )
 
-    def _posed(self, memory: Memory, told: dict[str, float], now: float) -> Memory:
+    def _posed(self, memory: Memory, look: Look) -> Memory:
         """Where the head points to, and whether it sinks and jerks."""
-        aside, down = self._turned(memory, told)
+        now, aside, down = look.now, look.aside, look.down
         if math.isnan(aside):
-            lost = seated(told) and told["face"] < FOUND and 0 < memory.away.long <= SUNK
-            away = run(memory.away, now, True if lost else None, GLANCE, patience=GAP)  # turned further than is seen
-            return memory._replace(away=away)
+            lost = look.sits and not look.found and 0 < memory.away.long <= SUNK  # turned further than is seen
+            return memory._replace(away=run(memory.away, now, True if lost else None, GLANCE, patience=GAP))
         share = 1.0 if math.isnan(memory.away.since) else STAYS
-        is_away = abs(aside) > SIDE * share or down > DOWN * share or -down > UP * share
+        sideways = abs(aside) > SIDE * share
         away, side = memory.away, memory.side
-        if is_away and abs(aside) > SIDE * share and aside * side < 0:
+        if sideways and aside * side < 0:
             away = OFF  # from one side to the other: that is another glance
-        away = run(away, now, is_away, GLANCE, patience=GAP)
-        side = math.copysign(1.0, aside) if is_away and abs(aside) > SIDE * share else 0.0 if not away.long else side
-        episodes = memory.episodes
+        away = run(away, now, sideways or down > DOWN * share or -down > UP * share, GLANCE, patience=GAP)
+        side = math.copysign(1.0, aside) if sideways else side if away.long else 0.0
+        happened = memory.happened
         if away.long >= self.glance and not away.told and not memory.moves < 2.0:
-            away, episodes = away._replace(told=True), counted(episodes, now)
-        memory = memory._replace(away=away, side=side, pose_at=now, episodes=episodes)
-        return self._nodded(memory, now, down)
-
-    def _nodded(self, memory: Memory, now: float, down: float) -> Memory:
-        """The head sinks slowly, with eyes that were shut on the way, and jerks up."""
-        if down < RISEN:
-            slept = memory.depth >= SINKS and now - memory.sunk <= JERK and memory.sunk - memory.sinking >= SLOWLY
-            nods, episodes = memory.nods, memory.episodes
-            if slept and now - memory.shut_at <= 2 * JERK and memory.moves != 0.0:
-                nods = counted(nods, now)
-                if not memory.closure.told:
-                    episodes = counted(episodes, now)
-            return memory._replace(sinking=NAN, sunk=NAN, depth=0.0, nods=nods, episodes=episodes)
-        sinking = now if math.isnan(memory.sinking) else memory.sinking
-        if down >= memory.depth - 2.0:
-            return memory._replace(sinking=sinking, sunk=now, depth=max(down, memory.depth))
-        return memory._replace(sinking=sinking)
-
-    def _turned(self, memory: Memory, told: dict[str, float]) -> tuple[float, float]:
-        """deg that the head points aside and down from where it usually points; NaN where it cannot be told."""
-        if not seated(told) or told["face"] < FOUND:
-            return NAN, NAN
-        own = memory.learnt.own
-        return told["yaw"] - own.yaw, told["pitch"] - own.pitch
-
-    def _eyed(self, memory: Memory, told: dict[str, float], now: float, passed: float) -> Memory:
-        """Whether the eyes are shut, for how long, and how often."""
-        aside, down = self._turned(memory, told)
-        goes_on = not math.isnan(memory.closure.since)
-        own = memory.learnt.own
-        shut = is_shut(told, own) if seated(told) and told["face"] >= FOUND else None
-        if shut and not goes_on and abs(aside) > TURNED:
-            shut = None
-        if shut and not goes_on and down > BOWED:
-            shut = is_shut(told, own._replace(shut=max(STERN, own.shut), lid=0.7 * own.lid)) or None
-        sunk = seated(told) and told["face"] < FOUND and SLUMPS <= memory.closure.long <= SUNK
-        yawns = memory.yawn.long > 0 or reach(told["mouth"], own.mouth) >= WIDE
-        if yawns and memory.yawn.long <= LONGEST and not memory.closure.told:  # it shuts the eyes, and is no sleep
-            return memory._replace(closure=OFF, eyes_at=now if shut is not None else memory.eyes_at)
-        closure = run(memory.closure, now, True if sunk else shut, BLINK)
-        judged, closed, blinks, blinked = memory.block
-        if shut is not None and memory.moves != 0.0:
-            judged, closed = judged + passed, closed + passed * shut
-        if math.isnan(closure.since) and not math.isnan(memory.closure.since):
-            took = memory.closure.long + passed
-            if took <= BLINKS:
-                blinks, blinked = blinks + 1, blinked + took
-        dozed, episodes = memory.dozed * math.exp(-passed / DOZE), memory.episodes
-        held = 0.0 if math.isnan(memory.closure.since) else memory.shut + passed * (shut is not False)
-        asleep = lasted(closure, held)
-        if asleep > NAP and shut and memory.moves != 0.0:
-            dozed += passed
-        if asleep >= self.doze and not closure.told and memory.moves != 0.0:
-            closure, episodes = closure._replace(told=True), counted(episodes, now)
-        seen = shut is not None
-        hides = not seen and seated(told) and not (abs(aside) > TURNED or down > BOWED)
-        unseen = run(memory.unseen, now, True if hides else None if not seen else False, GAP, patience=ASIDE)
-        window, block = memory.window, (judged, closed, blinks, blinked)
-        if judged >= BLOCK:
-            window, block = np.vstack([window[1:], (now, *block)]), (0.0, 0.0, 0.0, 0.0)
-        return memory._replace(
-            closure=closure,
-            shut=held,
-            unseen=unseen,
-            eyes_at=now if seen else memory.eyes_at,
-            window=window,
-            block=block,
-            dozed=dozed,
-            episodes=episodes,
-            shut_at=now if asleep >= NAP else memory.shut_at,
-        )
-
-    def _yawned(self, memory: Memory, told: dict[str, float], now: float) -> Memory:
-        """A mouth that stays wide open. Who talks or sings opens and shuts it several times a second."""
-        opening = reach(told["mouth"], memory.learnt.own.mouth) if seated(told) and told["face"] >= FOUND else NAN
-        least = GAPES if memory.yawn.long else WIDE
-        yawn = run(memory.yawn, now, None if math.isnan(opening) else opening >= least, DIP if memory.yawn.long else 0)
-        yawns = memory.yawns
-        if yawn.long >= self.yawning and not yawn.told and memory.moves != 0.0:
-            yawn, yawns = yawn._replace(told=True), counted(yawns, now)
-        return memory._replace(yawn=yawn, yawns=yawns)
+            away, happened = away._replace(told=True), counted(happened, EPISODE, now)
+        memory = memory._replace(away=away, side=side, pose_at=now, happened=happened)
+        return self._nodded(memory, look)
 
     @staticmethod
-    def _things(memory: Memory, told: dict[str, float], now: float) -> Memory:
+    def _nodded(memory: Memory, look: Look) -> Memory:
+        """The head sinks slowly, with eyes that were shut on the way, and jerks up."""
+        now, down = look.now, look.down
+        if down >= RISEN:
+            sinking = now if math.isnan(memory.sinking) else memory.sinking
+            if down >= memory.depth - 2.0:
+                return memory._replace(sinking=sinking, sunk=now, depth=max(down, memory.depth))
+            return memory._replace(sinking=sinking)
+        jerked = memory.depth >= SINKS and now - memory.sunk <= JERK and memory.sunk - memory.sinking >= SLOWLY
+        happened = memory.happened
+        if jerked and now - memory.shut_at <= 2 * JERK and look.drives:
+            happened = counted(happened, NOD, now)
+            if not memory.closure.told:
+                happened = counted(happened, EPISODE, now)
+        return memory._replace(sinking=NAN, sunk=NAN, depth=0.0, happened=happened)
+
+    def _eyed(self, memory: Memory, look: Look) -> Memory:
+        """Whether the eyes are shut, for how long, and how often."""
+        now, passed = look.now, look.passed
+        shut = self._shut(memory, look)
+        turned = abs(look.aside) > TURNED or look.down > BOWED
+        hides = False if shut is not None else True if look.sits and not turned else None
+        memory = memory._replace(
+            unseen=run(memory.unseen, now, hides, GAP, patience=ASIDE),
+            eyes_at=memory.eyes_at if shut is None else now,
+        )
+        before = memory.closure
+        yawns = memory.yawn.long > 0 or look.opening >= self.wide
+        if yawns and memory.yawn.long <= LONGEST and not before.told:  # it shuts the eyes, and is no sleep
+            return memory._replace(closure=OFF)
+        sunk = look.sits and not look.found and SLUMPS <= before.long <= SUNK
+        closure = run(before, now, True if sunk else shut, BLINK)
+        held = 0.0 if math.isnan(before.since) else memory.shut + passed * (shut is not False)
+        asleep, dozed, happened = lasted(closure, held), memory.dozed * math.exp(-passed / DOZE), memory.happened
+        if look.drives:
+            dozed += passed * (asleep > NAP and shut is True)
+            if asleep >= self.doze and not closure.told:
+                closure, happened = closure._replace(told=True), counted(happened, EPISODE, now)
+        memory = memory._replace(
+            closure=closure,
+            shut=held,
+            dozed=dozed,
+            happened=happened,
+            shut_at=now if asleep >= NAP else memory.shut_at,
+        )
+        ended = before.long + passed if math.isnan(closure.since) and not math.isnan(before.since) else NAN
+        return self._judged(memory, look, shut, ended)
+
+    def _shut(self, memory: Memory, look: Look) -> bool | None:
+        """Whether the eyes are; None: it cannot be judged. Once they are, they may be so with a head that sinks."""
+        own = memory.learnt.own
+        shut = is_shut(look.told, own) if look.found else None
+        if shut and math.isnan(memory.closure.since):
+            if abs(look.aside) > TURNED:
+                return None
+            if look.down > BOWED:
+                return is_shut(look.told, own._replace(shut=max(STERN, own.shut), lid=0.7 * own.lid)) or None
+        return shut
+
+    @staticmethod
+    def _judged(memory: Memory, look: Look, shut: bool | None, ended: float) -> Memory:
+        """What is counted in the minute that PERCLOS sees; `ended`: s of what was a blink or longer."""
+        judged, closed, blinks, blinked = memory.block
+        if shut is not None and look.drives:
+            judged, closed = judged + look.passed, closed + look.passed * shut
+        if ended <= BLINKS:
+            blinks, blinked = blinks + 1, blinked + ended
+        if judged < BLOCK:
+            return memory._replace(block=(judged, closed, blinks, blinked))
+        window = np.vstack([memory.window[1:], (look.now, judged, closed, blinks, blinked)])
+        judged, closed, blinks, blinked = window[look.now - window[:, 0] <= OLD, 1:].sum(axis=0).tolist()
+        return memory._replace(window=window, past=(judged, closed, blinks, blinked), block=NOTHING)
+
+    def _yawned(self, memory: Memory, look: Look) -> Memory:
+        """A mouth that stays wide open. Who talks or sings opens and shuts it several times a second."""
+        least, dip = (GAPES * self.wide, DIP) if memory.yawn.long else (self.wide, 0.0)
+        wide = None if math.isnan(look.opening) else look.opening >= least
+        yawn, happened = run(memory.yawn, look.now, wide, dip), memory.happened
+        if yawn.long >= self.yawning and not yawn.told and look.drives:
+            yawn, happened = yawn._replace(told=True), counted(happened, YAWN, look.now)
+        return memory._replace(yawn=yawn, happened=happened)
+
+    @staticmethod
+    def _things(memory: Memory, look: Look) -> Memory:
         """A phone, a cigarette, a belt; where no net knows them, nothing is said."""
-        belt = sure(told["belt"])
+        now, told = look.now, look.told
+        phone, smoke, belt = (None if look.blind else sure(told[key]) for key in ("phone", "smoke", "belt"))
         return memory._replace(
-            phone=run(memory.phone, now, sure(told["phone"]), GAP, patience=GAP),
-            smoke=run(memory.smoke, now, sure(told["smoke"]), GAP, patience=GAP),
+            phone=run(memory.phone, now, phone, GAP, patience=GAP),
+            smoke=run(memory.smoke, now, smoke, GAP, patience=GAP),
             unbelted=run(memory.unbelted, now, None if belt is None else not belt, GAP, patience=GAP),
         )
 
     # -- the person -----------------------------------------------------------------------------------
 
-    def _learn(self, memory: Memory, told: dict[str, float], now: float, passed: float) -> Memory:
+    def _learn(self, memory: Memory, look: Look) -> Memory:
         """What is usual for whoever drives. Nothing is learnt of a vehicle that stands: there one looks anywhere."""
-        learnt = memory.learnt
-        aside, down = self._turned(memory, told)
-        if memory.moves == 0.0 or math.isnan(aside) or math.isnan(down) or passed <= 0.0:
+        learnt, told, now, passed = memory.learnt, look.told, look.now, look.passed
+        if not look.drives or math.isnan(look.aside) or math.isnan(look.down) or passed <= 0.0:
             return memory
         counts = learnt.counts.copy()
-        far = abs(aside) > SIDE or abs(down) > DOWN
-        weight = 0.5 * passed if far and learnt.posed >= 2.0 else passed
+        far = abs(look.aside) > SIDE or abs(look.down) > DOWN
         for key in ("yaw", "pitch"):
-            add(counts, key, told[key], weight)
+            add(counts, key, told[key], 0.5 * passed if far and learnt.posed >= 2.0 else passed)
         eyed, mute = learnt.eyed, memory.yawn.long > 0
         if not far and not mute and not math.isnan(told["closed"]) and told["closed.error"] <= ERROR:
             add(counts, "lid", told["lid"], passed)
@@ -523,10 +552,9 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
             learnt = self._reckoned(learnt, now)
             if now - learnt.odd >= DOUBT:
                 return self._anew(memory._replace(learnt=learnt), now)
-        blink = memory.blink
-        if math.isnan(blink) and eyed >= self.young:
-            blink = blinking(memory)[1]
-        return memory._replace(learnt=learnt, blink=blink)
+        if math.isnan(memory.blink) and eyed >= self.young:
+            memory = memory._replace(blink=blinking(memory)[1])
+        return memory._replace(learnt=learnt)
 
     def _reckoned(self, learnt: Learnt, now: float) -> Learnt:
         """What is usual now, after the histograms."""
@@ -553,73 +581,64 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
 
     # -- what is told ---------------------------------------------------------------------------------
 
-    def _columns(self, memory: Memory, told: dict[str, float], now: float, hour: float) -> tuple[Array, Array]:
+    def _columns(self, memory: Memory, look: Look, hour: float) -> tuple[Array, Array]:
         """Value and doubt of each column."""
-        learnt, stands = memory.learnt, memory.moves == 0.0
-        slow = memory.moves < 2.0
-        blind = bool(sure(told["covered"]) or sure(told["frozen"]))
-        aside, down = self._turned(memory, told)
-        straight = abs(aside) <= SIDE and abs(down) <= DOWN
-        eyes = not blind and now - memory.eyes_at <= LOST
-        asleep = lasted(memory.closure, memory.shut) if memory.closure.long or eyes else NAN
+        now, told, learnt = look.now, look.told, memory.learnt
+        stands, slow, unknown = not look.drives, memory.moves < 2.0, math.isnan(memory.moves)
+        straight = abs(look.aside) <= SIDE and abs(look.down) <= DOWN
+        asleep = told_of(lasted(memory.closure, memory.shut), not look.blind and now - memory.eyes_at <= LOST)
         if math.isnan(asleep) and straight and memory.unseen.long >= ASIDE:
             asleep = 0.0
-        away = memory.away.long if memory.away.long or (not blind and now - memory.pose_at <= LOST) else NAN
-        mouth = memory.yawn.long if memory.yawn.long or not math.isnan(told["mouth"]) else NAN
-        absent = memory.absent.long if memory.absent.long or not (blind or math.isnan(told["present"])) else NAN
-        judged, perclos = closedness(memory, now)
+        away = told_of(memory.away.long, not look.blind and now - memory.pose_at <= LOST)
+        judged, perclos = closedness(memory)
         blinks, blink = blinking(memory)
-        parts = self._parts(memory, now, perclos, blink, hour)
+        yawns, nods, episodes = (now - memory.happened <= RECENT).sum(axis=1).tolist()
+        parts = self._parts(memory, perclos, blink, yawns, nods, hour)
         score = 1.0 + 9.0 * (1.0 - math.prod(1.0 - part for part in parts))
-        things = (
-            (memory.phone.long, told["phone"]),
-            (memory.smoke.long, told["smoke"]),
-            (memory.unbelted.long, told["belt"]),
+        value = (
+            0.0 if stands else asleep,
+            0.0 if stands else perclos,
+            blinks,
+            blink,
+            0.0 if slow else told_of(memory.yawn.long, not math.isnan(look.opening)),
+            yawns,
+            nods,
+            0.0 if slow else away,
+            zone(look.aside, look.down),
+            0.0 if stands else told_of(memory.absent.long, not (look.blind or math.isnan(told["present"]))),
+            0.0 if stands else memory.covered.long,
+            0.0 if stands else memory.frozen.long,
+            0.0 if stands else memory.unseen.long,
+            0.0 if slow else told_of(memory.phone.long, not math.isnan(told["phone"])),
+            0.0 if slow else told_of(memory.smoke.long, not math.isnan(told["smoke"])),
+            0.0 if slow else told_of(memory.unbelted.long, not math.isnan(told["belt"])),
+            1.0 if stands else score,
+            *parts,
+            memory.grade,
+            episodes,
+            NAN if unknown else memory.driven / HOUR,
+            NAN if unknown or math.isnan(hour) else memory.night / HOUR,
+            NAN if unknown or math.isnan(hour) else float(not stands and within(hour, self.banned)),
+            min(1.0, learnt.posed / self.young, learnt.eyed / self.young),
+            float(now - memory.changed <= NEWS),
         )
-        rows = {
-            "closure": 0.0 if stands else asleep,
-            "perclos": 0.0 if stands else perclos,
-            "blinks": blinks,
-            "blink": blink,
-            "yawn": 0.0 if slow else mouth,
-            "yawns": recent(memory.yawns, now),
-            "nods": recent(memory.nods, now),
-            "away": 0.0 if slow else away,
-            "zone": zone(aside, down),
-            "absent": 0.0 if stands else absent,
-            "covered": 0.0 if stands else memory.covered.long,
-            "frozen": 0.0 if stands else memory.frozen.long,
-            "unseen": 0.0 if stands else memory.unseen.long,
-            **{
-                key: NAN if math.isnan(one) and not long else 0.0 if slow else long
-                for key, (long, one) in zip(("phone", "smoke", "belt"), things, strict=True)
-            },
-            "score": 1.0 if stands else score,
-            **{f"part.{name}": part for name, part in zip(PARTS, parts, strict=True)},
-            "grade": memory.grade,
-            "episodes": recent(memory.episodes, now),
-            "driving": NAN if math.isnan(memory.moves) else memory.driven / HOUR,
-            "night": NAN if math.isnan(memory.moves) or math.isnan(hour) else memory.night / HOUR,
-            "curfew": NAN if math.isnan(hour) else min(memory.moves, 1.0) * within(hour, self.banned),
-            "known": min(1.0, learnt.posed / self.young, learnt.eyed / self.young),
-            "change": float(now - memory.changed <= NEWS),
-        }
-        young = judged < WINDOW
-        doubted = {"perclos": young and not stands, "score": young and not stands, "grade": not self.speed}
-        value = np.array([rows[key] for key, _ in COLUMNS])
-        return value, np.array([doubted.get(key, False) for key, _ in COLUMNS])
+        doubted = MINUTE & (judged < WINDOW and not stands)
+        doubted[GRADE] = unknown
+        return np.array(value), doubted
 
-    def _parts(self, memory: Memory, now: float, perclos: float, blink: float, hour: float) -> tuple[float, ...]:
+    @staticmethod
+    def _parts(
+        memory: Memory, perclos: float, blink: float, yawns: float, nods: float, hour: float
+    ) -> tuple[float, ...]:
         """Of the score, in the order of PARTS; what cannot be told is none."""
         usual = 0.2 if math.isnan(memory.blink) else memory.blink
-        slower = 0.0 if math.isnan(blink) else (blink - 1.3 * usual) / (2.0 * usual)
         low = within(hour, (0.0, 6.0)) or within(hour, (13.0, 15.0))
         return (
             part((perclos - 0.06) / 0.15),  # 0.15 is drowsy: a score of 6
-            part(1.0 - math.exp(-memory.dozed / 1.5)),
-            0.5 * part(slower),
-            part(1.0 - math.exp(-recent(memory.yawns, now) / 5.0)),
-            part(1.0 - math.exp(-recent(memory.nods, now) / 2.0)),
+            1.0 - math.exp(-memory.dozed / 1.5),
+            0.5 * part((blink - 1.3 * usual) / (2.0 * usual)),
+            1.0 - math.exp(-yawns / 5.0),
+            1.0 - math.exp(-nods / 2.0),
             0.2 * part(memory.driven / (4.0 * HOUR)) + 0.1 * low,  # no hour makes anybody tired by itself
         )
 
@@ -632,12 +651,22 @@ def sure(score: float) -> bool | None:
     return None if math.isnan(score) else score > LIKELY
 
 
-def seated(told: dict[str, float]) -> bool:
-    """Whether somebody is seen to sit there, in a picture that shows what is."""
-    if sure(told["covered"]) or sure(told["frozen"]):
-        return False
-    present = told["present"]
-    return told["face"] >= FOUND if math.isnan(present) else present >= LIKELY
+def looked(told: dict[str, float], own: Own, now: float, passed: float, drives: bool) -> Look:
+    """What a picture says, against what is usual for this person."""
+    blind = bool(sure(told["covered"]) or sure(told["frozen"]))
+    face, present = told["face"] >= FOUND, told["present"]
+    sits = not blind and (face if math.isnan(present) else present >= LIKELY)
+    found = sits and face
+    aside, down = (told["yaw"] - own.yaw, told["pitch"] - own.pitch) if found else (NAN, NAN)
+    if math.isnan(aside) or math.isnan(down):
+        aside = down = NAN
+    opening = reach(told["mouth"], own.mouth) if found else NAN
+    return Look(now, passed, told, blind, sits, found, aside, down, opening, drives)
+
+
+def told_of(long: float, known: bool) -> float:
+    """s that something has lasted; NaN where nothing does and nobody can tell."""
+    return long if long > 0 or known else NAN
 
 
 def is_shut(told: dict[str, float], own: Own) -> bool | None:
@@ -696,26 +725,22 @@ def part(share: float) -> float:
     return 0.0 if math.isnan(share) else min(1.0, max(0.0, share))
 
 
-def counted(times: Array, now: float) -> Array:
+def counted(happened: Array, row: int, now: float) -> Array:
     """One more of what is counted."""
-    return np.append(times[1:], now)
+    happened = happened.copy()
+    happened[row] = np.append(happened[row, 1:], now)
+    return happened
 
 
-def recent(times: Array, now: float) -> float:
-    """How many of them still count."""
-    return float((now - times <= RECENT).sum())
-
-
-def closedness(memory: Memory, now: float) -> tuple[float, float]:
+def closedness(memory: Memory) -> tuple[float, float]:
     """s that were judged of the window, and PERCLOS; what was not judged yet counts as open eyes. NaN of nothing."""
-    window = memory.window[now - memory.window[:, 0] <= OLD]
-    judged, closed = window[:, 1].sum() + memory.block[0], window[:, 2].sum() + memory.block[1]
-    return float(judged), float(closed / max(judged, WINDOW)) if judged > 0 else NAN
+    judged, closed = memory.past[0] + memory.block[0], memory.past[1] + memory.block[1]
+    return judged, closed / max(judged, WINDOW) if judged > 0 else NAN
 
 
 def blinking(memory: Memory) -> tuple[float, float]:
     """1/min, and mean duration in s; NaN while too little was judged, or none was seen."""
-    judged, _, blinks, blinked = (memory.window[:, 1:].sum(axis=0) + np.array(memory.block)).tolist()
+    judged, _, blinks, blinked = (a + b for a, b in zip(memory.past, memory.block, strict=True))
     enough = judged >= WINDOW / 3
     return 60.0 * blinks / judged if enough else NAN, blinked / blinks if enough and blinks else NAN
 

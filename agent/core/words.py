@@ -358,6 +358,40 @@ ADVICE: dict[str, dict[str, str]] = {
     },
 }
 
+# What a loudspeaker says (`drivers/speaker.py`): short, and what to do comes first.
+VOICE: dict[str, dict[str, str]] = {
+    "en": {
+        "wake": "Wake up! Stop and rest.",
+        "rest": "You are tired. Please take a break.",
+        "look-ahead": "Look at the road!",
+        "seat": "Take the wheel!",
+        "lens": "Please clear the camera.",
+        "phone": "Put the phone away!",
+        "smoking": "Please do not smoke.",
+        "belt": "Fasten your belt!",
+        "hours": "You have driven for too long. Please rest for 20 minutes.",
+        "brake": "Brake!",
+        "distance": "Keep your distance!",
+        "lane": "Mind the lane!",
+        "person": "Mind the pedestrian!",
+    },
+    "zh": {
+        "wake": "请勿睡觉,请停车休息!",
+        "rest": "您已疲劳,请休息。",
+        "look-ahead": "请注视前方!",
+        "seat": "请回到驾驶位!",
+        "lens": "请勿遮挡摄像头。",
+        "phone": "请勿使用手机!",
+        "smoking": "请勿吸烟。",
+        "belt": "请系好安全带!",
+        "hours": "您已超时驾驶,请停车休息二十分钟。",
+        "brake": "请制动!",
+        "distance": "请保持车距!",
+        "lane": "请注意车道!",
+        "person": "请注意行人!",
+    },
+}
+
 # Why a detector raised an alarm; see `why` of the detectors. The first is part of the alarm's text.
 WHY: dict[str, dict[str, str]] = {
     "en": {
@@ -369,6 +403,10 @@ WHY: dict[str, dict[str, str]] = {
         "window": "the last {looks} looks do not run as the model `{model}` knows: {now}, usually below {usual}",
         "rarity": "as strange as this is to be expected once in {rare}; told is what is rarer than once in {budget}",
         "past": "judged against {looks} looks in {seen}; {episodes} strange episodes in them",
+        "eyes": "an eye counts as shut from {shut} on, of lids that are open by {lid}, as learnt in {seen}",
+        "pose": "the head usually points {yaw} deg aside and {pitch} deg down, as learnt in {seen}",
+        "tired": "PERCLOS {perclos} %, {dozed} s of shut eyes not yet made up for; in 10 min {episodes} warnings, "
+        "{yawns} yawns, {nods} nods; at the wheel for {seen}",
     },
     "zh": {
         "level": "当前 {now},通常为 {usual} ± {spread}",
@@ -379,6 +417,10 @@ WHY: dict[str, dict[str, str]] = {
         "window": "最近 {looks} 次观测的走势不同于模型 `{model}` 所知:当前 {now},通常低于 {usual}",
         "rarity": "如此异常预计每 {rare} 出现一次;比每 {budget} 一次更罕见的才报告",
         "past": "依据此前 {seen} 内 {looks} 次观测,其间有 {episodes} 次异常波动",
+        "eyes": "闭眼判定阈值 {shut},该驾驶员常态睁眼程度 {lid},学习时长 {seen}",
+        "pose": "该驾驶员常态头部朝向:偏转 {yaw} 度、俯仰 {pitch} 度,学习时长 {seen}",
+        "tired": "PERCLOS {perclos} %,近期闭眼累计 {dozed} 秒;10 分钟内警示 {episodes} 次、"
+        "哈欠 {yawns} 次、点头 {nods} 次;已驾驶 {seen}",
     },
 }
 SPAN: dict[str, list[tuple[float, str]]] = {

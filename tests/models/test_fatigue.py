@@ -10,6 +10,7 @@ import pytest
 
 from agent import checks, config
 from agent.checkpoint import pack, unpack
+from agent.core import words
 from agent.core.core import Tick
 from agent.core.frame import Instant, Quality, frame, layout
 from agent.sights import CABIN
@@ -378,6 +379,24 @@ def test_the_score_says_what_it_is_made_of():
     assert (slept["score"] <= 10.0).all()
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_why_is_said_in_sentences(language):
+    one = judge()
+    rows = [*awake(65), *for_(1.2, **SHUT)]
+    memory = one.start(LAYOUT)
+    for i, row in enumerate(rows):
+        value = np.array([row[key] for key in LAYOUT.key])
+        memory, _, _ = one.step(memory, frame("s", Instant(i / FPS, 0.0), LAYOUT, value))
+    names = [name.partition(".")[2] for name, _ in one.columns(LAYOUT)]
+    said = {
+        key: [words.why(language, row, facts) for row, facts in one.why(memory, LAYOUT, names.index(key))]
+        for key in names
+    }
+    assert {key for key, lines in said.items() if lines} == {"closure", "away", "nods", "score", "perclos", "episodes"}
+    assert "0.5" in said["closure"][0]
+    assert "PERCLOS" in said["score"][0]
+
+
 # -- through the whole judge, with what ships --------------------------------------------------------
 
 
@@ -438,12 +457,12 @@ CASES = [
 @pytest.mark.parametrize(("rule", "limit", "lasts", "told"), CASES, ids=lambda one: one if one in EVENTS else "")
 @pytest.mark.parametrize("speed", [72.0, 30.0, math.nan])
 def test_each_event_is_told_once_while_it_lasts(site, rule, limit, lasts, told, speed):
-    rows = [*awake(12, v_speed=speed), *for_(lasts, v_speed=speed, **told), *awake(6, v_speed=speed)]
+    rows = [*awake(6, v_speed=speed), *for_(lasts, v_speed=speed, **told), *awake(4, v_speed=speed)]
     edges = warnings(site, rows)
     found = raised(edges, *EVENTS)
     slower = speed < 50 and rule in ("eyes_closed", "distracted")
     assert [name for name, _ in found] == [f"{rule}.slow" if slower else rule]
-    assert -1 / FPS <= found[0][1] - 12.0 - limit <= LATEST
+    assert -1 / FPS <= found[0][1] - 6.0 - limit <= LATEST
     assert any(name.startswith(rule) and event == "cleared" for name, event, _ in edges)
 
 
