@@ -254,21 +254,21 @@ def sculpt(who: Person) -> tuple[Array, Array]:
         add += front * 4.0 * _bump(x, y, (side * e, 1), (13, 8))  # the eyeball
         add += front * 3.0 * _bump(x, y, (side * 28, -19), (22, 7)) * min(who.brow, 1.4)
         add += front * 4.5 * _bump(x, y, (side * 46 * w, 27), (17, 15))
-        add += front * 8.0 * n * _bump(x, y, (side * 13.5 * n, 43), (6.5, 6))
+        add += front * 8.0 * n * _bump(x, y, (side * 13.5 * n, 40), (6.5, 6))
         add -= 3.0 * _bump(x, y, (side * 52 * w, 62), (14, 18)) * front
         ear = _bump(at[..., 2], y, (-84, 12), (13, 27)) * (x * side > 40)
         bare = 0.1 if who.style in ("long", "scarf") else 1.0  # else it lies under hair
         add += bare * (17 + 2 * who.age) * np.clip(ear * 1.6, 0, 1) * _soft(ear - 0.22, 0.3)
-    ridge = np.clip((y + 12) / 54, 0, 1)
+    ridge = np.clip((y + 12) / 51, 0, 1)
     wing = 6.0 + 5.0 * ridge
-    below = 1 - _soft(y - 49, 9)
+    below = 1 - _soft(y - 45.5, 9)
     add += front * n * (4 + 17 * ridge**1.25) * np.exp(-((x / wing) ** 2)) * below * _soft(y + 14, 16)
     add += front * 3.5 * who.lips * _bump(x, y, (0, LIPS - 5.0), (21, 4.0))
     add += front * 4.0 * who.lips * _bump(x, y, (0, LIPS + 5.5), (16, 4.6))
     add -= front * 3.0 * _bump(x, y, (0, LIPS), (22, 1.8))
     add -= front * 3.5 * _bump(x, y, (0, LIPS + 17), (20, 6))
     add += front * 6.0 * _bump(x, y, (0, 103 * g), (17, 12))
-    add -= front * 1.5 * _bump(x, y, (0, 55), (3.5, 6))
+    add -= front * 1.5 * _bump(x, y, (0, 53), (3.5, 7))
     return _fine(cv2.GaussianBlur(r + add, (0, 0), 0.8))
 
 
@@ -333,7 +333,7 @@ class Head:
         radius, at = sculpt(who)
         self.texel = at  # of the bare head: where on the face each texel is, for what is painted
         e = EYE * who.apart
-        self.front = [self._on(x, y) for x, y in ((-e, 0.0), (e, 0.0), (0.0, 42.0), (24.0, LIPS))]
+        self.front = [self._on(x, y) for x, y in ((-e, 0.0), (e, 0.0), (0.0, 38.5), (24.0, LIPS))]
         mask, thick = _hairline(who, at, rng)
         if who.flat:
             thick = thick * 0
@@ -401,7 +401,7 @@ class Head:
         for side in (-1, 1):
             rosy += 0.55 * _bump(x, y, (side * 40, 36), (18, 16)) + 0.5 * _bump(x, y, (side * 12, 44), (9, 8))
             dark += 0.18 * (0.4 + who.age) * _bump(x, y, (side * (EYE - 2), 13), (14, 5))
-            dark += 0.7 * _bump(x, y, (side * 7.0 * who.nose, 50.0), (3.4, 1.8))  # nostrils
+            dark += 0.7 * _bump(x, y, (side * 7.0 * who.nose, 46.5), (3.4, 1.8))  # nostrils
             fold = np.abs(x * side - (16 + 0.55 * np.clip(y - 42, 0, 40))) / 2.2
             dark += (0.12 + 0.16 * who.age) * np.exp(-(fold**2)) * _soft(y - 44, 8) * (1 - _soft(y - 74, 14))
         dark += 0.10 * who.age * sum(_bump(x, y, (0, row), (40, 1.3)) for row in (-34, -43, -52))

@@ -203,6 +203,12 @@ STORIES: dict[str, Story] = {
         ),
         (BLINKS,),
     ),
+    "brief": Story(
+        "A closure, a yawn and a long look aside within half a minute",
+        26,
+        (Act(7.0, "closure", 1.9), Act(12.0, "yawn", 4.2), Act(19.0, "aside", 4.8, 46)),
+        (BLINKS,),
+    ),
     "drowsy": Story(
         "Somebody falls asleep: slow blinks, a yawn, microsleeps, nodding",
         40,
