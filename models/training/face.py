@@ -79,6 +79,7 @@ class Stage(NamedTuple):
     real: float  # share of real pictures
     drawn: float  # share of drawn faces
     none: float  # share without a face
+    wide: float = 0.0  # share of squares that are far off the face
 
 
 STAGES = {
@@ -764,9 +765,10 @@ def finder_batch(of: Sources, stage: Stage, rng: np.random.Generator) -> tuple[A
 def crop(of: Sources, stage: Stage, rng: np.random.Generator) -> tuple[Array, Array, float]:
     """A picture for `marks`, (64, 64); its 44 numbers; 1 where there is a face in it."""
     pick = rng.random()
-    off = np.clip(rng.normal(0, 0.07, 2), -0.18, 0.18)
-    zoom = float(np.exp(np.clip(rng.normal(0, 0.1), -0.24, 0.24)))
-    lean = float(np.clip(rng.normal(0, 7), -20, 20))
+    wide = 1.9 if rng.random() < stage.wide else 1.0  # how far the finder may be off
+    shift = np.clip(rng.normal(0, 0.07 * wide, 2), -0.3, 0.3)
+    zoom = float(np.exp(np.clip(rng.normal(0, 0.1 * wide), -0.35, 0.35)))
+    lean = float(np.clip(rng.normal(0, 7 * wide), -30, 30))
     there = 1.0
     if pick > 1 - stage.none:  # no face, or one that is not where it is said to be
         there = 0.0
@@ -789,14 +791,14 @@ def crop(of: Sources, stage: Stage, rng: np.random.Generator) -> tuple[Array, Ar
             image, face = source.image, source.faces[int(rng.integers(len(source.faces)))]
             if rng.random() < 0.5:
                 image, face = np.ascontiguousarray(image[:, ::-1]), mirrored(face, image.shape[1])
-            matrix = _jittered(face, off, zoom, lean, SQUARE)
+            matrix = _jittered(face, shift, zoom, lean, SQUARE)
             part, face = cut(image, matrix), moved(face, matrix)
         else:
             head = one(of.bank, stage, rng)
             k = float(rng.choice([1.0, rng.uniform(0.3, 1.0)], p=[0.7, 0.3]))  # few px, enlarged
             side = max(18, round(SQUARE * k))
             part = cabin(rng, side, side, of.empty)
-            face = pasted(part, head, _jittered(head[2], off, zoom, lean, side))
+            face = pasted(part, head, _jittered(head[2], shift, zoom, lean, side))
             part = hidden(part, [face], rng)
             if side != SQUARE:
                 part = cv2.resize(part, (SQUARE, SQUARE), interpolation=cv2.INTER_LINEAR)
@@ -812,10 +814,10 @@ def crop(of: Sources, stage: Stage, rng: np.random.Generator) -> tuple[Array, Ar
     return seen(part, rng, 1.3), np.array(numbers, np.float32), there
 
 
-def _jittered(face: Face, off: Array, zoom: float, lean: float, side: int) -> Array:
+def _jittered(face: Face, shift: Array, zoom: float, lean: float, side: int) -> Array:
     """The square of a face, not quite where it should be."""
     matrix = square(middle(face.marks), face.size * zoom, level(face.marks) + lean, side)
-    matrix[:, 2] += off * side
+    matrix[:, 2] += shift * side
     return matrix
 
 
