@@ -52,6 +52,7 @@ MESHED = 256.0  # px of a crop of MediaPipe
 MESH_ERROR = 0.012  # of the crop's side; project
 MESH_POSE = 5.0  # deg; project
 LEANS = 8.0  # deg, by which the line from forehead to chin leans back in a face that looks straight ahead; project
+MIDDLE = 0.5 / 64  # of a pixel, as a share of the crop: a net of marks counts from the middle of the first one
 FAR = 20.0  # logits and logarithms beyond which nothing changes
 
 Outputs = Sequence[Array]
@@ -96,7 +97,7 @@ def marks(outputs: Outputs) -> list[Marks]:
         wrong = (45.0 * error[40:43]).tolist()
         told.append(
             Marks(
-                row[:40].reshape(20, 2),
+                row[:40].reshape(20, 2) + MIDDLE,
                 np.sqrt((error[:40].reshape(20, 2) ** 2).mean(axis=1)),
                 (yaw, pitch, roll),
                 (wrong[0], wrong[1], wrong[2]),

@@ -17,7 +17,8 @@ outputs do not have the shape of its family. Edges lie between pixels: a box ove
                left, top, right, bottom, in strides. Only a score that none of its eight neighbours exceeds is told.
                After Zhou et al. 2019, arXiv 1904.07850, with distances as in Tian et al. 2019, arXiv 1904.01355.
     face       (1, 13, H, W): score 0 to 1; logarithm of the side of a square about the face, by 40 px; five points x, y
-               from the middle of the cell, in 40 px; one more, which is not read. Peaks are told as in centre.
+               from the middle of the cell, in 40 px, where 0 is the middle of the first pixel; one more, which is not
+               read. Peaks are told as in centre.
 
 What a net says of a crop, which is no box, is read in `answer.py`.
 """
@@ -138,7 +139,7 @@ def face(outputs: Sequence[Array], size: Size, least: float) -> Raw:
     h, w = maps.shape[1:]
     score, label, row, column = _peaks(maps[:1], least)
     middle = np.stack([(column + 0.5) * (size[1] / w), (row + 0.5) * (size[0] / h)], axis=1)
-    points = middle[:, None] + FACE * maps[2:12, row, column].T.reshape(-1, 5, 2)
+    points = middle[:, None] + 0.5 + FACE * maps[2:12, row, column].T.reshape(-1, 5, 2)
     half = FACE / 2 * np.exp(np.clip(maps[1, row, column], -FAR, FAR))[:, None]
     about = (points[:, :2].mean(axis=1) + points[:, 3:].mean(axis=1)) / 2  # between eyes and mouth
     return Raw(score, label, np.concatenate([about - half, about + half], axis=1), points)

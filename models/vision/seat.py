@@ -1,14 +1,15 @@
 """What a camera that looks at a driver shows where no face is found: somebody turned away, an empty seat, or nothing.
 
 The inside of a cab stands still in the picture. What it looks like with the driver in it is learnt while a face is
-seen, coarsely: how bright and how finely structured each of `HIGH` x `WIDE` cells is. Where no face is found, the cells
-about the driver and all others are held against that: alike about the driver, and he is there; another thing there, and
-the rest of the cab as it was, and the seat is empty; hardly any fine structure left, and the lens is covered or
-smeared. A picture that is black, white or flat shows nothing at all; these numbers are the camera's own
-(`drivers/video_health.py`). Memory in, memory out.
+seen, coarsely: how bright and how finely structured each of `HIGH` x `WIDE` cells is. Where no face is found, what is
+beside the driver is held against that first: its fine structure goes when the lens is smeared, and is another one when
+something is before it. Else the driver's own cells are: as they were, and he sits there, whatever his head does; others
+in a cab that is as it was, and the seat is empty. A picture that is black, white or flat shows nothing at all; these
+numbers are the camera's own (`drivers/video_health.py`). Memory in, memory out.
 
 Weak at: what was so before the first face was seen: nobody is told to be there then, and a lens that was always smeared
-is told only if it shows hardly anything; light that changes within a second or two while no face is seen.
+is told only if it shows hardly anything; a camera that is turned while no face is seen, which is `covered`; a face that
+fills the picture, beside which there is nothing; somebody dressed as the seat is.
 """
 
 from __future__ import annotations
@@ -31,11 +32,17 @@ SAME = 0.01  # share of the pixels that may differ between two pictures of one c
 STILL = 1.5  # s over which it is looked at whether a picture changes
 MOST = 0.7  # of the pictures of that time are the same in one that is frozen; a codec's key pictures differ
 LOOKED = 4  # px, apart, that are compared
-ALIKE = 0.7  # correlation of what is about the driver, from which on it is he: a seat 0.6, a profile 0.8. project
-LEFT = 0.4  # of the fine structure; a blur of 4 px in 640 leaves 0.25, a cab without its driver 0.9. project
+FEW = 40  # cells beside the driver, below which they tell nothing
+SAME_CAB = 0.3  # correlation of the fine structure beside the driver: 0.5 to 1 in the same cab, below 0.15 where a lens
+# is smeared (5 px in 640 and more) or covered. project, as the next two
+LEFT = 0.35  # of the driver's own fine structure, below which he is smeared: 0.5 to 1 in profile, 0.2 behind grease
+IS_HE, HEAD_ONLY = 0.05, 0.15  # likeness of the driver's cells, from which on it is he; where only the head is in the
+# picture. In profile, bowed, behind a hand 0.2 to 1; an empty seat -1.5 to -0.2
+CHANGED = 1.5  # of a change of brightness, against correlation
 
-# of the driver's cells: u to each side of the face's middle, above and below it
-ASIDE, ABOVE, BELOW = 4.0, 2.5, 7.0
+# The driver's cells, u of `head.py` from the middle of the face: the head, and what is below it
+HEAD = (-1.4, 1.4, -1.7, 1.8)  # left, right, above, below
+BODY = (-2.6, 2.6, 2.4, 7.0)
 
 
 class Spot(NamedTuple):
@@ -129,13 +136,23 @@ def shows(view: View, low: Array, fine: Array, health: Health, limits: Limits) -
         return Shows(1.0, math.nan)
     if view.low is None or view.fine is None or view.who is None or view.seconds < SURE:
         return Shows(0.0, 0.0)
-    mine = _about(view.who, low.shape)
-    gain = (float(view.low.std()) + 1.0) / (float(low.std()) + 1.0)  # less light is no smear
-    there, beside = kept(view.fine, fine * gain, mine), kept(view.fine, fine * gain, ~mine)
-    same = alike(view.low, low, mine)
-    is_he = _over(same - ALIKE, 0.2)
-    smeared = max(_over(LEFT - beside, 0.2), _over(LEFT - there, 0.2) * is_he)
-    return Shows(smeared, math.nan if smeared >= 0.5 else is_he)
+    head, body = _cells(view.who, HEAD, low.shape), _cells(view.who, BODY, low.shape)
+    mine, beside = head | body, ~_cells(view.who, (-3.0, 3.0, -2.0, math.inf), low.shape)
+    covered, gain = 0.0, (float(view.low.std()) + 1.0) / (float(low.std()) + 1.0)
+    if beside.sum() >= FEW:
+        covered = _over(SAME_CAB - alike(view.fine, fine, beside), 0.2)
+        gain = float(np.median((view.low[beside] + 4.0) / (low[beside] + 4.0)))
+    is_seen = body.sum() >= FEW / 2
+    like = likeness(view.low, gain * low, body if is_seen else head)
+    is_he = _over(like - (IS_HE if is_seen else HEAD_ONLY), 0.2)
+    covered = max(covered, is_he * _over(LEFT - kept(view.fine, gain * fine, mine), 0.2))
+    return Shows(covered, math.nan if covered >= 0.5 else is_he)
+
+
+def likeness(usual: Array, low: Array, where: Array) -> float:
+    """How much the cells there are as usual, 1 and less: their correlation, less what changed in brightness."""
+    change = np.abs(low[where] - usual[where]) / (0.5 * (low[where] + usual[where]) + 10.0)
+    return alike(usual, low, where) - CHANGED * float(change.mean()) if where.any() else 0.0
 
 
 def kept(usual: Array, fine: Array, where: Array) -> float:
@@ -148,6 +165,8 @@ def kept(usual: Array, fine: Array, where: Array) -> float:
 
 def alike(usual: Array, low: Array, where: Array) -> float:
     """Correlation of the cells there, -1 to 1."""
+    if not where.any():
+        return 0.0
     a, b = usual[where] - usual[where].mean(), low[where] - low[where].mean()
     size = math.sqrt(float(a @ a) * float(b @ b))
     return float(a @ b) / size if size > 0 else 0.0
@@ -158,11 +177,10 @@ def _over(value: float, width: float) -> float:
     return min(1.0, max(0.0, value / width + 0.5))
 
 
-def _about(who: Spot, shape: tuple[int, ...]) -> Array:
-    """(HIGH, WIDE) which cells are about the driver."""
+def _cells(who: Spot, box: tuple[float, float, float, float], shape: tuple[int, ...]) -> Array:
+    """(HIGH, WIDE) which cells are in a box about the driver's face."""
     high, wide = shape
-    x = (np.arange(wide) + 0.5) / wide
-    y = (np.arange(high) + 0.5) / high
-    across = np.abs(x - who.x) < ASIDE * who.wide
-    down = (y > who.y - ABOVE * who.high) & (y < who.y + BELOW * who.high)
-    return np.asarray(down[:, None] & across[None, :])
+    x = ((np.arange(wide) + 0.5) / wide - who.x) / who.wide
+    y = ((np.arange(high) + 0.5) / high - who.y) / who.high
+    left, right, above, below = box
+    return np.asarray(((y > above) & (y < below))[:, None] & ((x > left) & (x < right))[None, :])

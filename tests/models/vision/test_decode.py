@@ -156,7 +156,7 @@ def test_a_face_is_read_as_it_was_written(made):
     for i in range(n):
         out[0, y[i] - 1 : y[i] + 2, x[i] - 1 : x[i] + 2] = 0.9 * score[i]
     out[0, y, x], out[1, y, x] = score, np.log(side / 40)
-    cell = (np.stack([x, y], 1) + 0.5) * 8
+    cell = (np.stack([x, y], 1) + 0.5) * 8 + 0.5  # edges lie between pixels, there 0 is in the middle of the first
     out[2:12, y, x] = ((points - cell[:, None]) / 40).reshape(n, 10).T
     middle = (points[:, :2].mean(1) + points[:, 3:].mean(1)) / 2
     box = np.hstack([middle - side[:, None] / 2, middle + side[:, None] / 2])
