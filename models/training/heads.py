@@ -47,6 +47,7 @@ ARCHIVES = {  # file: (sha256, where it is had)
     ),
 }
 SIDE = 512  # px of every texture
+HARD = 39  # the file from which on heads are hard: the nets were weak at them
 
 # Of the left half, by number of the vertex; the right half is found by mirroring.
 LEFT = {"inner": 6850, "outer": 6808, "upper": 6785, "lower": 6828, "mouth": 7185, "brow_out": 6987, "brow_in": 6984}
@@ -124,6 +125,8 @@ class Person(NamedTuple):
     shut: tuple[float, float]  # weight of the closure that shuts the right and the left eye
     shade: Array  # (v,) float32: how open to the sky each vertex of the opaque meshes is
     oily: float
+    rough: float = 1.0  # contrast of the hair, an exponent
+    streaks: float = 0.0  # light and dark in it, a share
 
 
 class Mood(NamedTuple):
@@ -1266,7 +1269,7 @@ def render(
             facing,
             one.mesh.corner,
             one.mesh.uv,
-            one.grey,
+            _rough(one.grey, who, rng) if name == who.hair else one.grey,
             one.cover,
             np.float32(tone),
             lights,
@@ -1326,6 +1329,14 @@ def render(
     )
 
 
+def _rough(grey: Array, who: Person, rng: np.random.Generator) -> Array:
+    """Hair with its contrast."""
+    if who.rough == 1 and not who.streaks:
+        return grey
+    out: Array = grey**who.rough * (1 + who.streaks * np.sin(3 * _grain(rng)))
+    return np.clip(out, 0.2, 4).astype(np.float32)
+
+
 def _grain(rng: np.random.Generator) -> Array:
     """(SIDE, SIDE) noise; one of a few sheets, shifted: new noise is dear."""
     if not GRAINS:
@@ -1364,8 +1375,8 @@ def _shown(marks: Array, spots: Array, depth: Array, hair: Array, glare: Array, 
 # -- what somebody does, and by what light --------------------------------------------------------
 
 
-def mood(rng: np.random.Generator) -> Mood:
-    """What a driver may do: mostly looks ahead, at times sleeps, yawns, talks, looks away."""
+def mood(rng: np.random.Generator, hard: bool = False) -> Mood:
+    """What a driver may do: mostly looks ahead, at times sleeps, yawns, talks, looks away. `hard`: often far away."""
     both = rng.choice([0.0, rng.uniform(0.1, 0.6), rng.uniform(0.6, 1), 1.0], p=[0.5, 0.18, 0.07, 0.25])
     wide = -rng.uniform(0, 0.5) if both == 0 and rng.random() < 0.2 else 0.0
     right, left = (float(np.clip(both + wide + rng.normal(0, 0.03), -0.5, 1)) for _ in "rl")
@@ -1402,24 +1413,32 @@ def mood(rng: np.random.Generator) -> Mood:
     if rng.random() < 0.25 and both < 0.5:
         units += [(f"eye-{s}-slit", float(rng.uniform(0, 0.5))) for s in ("left", "right")]
     while True:
-        body, neck = _held(rng)
+        body, neck = _held(rng, hard)
         yaw, pitch, roll = angles(turned(body) @ turned(neck))
-        if abs(yaw) < 78 and -42 < pitch < 55 and abs(roll) < 38:
+        if abs(yaw) < 80 and -42 < pitch < 60 and abs(roll) < 38:
             return Mood((right, left), mouth, tuple(units), gaze, body, neck)
 
 
-def _held(rng: np.random.Generator) -> tuple[Any, Any]:
-    """Body and neck: the camera is up to 45 deg beside."""
+AHEAD = (
+    (9, 0, 6, 5),
+    (28, 3, 9, 9),
+    (12, 30, 11, 12),
+    (45, 4, 12, 9),
+)  # deg: spread of yaw, mean and spread of pitch, roll
+
+
+def _held(rng: np.random.Generator, hard: bool) -> tuple[Any, Any]:
+    """Body and neck: the camera is up to 45 deg beside; looks ahead, about, down, far aside."""
     body = (
         float(np.clip(rng.normal(0, 20), -45, 45)),
         float(np.clip(rng.normal(-2, 11), -30, 30)),
         float(rng.normal(0, 4)),
     )
-    away = rng.choice(3, p=[0.55, 0.3, 0.15])
+    away = AHEAD[int(rng.choice(4, p=(0.25, 0.25, 0.28, 0.22) if hard else (0.55, 0.3, 0.15, 0)))]
     neck = (
-        float(np.clip(rng.normal(0, (9, 28, 12)[away]), -60, 60)),
-        float(np.clip(rng.normal((0, 3, 28)[away], (6, 9, 10)[away]), -25, 45)),
-        float(np.clip(rng.normal(0, (5, 9, 12)[away]), -25, 25)),
+        float(np.clip(rng.normal(0, away[0]), -65, 65)),
+        float(np.clip(rng.normal(*away[1:3]), -25, 52)),
+        float(np.clip(rng.normal(0, away[3]), -25, 25)),
     )
     return body, neck
 
@@ -1489,16 +1508,21 @@ def light(rng: np.random.Generator) -> Light:
     )
 
 
-def crowd(of: Stock, seed: int, count: int, side: int = 208, size: float = 112.0) -> Any:
-    """Yields heads, a new person for every 20 of them; the same seed gives the same heads."""
+def crowd(of: Stock, seed: int, count: int, side: int = 208, size: float = 112.0, hard: bool = False) -> Any:
+    """Yields heads, a new person for every 20 of them; the same seed gives the same heads.
+
+    hard: heads turned further, hair full of contrast.
+    """
     for group in range(-(-count // 20)):
         rng = np.random.default_rng((seed, group))
         who = person(rng, of)
+        if hard:
+            who = who._replace(rough=float(rng.choice([1, 2, 3])), streaks=float(rng.choice([0, 0.3, 0.8])))
         for _ in range(min(20, count - 20 * group)):
             far = float(rng.uniform(4.5, 12))
             if who.glasses and rng.random() < 0.15:  # takes them off, puts others on
                 who = who._replace(glasses=who.glasses._replace(dark=float(rng.choice([0.05, 0.3, 0.9]))))
-            yield render(of, who, mood(rng), light(rng), side, size, rng, far)
+            yield render(of, who, mood(rng, hard), light(rng), side, size, rng, far)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -1513,7 +1537,7 @@ def main(argv: list[str] | None = None) -> int:
     for part in range(asked.first, asked.first + -(-asked.count // 240)):
         path = asked.out / f"{part:04d}.npz"
         if not path.exists():
-            save(path, list(crowd(of, part, 240)))
+            save(path, list(crowd(of, part, 240, hard=part >= HARD)))
             print(path, flush=True)
     return 0
 
