@@ -1,8 +1,8 @@
 """What made the nets that ship for a driver's face: `face` finds it, `marks` says where eyes, nose and mouth are.
 
-    python -m models.training.heads --makehuman DIR --out /tmp/heads --count 24000
+    python -m models.training.heads --makehuman DIR --out /tmp/heads --count 12480
     python -m models.training.face --data ../shared/data/vision --heads /tmp/heads --more DIR --net face --out face.onnx
-    python -m models.training.face ... --net marks --out marks.onnx
+    python -m models.training.face ... --net marks --out marks.onnx --finder face.onnx
     python -m models.training.face --data ../shared/data/vision --figures face.onnx marks.onnx
 
 Needs beside this program: torch (CPU), onnx, numba for the heads. Fixed seeds: the same data gives about the same nets;

