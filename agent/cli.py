@@ -171,19 +171,19 @@ def _parser() -> argparse.ArgumentParser:
     profiles.add_argument("name", nargs="*", help="one profile in full, or the first part of some names")
     watches = verb("watch", _watch, "a film through the eye, detectors and rules of a site; a row for each picture")
     watches.add_argument("what", metavar="VIDEO|FOLDER|URL", help="a film, a folder of pictures, or a stream")
-    watches.add_argument("--role", choices=("road", "zones", "beach"), default="road", help="what is looked for")
+    watches.add_argument(
+        "--role", choices=("road", "zones", "beach", "driver"), default="road", help="what is looked for"
+    )
     watches.add_argument("--out", metavar="CSV", help="a row for each picture")
     watches.add_argument("--events", metavar="CSV", help="the warnings")
     watches.add_argument("--detections", metavar="CSV", help="everything that was found")
     watches.add_argument("--show", metavar="FILE", help="a film (.mp4) or the last picture (.png), with what was seen")
-    watches.add_argument(
-        "--camera", type=Path, metavar="TOML", help="[bus.road.mount], [bus.zones] or [bus.beach] of its own"
-    )
+    watches.add_argument("--camera", type=Path, metavar="TOML", help="[bus.road.mount], [bus.zones], ... of its own")
     watches.add_argument(
         "--site",
         type=Path,
         metavar="TOML",
-        help="site file (configs/vehicle.example.toml, unmounted; camera.example.toml)",
+        help="site file (configs/vehicle.example.toml, unmounted; camera.example.toml, driver.example.toml)",
     )
     watches.add_argument("--net", metavar="NAME", help="another net than the site's; none: only what looms")
     watches.add_argument("--speed", default="", metavar="KMH|CSV", help="of the vehicle; a CSV has t_s and speed_kmh")

@@ -50,7 +50,7 @@ def arguments(models: Any) -> None:
     take = verb("import", _import, "take a net out of a file: a known one by its hash, any other by its family")
     take.add_argument("file", type=Path, metavar="FILE")
     take.add_argument("--name", help="what it is called here (the file's name)")
-    take.add_argument("--family", help="how its output is read: yolox, nanodet, yunet, fastestdet, centre")
+    take.add_argument("--family", help="how its output is read: yolox, nanodet, yunet, marks, eye, ...")
     take.add_argument("--kinds", metavar="A,B,...", help="of its classes, in its order, empty where not told; or coco")
     take.add_argument("--input", metavar="HxW", help="px; 0 is free (as the file has it)")
     take.add_argument("--mean", metavar="B,G,R", help="subtracted, after --scale, in the order of --colour")
@@ -101,7 +101,8 @@ def _list(args: argparse.Namespace) -> int:
     for name, one in known.items():
         here, m = one.path.is_file(), one.manifest
         facts[name] = {"here": here, "path": str(one.path), "manifest": msgspec.to_builtins(m)}
-        what = f"{m.task} ({', '.join(dict.fromkeys(filter(None, m.kinds)))})"
+        told = ", ".join(dict.fromkeys(filter(None, m.kinds))) or "of a crop"
+        what = f"{m.task} ({told})"
         lines.append(f"{name:20} {'here' if here else 'absent':7} {m.family:11} {m.bytes:>9} B  {m.licence:14} {what}")
     try:
         for name, model in window.known().items():
@@ -254,17 +255,31 @@ def _timed(one: Net, picture: Any, rounds: int, threads: int) -> dict[str, float
     cv2.setNumThreads(threads)
     names, given = [out.name for out in one.session.get_outputs()], one.session.get_inputs()[0].name
     took: dict[str, list[float]] = {key: [] for key in ("bare", "shown", "run", "read", "all")}
-    fed = net.shown(one.manifest, picture).pixels
-    found = one.find(picture)
+    if not one.manifest.finds:
+        n = one.manifest.input[0]
+        crop = cv2.resize(picture, (n, n))
+        picture = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY) if one.manifest.colour == "grey" else crop
+
+    def show() -> tuple[Any, Any]:
+        if not one.manifest.finds:
+            return net.asked(one.manifest, [picture]), None
+        seen = net.shown(one.manifest, picture)
+        return seen.pixels, seen
+
+    def read_out(outputs: Any, seen: Any) -> Any:
+        return one.read(outputs) if seen is None else net.told(one.manifest, [one.raw(outputs, seen)])
+
+    fed, seen = show()
+    found = read_out(one.run(fed), seen)
     for _ in range(rounds):
         began = time.perf_counter()
         one.session.run(names, {given: fed})
         bare = time.perf_counter()
-        seen = net.shown(one.manifest, picture)
+        pixels, seen = show()
         shown = time.perf_counter()
-        outputs = one.run(seen.pixels)
+        outputs = one.run(pixels)
         run = time.perf_counter()
-        found = net.told(one.manifest, [one.raw(outputs, seen)])
+        found = read_out(outputs, seen)
         read = time.perf_counter()
         for key, value in (
             ("bare", bare - began),

@@ -243,11 +243,16 @@ class Cabin(Task, frozen=True, kw_only=True, tag="cabin"):
     things: str = ""  # knows phones, cigarettes or belts; empty: none is told of
     rate: Annotated[float, Meta(gt=0, le=60)] = 15.0
 
+    relied: ClassVar[bool] = True  # whether it is covered or frozen it says itself
     of: ClassVar[str] = "the driver"
 
     @property
     def columns(self) -> tuple[Column, ...]:
         return CABIN
+
+    @property
+    def watch(self) -> tuple[str, ...]:
+        return "face", "hidden"  # NaN only where a net is missing or broken
 
 
 # Columns of the task `cabin`, of one picture, as the camera sees it: nothing is known of the person or the mounting.

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drivers import video_child
+from drivers import video_child, video_health
 
 from .core.errors import NetFault
 from .core.frame import Array
-from .sights import AnyTask, Beach, Road, Task, Zones
+from .sights import AnyTask, Beach, Cabin, Road, Task, Zones
 
 if TYPE_CHECKING:
-    from models.vision import road, shore, zones
+    from models.vision import face, road, shore, zones
     from models.vision.net import Net
 
 TILES = 4  # of a face that nobody may know, across and down; project
@@ -44,7 +44,7 @@ class RoadEye:
         self._road = road
         self._memory: road.Memory | None = None
         self._net, self.why = (ready, "") if ready is not None else _net(settings)
-        self._rate, self._last = math.nan, math.nan
+        self._rate = Rate()
 
     def look(self, at: float, picture: Array, speed: float = math.nan) -> list[float]:
         """One more picture (h, w, 3) uint8 BGR, taken at monotonic s; speed of the vehicle in m/s, NaN: unknown."""
@@ -56,12 +56,23 @@ class RoadEye:
         except NetFault as fault:  # a net that breaks on the way: on without it
             self.why, self._net = str(fault), None
             return self.look(at, picture, speed)
+        return self._road.columns(self.sight, mount, self._rate.at(at))
+
+
+class Rate:
+    """Pictures a second, as a mean over `PACE`."""
+
+    def __init__(self) -> None:
+        self._rate, self._last = math.nan, math.nan
+
+    def at(self, at: float) -> float:
+        """With one more at monotonic s."""
         passed = at - self._last
         if passed > 0:
             share = min(1.0, passed / PACE)
             self._rate = 1 / passed if math.isnan(self._rate) else self._rate + share * (1 / passed - self._rate)
         self._last = at
-        return self._road.columns(self.sight, mount, self._rate)
+        return self._rate
 
 
 class ZonesEye:
@@ -116,7 +127,89 @@ class BeachEye:
         return self._shore.columns(sight)
 
 
-EYES: Mapping[str, Any] = {"road": RoadEye, "zones": ZonesEye, "beach": BeachEye}
+class CabinEye:
+    """An eye on the driver. A net that is missing or breaks is a reason in words, and what it tells is NaN.
+
+    nets: instead of those of the settings.
+    """
+
+    def __init__(self, settings: Cabin, nets: face.Nets | None = None) -> None:
+        from models.vision import face
+
+        self.settings, self.doubts, self.why = settings, False, ""
+        self.sight: face.Sight | None = None
+        self._face, self._memory, self._rate = face, face.Memory(), Rate()
+        self._limits = video_health.Limits()
+        self._missing: list[str] = []
+        self._nets = self._loaded() if nets is None else nets
+
+    def look(self, at: float, picture: Array) -> list[float]:
+        """One more picture (h, w, 3) uint8 BGR, taken at monotonic s."""
+
+        def look(nets: face.Nets) -> face.Sight:
+            sight: face.Sight
+            self._memory, sight = self._face.look(self._memory, nets, at, picture, video_child.picture, self._limits)
+            return sight
+
+        return self._face.columns(self._sight(look), self._rate.at(at))
+
+    def still(self, picture: Array) -> list[float]:
+        """One picture by itself, of which nothing is remembered."""
+        return self._face.columns(self._sight(lambda nets: self._face.still(nets, picture)), math.nan)
+
+    def _sight(self, look: Callable[[face.Nets], face.Sight]) -> face.Sight:
+        """What is seen. Where a net breaks, what is seen without any; they may run again, on the next picture."""
+        broken = []
+        try:
+            sight = look(self._nets)
+        except NetFault as fault:
+            broken, sight = [str(fault)], look(self._face.Nets())
+        self.sight, self.why = sight, "; ".join([*self._missing, *broken])
+        return sight
+
+    def _loaded(self) -> face.Nets:
+        """The nets of the settings; what is wrong with them is noted."""
+        asked = self.settings
+        finder, marks, eye, mouth, things = (
+            self._net(name, does)
+            for name, does in (
+                (asked.net, ("yunet", "face")),
+                (asked.marks, ("marks", "landmarks")),
+                (asked.eyes, ("eye", "open_closed")),
+                (asked.mouth, ("mouth",)),
+                (asked.things, ()),
+            )
+        )
+        nets: face.Nets = self._face.Nets(
+            find=None if finder is None else self._face.finding(finder),
+            marks=None if marks is None else self._face.answering(marks),
+            eye=None if eye is None else self._face.answering(eye),
+            mouth=None if mouth is None else self._face.answering(mouth),
+            things=None if things is None else things.find,
+            kinds=() if things is None else tuple(dict.fromkeys(filter(None, things.manifest.kinds))),
+        )
+        return nets
+
+    def _net(self, name: str, does: tuple[str, ...]) -> Net | None:
+        """The net of that name, if it is of one of these families, or, where none is given, finds things at all."""
+        from models.vision import net
+
+        if not name:
+            return None
+        try:
+            one = net.load(name, threads=self.settings.threads, provider=self.settings.provider)
+        except NetFault as fault:
+            self._missing.append(str(fault))
+            return None
+        family, finds = one.manifest.family, one.manifest.finds
+        if family not in does if does else not finds:
+            wanted = f"of {' or '.join(does)}" if does else "that finds things"
+            self._missing.append(f"net `{name}` is of {family}: one {wanted} is wanted")
+            return None
+        return one
+
+
+EYES: Mapping[str, Any] = {"road": RoadEye, "zones": ZonesEye, "beach": BeachEye, "cabin": CabinEye}
 
 
 def eye(task: str, settings: AnyTask) -> video_child.Eye:

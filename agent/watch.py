@@ -10,7 +10,13 @@ film's own. Out comes a row for each picture, on the road in the forms that scor
     file,class,score,x1,y1,x2,y2                 each thing that was found
 
 Of zones and beaches a row is `frame,t_s`, the columns of the task (empty: not told), `doubt` (1: UNCERTAIN) and `alert`
-(1: a rule is broken); of a beach there is one for each measurement.
+(1: a rule is broken); of a beach there is one for each measurement. Of a driver it is
+
+    frame,t_s,present,covered,eye_open,p_closed,mouth_open,yaw_deg,pitch_deg,...    empty: it cannot be told
+
+    event,t_start,t_end,level    each of `EPISODES`; what is made of them (fatigue, asleep, ...) is only printed
+
+and a folder without `--fps` is of pictures that have nothing to do with one another: `file,p_closed`, and no events.
 """
 
 from __future__ import annotations
@@ -27,6 +33,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
+from models.fatigue import Fatigue
 
 from drivers.video import Video
 from models.collision import Collision
@@ -38,19 +45,55 @@ from .core.core import Core
 from .core.errors import ConfigFault
 from .core.frame import Frame, Instant, Layout, Quality, frame
 from .detect import number
-from .sights import AnyTask, Mount, Road, Zones
-from .vision import RoadEye, eye
+from .sights import CABIN, AnyTask, Cabin, Mount, Road, Zones
+from .vision import EYES, CabinEye, RoadEye, eye
 
 if TYPE_CHECKING:
+    from models.vision import face
     from models.vision.net import Net
     from models.vision.road import Sight, Target
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SHIPPED, FIXED = CONFIGS / "vehicle.example.toml", CONFIGS / "camera.example.toml"  # the road; zones and beaches
+CAB = CONFIGS / "driver.example.toml"
+ROLES = {"road": "road", "zones": "zones", "beach": "beach", "driver": "cabin"}  # what people ask for, and the task
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp"}
 COLLISIONS = ("forward", "person", "obstacle")  # rules whose alarm is an alert
 NEARS = 1e-3  # 1/s
+EPISODES = (
+    "eyes_closed",
+    "yawn",
+    "distracted",
+    "absent",
+    "covered",
+    "frozen",
+    "phone",
+    "smoking",
+    "belt",
+)  # of a driver
 ROW = "frame,t_s,ttc_s,range_m,alert,x1,y1,x2,y2"
+DRIVER = {  # column of a row, and of the task
+    "present": "present",
+    "covered": "covered",
+    "eye_open": "lid",
+    "p_closed": "closed",
+    "mouth_open": "mouth",
+    "yaw_deg": "yaw",
+    "pitch_deg": "pitch",
+    "roll_deg": "roll",
+    "p_error": "closed.error",
+    "right": "right",
+    "left": "left",
+    "hidden": "hidden",
+    "face": "face",
+    "frozen": "frozen",
+    "yaw_error": "yaw.error",
+    "pitch_error": "pitch.error",
+    "mouth_error": "mouth.error",
+    "phone": "phone",
+    "smoke": "smoke",
+    "belt": "belt",
+}
 SHOWN = (".mp4", ".png")  # what people look at
 FASTEST = 1000.0  # pictures a second that can be meant
 
@@ -77,6 +120,7 @@ class Watched(NamedTuple):
     doubts: bool  # they are UNCERTAIN
     open: dict[str, Alarm]  # by rule
     edges: tuple[Alarm, ...]  # that came with it
+    score: float = math.nan  # of a driver: 1 awake to 10
 
 
 class Speed:
@@ -148,8 +192,7 @@ def settings(path: Path, task: AnyTask) -> AnyTask:
         raw: Any = read_toml(path, Places())
         if isinstance(task, Road):
             return msgspec.structs.replace(task, mount=msgspec.convert(raw.get("mount", raw), Mount))
-        role = "zones" if isinstance(task, Zones) else "beach"
-        return msgspec.convert(raw.get(role, raw), type(task))
+        return msgspec.convert(raw.get(str(type(task).__struct_config__.tag), raw), type(task))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except msgspec.ValidationError as error:
@@ -164,10 +207,12 @@ class Watch:
         site: config.Config,
         camera: Path | Mount | None = None,
         net: str | None = None,
-        ready: Net | None = None,
+        ready: Net | face.Nets | None = None,
         role: str = "road",
     ) -> None:
-        """camera, net: instead of the site's own (a file with settings, or a mount); ready: a net, loaded."""
+        """camera, net: instead of the site's own (a file with settings, or a mount); ready: a net (of a driver: nets),
+        loaded; role: a row of `ROLES`."""
+        role = ROLES[role]
         cameras = [one for one in site.drivers if isinstance(one, Video) and role in one.tasks]
         if not cameras:
             text = f'no camera looks for {role}; a [[bus]] with driver = "video" wants a table [bus.{role}]'
@@ -180,11 +225,14 @@ class Watch:
         if net is not None:
             task = msgspec.structs.replace(task, net=net)
         self.task, self.site = task, site
-        self.eye = RoadEye(task, ready) if isinstance(task, Road) else eye(role, task)
+        self.eye: Any = eye(role, task) if ready is None else EYES[role](task, ready)
         self.source, self._layout = cameras[0].seen_by(role), site.layouts[cameras[0].seen_by(role)]
         if tuple(key for key, *_ in task.columns) != self._layout.key[: self._layout.measured]:
             raise ValueError(f"--camera {camera}: its zones are not those of {site.path}: rules speak of these")
-        self._speed = next((one.speed for one in site.detectors if isinstance(one, Collision)), "")
+        sees = Collision if role == "road" else Fatigue
+        self._speed = next((one.speed for one in site.detectors if isinstance(one, sees)), "")
+        names = (one.name for one in site.detectors if isinstance(one, Fatigue)) if role == "cabin" else ()
+        self._scored, self._score = next((f"{name}.score" for name in names), ""), math.nan
         self._core: Core = site.core()
         self._memory = self._core.start("watch", Instant(0.0, 0.0))
         self._open: dict[str, Alarm] = {}
@@ -192,8 +240,8 @@ class Watch:
     def look(self, picture: Picture, speed: float) -> Watched:
         """One more picture; speed in m/s, NaN where nobody knows it."""
         at = Instant(picture.at, picture.at)
-        drives = isinstance(self.eye, RoadEye)
-        value = self.eye.look(picture.at, picture.image, *([speed] if drives else []))
+        ahead, drives = isinstance(self.eye, RoadEye), isinstance(self.eye, RoadEye | CabinEye)
+        value = self.eye.look(picture.at, picture.image, *([speed] if ahead else []))
         edges = [*self._judged(self._driven(at, speed))] if drives else []
         if value is not None:
             edges += self._judged(self._frame(self.source, at, np.array(value)))
@@ -203,7 +251,7 @@ class Watch:
             elif edge.event == EVENT_NAMES[Event.CLEAR]:
                 self._open.pop(edge.rule, None)
         sight, doubts = getattr(self.eye, "sight", None), self.eye.doubts
-        return Watched(picture, sight, value, doubts, dict(self._open), tuple(edges))
+        return Watched(picture, sight, value, doubts, dict(self._open), tuple(edges), self._score)
 
     def _frame(self, source: str, at: Instant, value: Any) -> Frame:
         doubts = self.eye.doubts and source == self.source
@@ -219,7 +267,8 @@ class Watch:
         if not source:
             return None
         layout: Layout = self.site.layouts[source]
-        value = np.where([one == key for one in layout.key], speed, 0.0)
+        known = 0.0 if isinstance(self.task, Road) else math.nan  # of a driver's vehicle nothing else is told
+        value = np.where([one == key for one in layout.key], speed, known)
         i = layout.key.index(key)
         value[i] *= 3.6 if layout.unit[i] == "km/h" else 1.0
         return self._frame(source, at, value)
@@ -228,6 +277,9 @@ class Watch:
         if seen is None:
             return ()
         self._memory, verdict = self._core.step(self._memory, seen)
+        for one in verdict.frames:
+            if one.source == self.source and self._scored:
+                self._score = float(one.value[list(one.layout.key).index(self._scored)])
         return verdict.alarms
 
 
@@ -239,27 +291,43 @@ def first(sight: Sight) -> Target | None:
 
 
 class Rows:
-    """The rows of a film, written as it is watched. keys: of the columns, where it is not the road."""
+    """The rows of a film, written as it is watched. keys: of the columns, where it is not the road; `driver`: they are
+    those of a driver."""
 
     def __init__(
-        self, out: IO[str] | None, events: IO[str] | None, detections: IO[str] | None, keys: tuple[str, ...] = ()
+        self,
+        out: IO[str] | None,
+        events: IO[str] | None,
+        detections: IO[str] | None,
+        keys: tuple[str, ...] = (),
+        driver: bool = False,
     ) -> None:
-        self._keys = keys
+        self._keys, self._driver = keys, driver
         self._out, self._events, self._things = (
             None if one is None else csv.writer(one, lineterminator="\n") for one in (out, events, detections)
         )
         self._since: dict[str, tuple[float, Alarm]] = {}
         for writer, head in (
-            (self._out, ",".join(["frame,t_s", *keys, "doubt,alert"]) if keys else ROW),
+            (
+                self._out,
+                ",".join(["frame,t_s", *self._told, "score,alert" if driver else "doubt,alert"]) if keys else ROW,
+            ),
             (self._events, "event,t_start,t_end,level"),
             (self._things, "file,class,score,x1,y1,x2,y2"),
         ):
             if writer is not None:
                 writer.writerow(head.split(","))
 
+    @property
+    def _told(self) -> tuple[str, ...]:
+        return tuple(DRIVER) if self._driver else self._keys
+
     def add(self, number: int, one: Watched) -> None:
         at, things = one.picture.at, getattr(one.sight, "targets" if not self._keys else "things", ())
-        if self._keys:
+        if self._driver:
+            self._out and self._out.writerow(self._inside(number, one))
+            things = ()
+        elif self._keys:
             if self._out is not None and one.value is not None:
                 told = ("" if math.isnan(value) else f"{value:.3f}" for value in one.value)
                 self._out.writerow([number, f"{at:.3f}", *told, int(one.doubts), int(bool(one.open))])
@@ -269,10 +337,24 @@ class Rows:
             for thing in things:
                 sides = (f"{side:.1f}" for side in thing.box)
                 self._things.writerow([one.picture.name, thing.kind, f"{thing.score:.3f}", *sides])
-        for name, alarm in one.open.items():
+        open = self._open(one)
+        for name, alarm in open.items():
             self._since.setdefault(name, (at, alarm))
-        for name in set(self._since) - one.open.keys():
+        for name in set(self._since) - open.keys():
             self._end(name, at)
+
+    def _open(self, one: Watched) -> dict[str, Alarm]:
+        """The events that go on: alarms by rule; of a driver the kind of episode, whatever the speed and the level."""
+        if not self._driver:
+            return one.open
+        return {name.partition(".")[0]: alarm for name, alarm in one.open.items() if name.partition(".")[0] in EPISODES}
+
+    def _inside(self, number: int, one: Watched) -> list[Any]:
+        """A row of a driver."""
+        value = dict(zip(self._keys, one.value or (), strict=True))
+        told = ("" if math.isnan(value[key]) else f"{value[key]:.4f}" for key in DRIVER.values())
+        score = "" if math.isnan(one.score) else f"{one.score:.2f}"
+        return [number, f"{one.picture.at:.3f}", *told, score, int(bool(one.open))]
 
     @staticmethod
     def _ahead(number: int, one: Watched) -> list[Any]:
@@ -302,6 +384,8 @@ def drawn(one: Watched, task: AnyTask) -> Any:
     import cv2
 
     image, sight = one.picture.image.copy(), one.sight
+    if isinstance(task, Cabin):
+        return _faced(image, one)
     if not isinstance(task, Road):
         return _placed(image, one, task)
     lens = sight.lens
@@ -322,6 +406,40 @@ def drawn(one: Watched, task: AnyTask) -> Any:
         cv2.putText(image, text, (x1, max(12, y1 - 4)), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
     head = f"{one.picture.at:.2f} s  " + "  ".join(f"{name} ({alarm.level})" for name, alarm in one.open.items())
     cv2.putText(image, head, (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 255), 2, cv2.LINE_AA)
+    return image
+
+
+def _faced(image: Any, one: Watched) -> Any:
+    """The picture with the driver's face: where it points, its eyes and its mouth, and how tired it looks."""
+    import cv2
+
+    sight = one.sight
+    bad, good, unknown = (0, 0, 255), (0, 200, 0), (160, 160, 160)
+    texts = [(f"{one.picture.at:.2f} s", good)]
+    if sight.face is not None:
+        x, y, u, roll = sight.face.place
+        square = cv2.boxPoints(((x, y), (3.5 * u, 3.5 * u), -roll))
+        cv2.polylines(image, [np.round(square).astype(int)], True, good if sight.hidden < 0.5 else unknown, 1)
+        for at, eye in zip(sight.face.five[:2], (sight.right, sight.left), strict=True):
+            colour = unknown if math.isnan(eye.closed) else bad if eye.closed > 0.5 else good
+            cv2.ellipse(image, (at, (0.5 * u, 0.25 * u), -roll), colour, 1)
+        (rx, ry), (lx, ly) = sight.face.five[3:5]
+        gape = max(0.05, 0.62 * (0.0 if math.isnan(sight.mouth) else sight.mouth)) * u
+        cv2.ellipse(image, (((rx + lx) / 2, (ry + ly) / 2), (math.dist((rx, ry), (lx, ly)), gape), -roll), good, 1)
+        yaw, pitch, _ = sight.face.pose
+        nose = np.array(sight.face.five[2])
+        tip = nose + 1.5 * u * np.sin(np.radians([yaw, pitch]))
+        cv2.arrowedLine(image, tuple(np.round(nose).astype(int)), tuple(np.round(tip).astype(int)), (255, 200, 0), 2)
+        shut = "eyes cannot be judged" if math.isnan(sight.closed) else f"shut {sight.closed:.2f}, open {sight.lid:.2f}"
+        texts.append((f"{shut}; mouth {sight.mouth:.2f}; {yaw:+.0f} {pitch:+.0f} deg", good))
+    else:
+        told = "covered" if sight.covered > 0.5 else "somebody is there" if sight.present > 0.5 else "nobody is there"
+        texts.append((told, unknown))
+    if not math.isnan(one.score):
+        texts.append((f"score {one.score:.1f} of 10", bad if one.score >= 6 else good))
+    texts += [(f"{name} ({alarm.level})", bad) for name, alarm in one.open.items()]
+    for i, (text, colour) in enumerate(texts):
+        cv2.putText(image, text, (8, 20 + 18 * i), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
     return image
 
 
@@ -353,7 +471,8 @@ def run(args: Any) -> dict[str, Any]:
     """Watch it whole. What was made of it, for people. Raises `ValueError` and `ConfigFault` in words."""
     net = "" if args.net == "none" else args.net
     camera = args.camera or (None if args.site or args.role != "road" else Mount())
-    watch = Watch(config.load(args.site or (SHIPPED if args.role == "road" else FIXED)), camera, net, role=args.role)
+    shipped = {"road": SHIPPED, "driver": CAB}.get(args.role, FIXED)
+    watch = Watch(config.load(args.site or shipped), camera, net, role=args.role)
     if not 0 <= args.fps <= FASTEST:
         raise ValueError(f"--fps {args.fps:g}: it should be above 0 and at most {FASTEST:g} pictures a second")
     if args.show and Path(args.show).suffix.lower() not in SHOWN:
@@ -361,6 +480,8 @@ def run(args: Any) -> dict[str, Any]:
     for path in (args.out, args.events, args.detections, args.show):
         if path and not Path(path).absolute().parent.is_dir():
             raise ValueError(f"{path}: cannot be written, for there is no such folder")
+    if args.role == "driver" and Path(args.what).is_dir() and not args.fps:
+        return _stills(args, watch)
     speed, shown, began, warnings = Speed(args.speed), pictures(args.what, args.fps), time.monotonic(), 0
     with contextlib.ExitStack() as stack:
         shown = itertools.chain([next(shown)], shown)  # what cannot be watched overwrites nothing
@@ -368,7 +489,7 @@ def run(args: Any) -> dict[str, Any]:
             stack.enter_context(_open(path)) if path else None for path in (args.out, args.events, args.detections)
         )
         keys = () if args.role == "road" else tuple(key for key, *_ in watch.task.columns)
-        rows, show, one = Rows(out, events, things, keys), None, None
+        rows, show, one = Rows(out, events, things, keys, args.role == "driver"), None, None
         for i, picture in enumerate(shown):
             one = watch.look(picture, speed.at(picture.at))
             rows.add(i, one)
@@ -387,6 +508,26 @@ def run(args: Any) -> dict[str, Any]:
     took = time.monotonic() - began
     facts = {"pictures": i + 1, "seconds": one.picture.at, "warnings": warnings, "ms": 1e3 * took / (i + 1)}
     return {**facts, "why": watch.eye.why}
+
+
+def _stills(args: Any, watch: Watch) -> dict[str, Any]:
+    """Each picture of a folder by itself: nothing is remembered, and no rule can be broken."""
+    if args.events or args.detections or args.show:
+        raise ValueError("pictures of a driver that are no film (--fps) have --out only")
+    began, shut, i = time.monotonic(), [key for key, *_ in CABIN].index("closed"), 0
+    shown = pictures(args.what)
+    shown = itertools.chain([next(shown)], shown)
+    with contextlib.ExitStack() as stack:
+        out = csv.writer(stack.enter_context(_open(args.out)), lineterminator="\n") if args.out else None
+        if out:
+            out.writerow(["file", "p_closed"])
+        for picture in shown:
+            i += 1
+            closed = watch.eye.still(picture.image)[shut]
+            if out:
+                out.writerow([picture.name, "" if math.isnan(closed) else f"{closed:.4f}"])
+    took = time.monotonic() - began
+    return {"pictures": i, "seconds": 0.0, "warnings": 0, "ms": 1e3 * took / i, "why": watch.eye.why}
 
 
 def _open(path: str) -> IO[str]:

@@ -7,6 +7,7 @@ from agent.named import find
 
 DRIVERS = {
     "modbus": "drivers.modbus:Modbus",
+    "speaker": "drivers.speaker:Speaker",
     "video": "drivers.video:Video",
 }
 

@@ -11,6 +11,7 @@ DETECTORS = {
     "collision": "models.collision:Collision",
     "dam": "models.dam:Dam",
     "exposure": "models.exposure:Exposure",
+    "fatigue": "models.fatigue:Fatigue",
     "gas": "models.gas:Gas",
     "graham": "models.goaf:Graham",
     "inflow": "models.water:Inflow",

@@ -16,6 +16,11 @@ outputs do not have the shape of its family. Edges lie between pixels: a box ove
     centre     (1, K + 4, H, W): K scores 0 to 1, then the logarithm of the distances from the middle of the cell to
                left, top, right, bottom, in strides. Only a score that none of its eight neighbours exceeds is told.
                After Zhou et al. 2019, arXiv 1904.07850, with distances as in Tian et al. 2019, arXiv 1904.01355.
+    face       (1, 13, H, W): score 0 to 1; logarithm of the side of a square about the face, by 40 px; five points x, y
+               from the middle of the cell, in 40 px, where 0 is the middle of the first pixel; one more, which is not
+               read. Peaks are told as in centre.
+
+What a net says of a crop, which is no box, is read in `answer.py`.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ from agent.core.frame import Array
 STRIDES = ((8, 16, 32), (8, 16, 32, 64))
 BINS = 8  # of a distribution
 FAR = 20.0  # a logarithm beyond which a size is one of nothing that is seen; keeps numbers finite
+FACE = 40.0  # px, unit of a net of faces
 MOST = 400  # things that are compared with one another, best first
 
 
@@ -118,17 +124,25 @@ def centre(outputs: Sequence[Array], size: Size, least: float) -> Raw:
     maps = _maps(_alone(outputs), "centre", 5)
     h, w = maps.shape[1:]
     heat, away = maps[:-4], maps[-4:]
-    label, row, column = np.nonzero(heat >= least)
-    edged = np.pad(heat, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
-    score = heat[label, row, column]
-    around = [edged[label, row + 1 + i, column + 1 + j] for i in (-1, 0, 1) for j in (-1, 0, 1)]
-    top = score >= np.max(around, axis=0)
-    score, label, row, column = score[top], label[top], row[top], column[top]
+    score, label, row, column = _peaks(heat, least)
     left, above, right, below = np.exp(np.clip(away[:, row, column], -FAR, FAR))
     sx, sy = size[1] / w, size[0] / h
     x, y = column + 0.5, row + 0.5
     box = np.stack([(x - left) * sx, (y - above) * sy, (x + right) * sx, (y + below) * sy], axis=1)
     return Raw(score, label, box, _none(len(score)))
+
+
+def face(outputs: Sequence[Array], size: Size, least: float) -> Raw:
+    maps = _maps(_alone(outputs), "face", 13)
+    if len(maps) != 13:
+        raise ValueError(f"a net of faces gives 13 maps, not {len(maps)}")
+    h, w = maps.shape[1:]
+    score, label, row, column = _peaks(maps[:1], least)
+    middle = np.stack([(column + 0.5) * (size[1] / w), (row + 0.5) * (size[0] / h)], axis=1)
+    points = middle[:, None] + 0.5 + FACE * maps[2:12, row, column].T.reshape(-1, 5, 2)
+    half = FACE / 2 * np.exp(np.clip(maps[1, row, column], -FAR, FAR))[:, None]
+    about = (points[:, :2].mean(axis=1) + points[:, 3:].mean(axis=1)) / 2  # between eyes and mouth
+    return Raw(score, label, np.concatenate([about - half, about + half], axis=1), points)
 
 
 FAMILIES: dict[str, Decode] = {
@@ -137,6 +151,7 @@ FAMILIES: dict[str, Decode] = {
     "yunet": yunet,
     "fastestdet": fastestdet,
     "centre": centre,
+    "face": face,
 }
 
 
@@ -202,6 +217,16 @@ def _around(away: Array, x: Array, y: Array, stride: Array) -> Array:
     sides = np.stack([x - away[:, 0], y - away[:, 1], x + away[:, 2], y + away[:, 3]], axis=1)
     boxes: Array = sides * stride[:, None]
     return boxes
+
+
+def _peaks(heat: Array, least: float) -> tuple[Array, Array, Array, Array]:
+    """Score, label, row and column of what reaches `least` in (K, h, w), and none of its eight neighbours exceeds."""
+    label, row, column = np.nonzero(heat >= least)
+    edged = np.pad(heat, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
+    score = heat[label, row, column]
+    around = [edged[label, row + 1 + i, column + 1 + j] for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    top = score >= np.max(around, axis=0)
+    return score[top], label[top], row[top], column[top]
 
 
 def _none(n: int) -> Array:

@@ -7,8 +7,9 @@ ships (`models/weights`), which also describes nets that are not here until they
     [net.NAME]
     file = "NAME.onnx"                        # beside the manifest, or in the folder of this machine
     task = "road"                             # what it is for
-    family = "yolox"                          # how its output is read: a row of `models/vision/decode.py`
+    family = "yolox"                          # how its output is read: a row of `decode.py`, or of `answer.py`
     kinds = ["person", "two-wheeler"]         # of its classes, in its order; "" and those beyond are not told
+                                              # what finds nothing but answers a crop has none
     licence = "Apache-2.0"
     source = "OWNER/REPOSITORY @ COMMIT"
     sha256 = "..."
@@ -31,6 +32,7 @@ from msgspec import Meta, Struct
 
 from agent.core.errors import NetFault
 
+from .answer import ANSWERS
 from .decode import FAMILIES
 
 SHIPPED = Path(__file__).parent.parent / "weights"
@@ -45,13 +47,13 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
 
     file: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]  # a name, never a path
     task: str
-    family: str  # a row of `decode.FAMILIES`
-    kinds: Annotated[list[str], Meta(min_length=1)]  # of its classes, in its order; "" and those beyond are not told
+    family: str  # a row of `decode.FAMILIES`: it finds things; or of `answer.ANSWERS`: it answers a crop
     licence: Annotated[str, Meta(min_length=1)]
     source: Annotated[str, Meta(min_length=1)]  # repository @ commit, or what made it
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
     bytes: Annotated[int, Meta(gt=0, le=500_000_000)]
     input: tuple[Annotated[int, Meta(ge=0, le=4096)], Annotated[int, Meta(ge=0, le=4096)]]  # height, width; 0: free
+    kinds: list[str] = []  # of what is found, its classes in its order; "" and those beyond are not told
     stride: Annotated[int, Meta(ge=1, le=256)] = 32  # a free side is a multiple of it
     colour: Literal["bgr", "rgb", "grey"] = "bgr"
     scale: Annotated[float, Meta(gt=0)] = 1.0  # what goes in is (scale x pixel - mean) / std, pixels 0 to 255
@@ -69,14 +71,21 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     url: list[str] = []  # where `vedette models fetch` gets it
 
     def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
-            raise ValueError(f"family `{self.family}`; known: {', '.join(FAMILIES)}")
-        if not any(self.kinds):
+        if self.family not in FAMILIES and self.family not in ANSWERS:
+            raise ValueError(f"family `{self.family}`; known: {', '.join([*FAMILIES, *ANSWERS])}")
+        if self.finds and not any(self.kinds):
             raise ValueError("no kind is told")
+        if not self.finds and (self.input[0] != self.input[1] or not self.input[0]):
+            raise ValueError(f"a net of {self.family} wants square crops of one size")
         channels = 1 if self.colour == "grey" else 3
         for row in (self.mean, self.std):
             if len(row) not in (1, channels):
                 raise ValueError(f"`mean` and `std` have one number or {channels}")
+
+    @property
+    def finds(self) -> bool:
+        """Whether it finds things in pictures. Else it answers crops."""
+        return self.family in FAMILIES
 
 
 class Entry(NamedTuple):

@@ -1,4 +1,5 @@
-"""A net that finds things in pictures: which one it is, whether it is that one, and what it finds.
+"""A net that finds things in pictures, or says something of a crop: which one it is, whether it is that one, and what
+it tells.
 
 `load` believes nothing: the file must have the hash of its manifest, take and give what its manifest says, and run on a
 picture, else it raises `NetFault` in words. Whoever asked makes an alarm of that and goes on without. ONNX Runtime is
@@ -19,6 +20,7 @@ from agent.core.errors import NetFault
 from agent.core.frame import Array
 from models import runtime
 
+from .answer import ANSWERS, Answer
 from .decode import FAMILIES, Raw, best
 from .manifest import Entry, Manifest, entries, folders
 
@@ -70,7 +72,9 @@ class Net(NamedTuple):
     session: Any  # of ONNX Runtime
 
     def find(self, picture: Array, parts: Sequence[Box] = ()) -> list[Found]:
-        """What is in the picture (h, w, 3) uint8 BGR, best first. Raises `NetFault` where the net does not run.
+        """What is in the picture (h, w, 3) uint8 BGR, best first; for a grey net it may be (h, w).
+
+        Raises `NetFault` where the net does not run.
 
         parts: of the picture, px, at which it has one more look each: what is far is as large as the net needs it only
         in a part. What an edge of a part cuts is left to the look at the whole.
@@ -81,6 +85,23 @@ class Net(NamedTuple):
             seen = shown(self.manifest, picture, part)
             raws.append(self.raw(self.run(seen.pixels), seen))
         return told(self.manifest, raws)
+
+    def ask(self, crops: Sequence[Array]) -> Sequence[Answer]:
+        """What it says of each crop, (n, n) grey or (n, n, 3) BGR uint8, as its colour is and as large as its input.
+
+        Raises `NetFault` where it does not run, or does not speak as its family does.
+        """
+        try:
+            if self.session.get_inputs()[0].shape[0] == 1:  # it takes one at a time
+                return [one for crop in crops for one in self.read(self.run(asked(self.manifest, [crop])))]
+            return self.read(self.run(asked(self.manifest, crops)))
+        except ValueError as error:
+            raise NetFault(f"net {self.path}: it does not speak as a {self.manifest.family}: {error}") from None
+
+    def read(self, outputs: Sequence[Array]) -> Sequence[Answer]:
+        """What a family that answers crops makes of the outputs."""
+        with np.errstate(all="ignore"):
+            return ANSWERS[self.manifest.family](outputs)
 
     def raw(self, outputs: Sequence[Array], seen: Shown) -> Raw:
         """What one look found, in px of the picture. Raises `NetFault` where that is not what its family says."""
@@ -118,6 +139,10 @@ def ready(one: Entry, threads: int = 1, provider: str = "cpu", held: bytes | Non
     session = opened(one.path, checked(one, weights(one) if held is None else held), threads, provider)
     net = Net(one.name, manifest, one.path, _runner(one.path, session), session)
     _fits(net)
+    if not manifest.finds:
+        n = manifest.input[0]
+        net.ask([np.full((n, n) if manifest.colour == "grey" else (n, n, 3), GREY, np.uint8)])
+        return net
     picture = np.full((*TRIED, 3), GREY, np.uint8)
     seen = shown(manifest, picture)
     for output in (outputs := net.run(seen.pixels)):
@@ -154,10 +179,11 @@ def checked(one: Entry, held: bytes) -> bytes:
 
 
 def shown(manifest: Manifest, picture: Array, part: Box | None = None) -> Shown:
-    """What the net is shown of a picture (h, w, 3) uint8 BGR, or of a part of it."""
+    """What the net is shown of a picture (h, w, 3) uint8 BGR, or of a part of it. A grey net may be shown (h, w)."""
     import cv2
 
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
+    is_grey = picture.ndim == 2 and manifest.colour == "grey"
+    if (not is_grey and (picture.ndim != 3 or picture.shape[2] != 3)) or picture.dtype != np.uint8 or not picture.size:
         raise ValueError(f"a picture is (h, w, 3) uint8, not {picture.shape} {picture.dtype}")
     h, w = picture.shape[:2]
     x1, y1, x2, y2 = part or (0, 0, w, h)
@@ -166,7 +192,7 @@ def shown(manifest: Manifest, picture: Array, part: Box | None = None) -> Shown:
     size, (wide, high) = fitted(manifest, (below - top, right - left))
     by = wide / (right - left), high / (below - top)
     seen = smaller(np.ascontiguousarray(picture[top:below, left:right]), (wide, high))
-    if manifest.colour != "bgr":
+    if manifest.colour != "bgr" and not is_grey:
         seen = cv2.cvtColor(seen, cv2.COLOR_BGR2RGB if manifest.colour == "rgb" else cv2.COLOR_BGR2GRAY)
     seen = seen.reshape(high, wide, -1)
     channels = seen.shape[2]
@@ -187,8 +213,23 @@ def shown(manifest: Manifest, picture: Array, part: Box | None = None) -> Shown:
     return Shown(pixels, size, by, (left, top, right, below), (h, w))
 
 
+def asked(manifest: Manifest, crops: Sequence[Array]) -> Array:
+    """(k, c, h, w) or (k, h, w, c) float32: what a net is shown of crops. Raises `ValueError` where they do not fit."""
+    n, grey = manifest.input[0], manifest.colour == "grey"
+    wanted = (n, n) if grey else (n, n, 3)
+    for crop in crops:
+        if crop.shape != wanted or crop.dtype != np.uint8:
+            raise ValueError(f"a crop is {wanted} uint8, not {crop.shape} {crop.dtype}")
+    seen = np.array(crops, np.float32)
+    seen = seen[..., None] if grey else seen if manifest.colour == "bgr" else seen[..., ::-1]
+    if manifest.scale != 1 or any(manifest.mean) or any(one != 1 for one in manifest.std):
+        std = np.asarray(manifest.std, np.float32)
+        seen = (np.float32(manifest.scale) * seen - np.asarray(manifest.mean, np.float32)) / std
+    return np.ascontiguousarray(seen.transpose(0, 3, 1, 2) if manifest.layout == "nchw" else seen)
+
+
 def smaller(picture: Array, size: tuple[int, int]) -> Array:
-    """The picture (h, w, 3) uint8 in another size (width, height), smaller or larger.
+    """The picture (h, w, 3) or (h, w) uint8 in another size (width, height), smaller or larger.
 
     Halved by means as often as it goes, then between pixels. Where pixels are left out, what is far flickers: AP50 of
     vehicles 0.77 instead of 0.83 (yolox_nano). Means of any other area (`INTER_AREA`) are as good, and 13 times slower.

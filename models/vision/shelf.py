@@ -23,6 +23,7 @@ from agent import durable
 from agent.core.errors import NetFault
 
 from . import net
+from .decode import FAMILIES
 from .manifest import NAME, Entry, Manifest, entries
 
 LARGEST = 500_000_000  # bytes of a file that is looked at
@@ -35,6 +36,12 @@ USUAL: dict[str, dict[str, Any]] = {  # how the nets of each family are usually 
     "fastestdet": {"task": "road", "scale": 1 / 255, "fit": "stretch"},
     "yunet": {"task": "face", "kinds": ["face"], "pad": 0, "score": 0.6, "overlap": 0.3},
     "centre": {"task": "road"},
+    "face": {"task": "face", "kinds": ["face"], "colour": "grey", "stride": 8, "input": (0, 160), "overlap": 0.3},
+    "marks": {"task": "face", "colour": "grey"},
+    "eye": {"task": "face", "colour": "grey"},
+    "mouth": {"task": "face", "colour": "grey"},
+    "landmarks": {"task": "face", "colour": "rgb", "scale": 1 / 255, "layout": "nhwc"},
+    "open_closed": {"task": "face", "mean": (127.0,), "std": (255.0,)},
 }
 
 
@@ -67,7 +74,7 @@ def described(name: str, family: str, held: bytes, given: dict[str, Any]) -> Man
     fields: dict[str, Any] = {"licence": "not stated", "source": "not stated", **USUAL[family], **given}
     if fields.get("kinds") == ["coco"]:
         fields["kinds"] = COCO
-    if "kinds" not in fields:
+    if "kinds" not in fields and family in FAMILIES:
         raise ValueError(
             f"what are its classes? --kinds vehicle,person,... in its order, or --kinds coco for a {family}"
         )

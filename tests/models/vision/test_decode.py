@@ -145,6 +145,24 @@ def test_centre_is_read_as_it_was_written_and_only_its_peaks_are(made, s):
     same(FAMILIES["centre"]([out[None]], SIZE, 0.3), score, label, middle + px * [-1, -1, 1, 1])
 
 
+@given(things())
+def test_a_face_is_read_as_it_was_written(made):
+    n, rng = made
+    h, w = SIZE[0] // 8, SIZE[1] // 8
+    spots = rng.permutation((h // 3) * (w // 3))[:n]
+    x, y = spots % (w // 3) * 3 + 1, spots // (w // 3) * 3 + 1  # no two are neighbours
+    side, score, points = rng.uniform(10, 120, n), rng.uniform(0.5, 1, n), rng.uniform(0, 200, (n, 5, 2))
+    out = np.zeros((13, h, w))
+    for i in range(n):
+        out[0, y[i] - 1 : y[i] + 2, x[i] - 1 : x[i] + 2] = 0.9 * score[i]
+    out[0, y, x], out[1, y, x] = score, np.log(side / 40)
+    cell = (np.stack([x, y], 1) + 0.5) * 8 + 0.5  # edges lie between pixels, there 0 is in the middle of the first
+    out[2:12, y, x] = ((points - cell[:, None]) / 40).reshape(n, 10).T
+    middle = (points[:, :2].mean(1) + points[:, 3:].mean(1)) / 2
+    box = np.hstack([middle - side[:, None] / 2, middle + side[:, None] / 2])
+    same(FAMILIES["face"]([out[None]], SIZE, 0.3), score, np.zeros(n, int), box, points)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     "shapes", [[(1, 10)], [(1, 10, 3)], [(2, 1008, 85)], [(1, 3, 24, 32)], [(1, 77, 85)], [(1, 64, 1)] * 2, []]
@@ -164,6 +182,7 @@ def test_numbers_that_are_none_find_nothing(family):
         "yunet": [(1, n, k) for k in (1, 1, 4, 10) for n in each],
         "fastestdet": [(1, 12, 12, 16)],
         "centre": [(1, 11, 24, 32)],
+        "face": [(1, 13, 24, 32)],
     }
     for value in (np.nan, np.inf, -np.inf, 1e30):
         with np.errstate(all="ignore"):
