@@ -671,6 +671,21 @@ def eye_crops(rng: Rng, n: int) -> list[Crop]:
     return out
 
 
+def glass_crops(rng: Rng, n: int) -> list[Crop]:
+    """As `eye_crops`, all behind glasses, which sit high and low; where glass hides an eye, finders guess its place."""
+    lens = str(rng.choice(["clear", "glare", "dark", "mirror"], p=[0.25, 0.25, 0.15, 0.35]))
+    infrared = bool(rng.random() < 0.15)
+    one = eye(rng, openings(rng), infrared, lens)
+    out = []
+    for _ in range(n):
+        frame = about_eye(rng)
+        if hidden(one.seen) > 0.5:
+            frame = frame._replace(x=frame.x + rng.normal(0, 0.15), y=frame.y + rng.normal(-0.08, 0.25))
+        image = shot(rng, one.image, frame, infrared)
+        out.append(Crop(image, one.opening, hidden(one.seen), float(one.seen > 0.3)))
+    return out
+
+
 # -- a mouth --------------------------------------------------------------------------------------
 
 
@@ -914,7 +929,7 @@ def pieces(data: Path, more: Path | None) -> list[Array]:
 def draw(cache: Path, kind: str, n: int, first: int = 0) -> None:
     """Draws files first to n into the cache, EACH drawings a file; what is there stays."""
     cache.mkdir(parents=True, exist_ok=True)
-    crops = {"eye": eye_crops, "mouth": mouth_crops}[kind]
+    crops = {"eye": eye_crops, "glass": glass_crops, "mouth": mouth_crops}[kind]
     for i in range(first, n):
         path = cache / f"{kind}-drawn-{i:03d}.npz"
         if not path.exists():
