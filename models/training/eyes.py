@@ -12,7 +12,7 @@ glasses, what is behind, and what is no eye is cut out of real pictures without 
 the motorway of udacity/CarND-LaneLines-P1 @ ce5681b (MIT), and the folder `--more`; for what ships china, flower of
 scikit-learn 1.9.1 (CC BY 2.0) and brick, grass, gravel, coffee, chelsea, camera, rocket of scikit-image 0.26.0 (CC0,
 public domain). No picture of a real eye or mouth is trained on. How much of what, at which rate and for how long is
-`STAGES`.
+`STAGES`. Of what ships, `eye-drawn` was drawn when reflections counted as hiding less (`_glasses`), `eye-glass` after.
 
 The nets: grey 0 to 255, (n, 1, 32, 32) float32 `crop`; they take out brightness and contrast themselves, and tell the
 mean of a crop and its mirror image. `u` is the distance of the eyes' middles as it is from the front.
@@ -51,14 +51,19 @@ BELOW = 0.15  # eye distances from between the mouth's corners down to the middl
 YAWN = 0.62  # eye distances between the lips at the widest yawn
 SHUT = 0.2  # opening up to which an eye is closed: P80
 NEAR = 0.03  # opening, over which closed becomes open in what is taught
+NARROW = 0.08  # opening about it, over which only the opening is asked for, not whether it is closed
 DOUBT = 0.015  # share of labels that may be wrong
 FLAT = 1.5  # grey levels, added to the contrast that is taken out: noise is not blown up
 CANVAS = 128  # px of what is drawn
 WIDE = 2.8  # units across it: eye widths, of a mouth eye distances
+GAPS = (0.12, 0.6)  # openings of rendered eyes between which a look does not tell how open they are
 LOOKS = 4  # at everything that is drawn or rendered
 EACH = 500  # drawings a file
 PERSONS, MOODS = 25, 6  # a file
-DRAWN, RENDERED = {"eye": 26, "mouth": 16}, 8  # files that are trained on; the one after is for figures
+FILES = {  # that are trained on; the one after is for figures
+    "eye": {"drawn": 26, "heads": 8, "glass": 16, "lashes": 15},
+    "mouth": {"drawn": 16, "heads": 8},
+}
 BATCH = 192
 KEEP = 0.998  # share of itself that the mean of the weights keeps at a step
 
@@ -73,12 +78,21 @@ class Stage(NamedTuple):
     steps: int
     rate: float  # of AdamW, at its height
     seed: int
-    heads: float  # share of rendered heads
+    heads: float = 0.0  # share of rendered heads
+    glass: float = 0.0  # of drawn eyes behind glasses of every kind
+    lashes: float = 0.0  # of drawn eyes with long lashes, most of them shut; the rest is what is drawn as it comes
+    mean: bool = False  # whether it goes on from the mean of the weights of all stages before, not from the last
 
 
-STAGES = {  # what is drawn is the more various, what is rendered the more real
-    "eye": (Stage(4000, 3e-3, 1, 0.0), Stage(3000, 1.5e-3, 2, 0.35)),
-    "mouth": (Stage(2500, 3e-3, 1, 0.0), Stage(1500, 1.5e-3, 2, 0.35)),
+STAGES = {  # what is drawn is the more various, what is rendered the more real; then what was weak
+    "eye": (
+        Stage(4000, 3e-3, 1),
+        Stage(4000, 1.5e-3, 2, 0.15, 0.25),
+        Stage(4000, 1.2e-3, 3, 0.1, 0.3, 0.25),
+        Stage(5000, 8e-4, 4, 0.12, 0.25, 0.2, mean=True),
+        Stage(4000, 1e-3, 5, 0.1, 0.2, 0.35, mean=True),
+    ),
+    "mouth": (Stage(2500, 3e-3, 1), Stage(1500, 1.5e-3, 2, 0.35)),
 }
 
 
@@ -144,11 +158,11 @@ def strokes(rng: Rng, rows: list[tuple[float, float, float, float, float]], thic
 # -- an eye ---------------------------------------------------------------------------------------
 
 
-def eye(rng: Rng, opening: float, infrared: bool = False, lens: str = "") -> Drawn:
+def eye(rng: Rng, opening: float, infrared: bool = False, lens: str = "", lashes: bool = False) -> Drawn:
     """An eye with its surroundings, the nose at the left.
 
     opening: 0 shut to 1.3 staring; lens: "" none, "clear", "glare" (its reflections may hide the eye), "dark",
-    "mirror".
+    "mirror"; lashes: whether they are long, dense and painted.
     """
     t = 2 * ROW
     # the shape of the lids: corner line, how high they arch, how skew
@@ -204,6 +218,14 @@ def eye(rng: Rng, opening: float, infrared: bool = False, lens: str = "") -> Dra
             line = bump(Y - fold, rng.uniform(0.013, 0.085))
             skin *= 1 - rng.uniform(0.05, 0.55) * line * reach
             skin *= 1 + rng.uniform(0, 0.2) * bump(Y - fold + 0.06, 0.04) * reach
+    if (
+        opening < 0.15 and rng.random() < 0.5
+    ):  # the fold close above a shut lid; what bulges between shines as a ball would
+        rise = rng.uniform(0.06, 0.24)
+        fold = upper - rise * (0.4 + 0.6 * np.clip(1 - t**2, 0, 1)) * rng.uniform(0.7, 1.2)
+        reach = step(rng.uniform(0.4, 0.6) - np.abs(X), 0.2)
+        skin *= 1 - rng.uniform(0.15, 0.7) * bump(Y - fold, rng.uniform(0.012, 0.06)) * reach
+        skin *= 1 + rng.uniform(0, 0.6) * bump(Y - (fold + upper) / 2, 0.4 * rise) * reach
     # bags, the groove from the inner corner, lines at the outer one
     for _ in range(rng.integers(0, 4)):
         fall = rng.uniform(0.08, 0.42)
@@ -225,7 +247,7 @@ def eye(rng: Rng, opening: float, infrared: bool = False, lens: str = "") -> Dra
     if opening > 0.02:
         image = image * (1 - ball) + _ball(rng, tone, opening, upper, lower, whole_up, whole_low, infrared) * ball
     # lash lines and lashes
-    image = _lashes(rng, image, opening, upper, lower, soft)
+    image = _lashes(rng, image, opening, upper, lower, lashes)
     image = image * lit
     plain = float(np.median(image))
     if rng.random() < 0.25:  # beyond the face: sky, seat, window
@@ -322,13 +344,15 @@ def _ball(
     return out
 
 
-def _lashes(rng: Rng, image: Array, opening: float, upper: Array, lower: Array, soft: float) -> Array:
+def _lashes(rng: Rng, image: Array, opening: float, upper: Array, lower: Array, full: bool) -> Array:
     reach = step(0.5 + rng.uniform(-0.04, 0.06) - np.abs(X), 0.06)
     thick, dark = rng.uniform(0.008, 0.045), rng.uniform(0.15, 0.95)
     if opening < 0.25 and rng.random() < 0.3:  # heavy, and what they throw
         thick, dark = rng.uniform(0.03, 0.085), rng.uniform(0.5, 0.97)
     elif opening < 0.25 and rng.random() < 0.3:  # nearly without lashes: only the line where the lids meet
         thick, dark = rng.uniform(0.006, 0.02), rng.uniform(0.1, 0.5)
+    if full:
+        thick, dark = rng.uniform(0.02, 0.08), rng.uniform(0.5, 0.97)
     taper = 0.6 + 0.4 * np.clip(1 - (2 * ROW - 0.3) ** 2, 0, 1)
     line = bump(Y - upper, thick) + 0.7 * bump(Y - upper - thick * 0.8, thick * 1.2) * (opening < 0.1)
     image = image * (1 - dark * np.clip(line, 0, 1) * reach * taper)
@@ -336,10 +360,10 @@ def _lashes(rng: Rng, image: Array, opening: float, upper: Array, lower: Array, 
     image = image * (1 - rng.uniform(0, 0.6) * low * reach * (opening > 0.05))
     if rng.random() < 0.4 and opening > 0.15:  # the wet edge
         image = image + rng.uniform(0, 0.25) * bump(Y - lower + 0.015, 0.012) * reach
-    if rng.random() < 0.85:  # from the upper lid: outwards when open, down when shut
-        rows, longest = [], rng.uniform(0.04, 0.2)
+    if full or rng.random() < 0.85:  # from the upper lid: outwards when open, down when shut
+        rows, longest = [], rng.uniform(0.1, 0.36) if full else rng.uniform(0.04, 0.2)
         lift = float(np.clip(opening + rng.normal(0, 0.12), 0, 1.1))
-        for _ in range(int(rng.uniform(8, 45))):
+        for _ in range(int(rng.uniform(30, 130) if full else rng.uniform(8, 45))):
             x = rng.uniform(-0.42, 0.52)
             i = int((x / WIDE + 0.5) * CANVAS)
             y = upper[min(max(i, 0), CANVAS - 1)] if abs(x) < 0.5 else upper[int(0.99 / WIDE * CANVAS / 2 + CANVAS / 2)]
@@ -347,7 +371,8 @@ def _lashes(rng: Rng, image: Array, opening: float, upper: Array, lower: Array, 
             length = longest * rng.uniform(0.5, 1) * (0.5 + 0.5 * abs(away))
             dx = (x + 0.08) * rng.uniform(0.6, 1.8) * longest
             rows.append((x, y, dx, length * away, (1.0 if x > 0 else -1.0) * rng.uniform(-0.2, 0.9)))
-        image = image * (1 - rng.uniform(0.15, 0.85) * strokes(rng, rows, rng.uniform(1.0, 2.2)))
+        black = rng.uniform(0.5, 0.97) if full else rng.uniform(0.15, 0.85)
+        image = image * (1 - black * strokes(rng, rows, rng.uniform(1.0, 2.2)))
     if rng.random() < 0.3:
         rows = []
         for _ in range(int(rng.uniform(6, 22))):
@@ -425,6 +450,8 @@ def _glasses(rng: Rng, image: Array, lens: str) -> tuple[Array, float]:
     else:
         tint = rng.uniform(0.75, 1.0) if rng.random() < 0.8 else rng.uniform(0.35, 0.75)
     glass = image * tint
+    eye_ = (np.abs(X) < 0.42) & (np.abs(Y) < 0.18)
+    bright = float(image[eye_].mean())  # what shines on the glass hides the more, the darker is what is behind
     weight = np.zeros_like(X)
     if lens == "mirror" or (lens == "dark" and rng.random() < 0.75):
         strong = rng.uniform(0.35, 1.1) if lens == "mirror" else rng.uniform(0.03, 0.25)
@@ -446,8 +473,7 @@ def _glasses(rng: Rng, image: Array, lens: str) -> tuple[Array, float]:
             glass = glass + strong * patch
             weight += strong * patch
     image = image * (1 - within) + glass * within
-    eye_ = (np.abs(X) < 0.42) & (np.abs(Y) < 0.18)
-    through = tint / (tint + 2.0 * weight + 0.04)
+    through = tint / (tint + 0.9 * weight / (bright + 0.05) + 0.04)
     if kind != "none":
         band = step(rim / 2 - np.abs((reach - 1) * b), 0.025)
         if kind == "half":
@@ -681,6 +707,20 @@ def glass_crops(rng: Rng, n: int) -> list[Crop]:
         frame = about_eye(rng)
         if hidden(one.seen) > 0.5:
             frame = frame._replace(x=frame.x + rng.normal(0, 0.15), y=frame.y + rng.normal(-0.08, 0.25))
+        image = shot(rng, one.image, frame, infrared)
+        out.append(Crop(image, one.opening, hidden(one.seen), float(one.seen > 0.3)))
+    return out
+
+
+def lash_crops(rng: Rng, n: int) -> list[Crop]:
+    """As `eye_crops`, with long or painted lashes, most of them shut, heads leaning: a fringe is no slit."""
+    opening = float(rng.uniform(0, 0.06) if rng.random() < 0.6 else rng.uniform(0.45, 1.2))
+    infrared = bool(rng.random() < 0.1)
+    one = eye(rng, opening, infrared, "clear" if rng.random() < 0.1 else "", lashes=rng.random() < 0.75)
+    out = []
+    for _ in range(n):
+        frame = about_eye(rng)
+        frame = frame._replace(roll=frame.roll + rng.normal(0, 0.2), side=frame.side * rng.uniform(0.75, 1.05))
         image = shot(rng, one.image, frame, infrared)
         out.append(Crop(image, one.opening, hidden(one.seen), float(one.seen > 0.3)))
     return out
@@ -926,14 +966,22 @@ def pieces(data: Path, more: Path | None) -> list[Array]:
     return out
 
 
-def draw(cache: Path, kind: str, n: int, first: int = 0) -> None:
+DRAWS = {  # with seeds
+    "eye-drawn": (3, eye_crops),
+    "eye-glass": (5, glass_crops),
+    "eye-lashes": (6, lash_crops),
+    "mouth-drawn": (5, mouth_crops),
+}
+
+
+def draw(cache: Path, name: str, n: int, first: int = 0) -> None:
     """Draws files first to n into the cache, EACH drawings a file; what is there stays."""
     cache.mkdir(parents=True, exist_ok=True)
-    crops = {"eye": eye_crops, "glass": glass_crops, "mouth": mouth_crops}[kind]
+    seed, crops = DRAWS[name]
     for i in range(first, n):
-        path = cache / f"{kind}-drawn-{i:03d}.npz"
+        path = cache / f"{name}-{i:03d}.npz"
         if not path.exists():
-            rng = np.random.default_rng((31, len(kind), i))
+            rng = np.random.default_rng((31, seed, i))
             keep(path, [crop for _ in range(EACH) for crop in crops(rng, LOOKS)])
 
 
@@ -974,7 +1022,10 @@ class Pool(NamedTuple):
     def read(cls, cache: Path, name: str, n: int) -> Pool:
         """Of the first n files of that name."""
         files = [np.load(cache / f"{name}-{i:03d}.npz") for i in range(n)]
-        return cls(np.concatenate([f["images"] for f in files]), np.concatenate([f["told"] for f in files]))
+        told = np.concatenate([f["told"] for f in files])
+        if name == "eye-heads":  # a narrow gap is out of sight from above and below: it is not asked for
+            told[:, 2] *= (told[:, 0] < GAPS[0]) | (told[:, 0] > GAPS[1])
+        return cls(np.concatenate([f["images"] for f in files]), told)
 
     def some(self, rng: Rng, n: int) -> tuple[Array, Array]:
         rows = rng.integers(0, len(self.images), n)
@@ -1032,11 +1083,12 @@ def eye_loss(out: Any, told: Any) -> Any:
     closed = torch.sigmoid((SHUT - opening) / NEAR) * (1 - 2 * DOUBT) + DOUBT
     n = counts.sum().clamp(min=1)
     off = f.binary_cross_entropy_with_logits(out[:, 0], closed, reduction="none")
-    sides = [counts * shut for shut in (opening < SHUT, opening >= SHUT)]  # shut and open weigh the same
+    clear = counts * ((opening - SHUT).abs() > NARROW)
+    sides = [clear * shut for shut in (opening < SHUT, opening >= SHUT)]  # shut and open weigh the same
     right = sum((off * side).sum() / side.sum().clamp(min=1) for side in sides) / 2
     lid = (f.smooth_l1_loss(out[:, 1], opening, beta=0.1, reduction="none") * counts).sum() / n
     seen = f.binary_cross_entropy_with_logits(out[:, 2], hidden_ * 0.98 + 0.01)
-    return right + 2 * lid + 0.5 * seen
+    return right + 2 * lid + seen
 
 
 def mouth_loss(out: Any, told: Any) -> Any:
@@ -1048,7 +1100,7 @@ def mouth_loss(out: Any, told: Any) -> Any:
     return 4 * gap + 0.5 * f.binary_cross_entropy_with_logits(out[:, 1], hidden_ * 0.98 + 0.01)
 
 
-def train(stage: Stage, kind: str, pools: list[tuple[Pool, float]], start: Path | None = None) -> Any:
+def train(stage: Stage, kind: str, pools: dict[str, Pool], start: Path | None = None) -> Any:
     """The net after a stage; its weights are a mean that follows them exponentially."""
     import torch
 
@@ -1059,15 +1111,17 @@ def train(stage: Stage, kind: str, pools: list[tuple[Pool, float]], start: Path 
     model = net(numbers).train().to(memory_format=torch.channels_last)
     if start is not None:
         model.load_state_dict(torch.load(start))
-    mean = net(numbers)
-    mean.load_state_dict(model.state_dict())
+    slow = net(numbers)
+    slow.load_state_dict(model.state_dict())
+    shares = [(sort, getattr(stage, sort)) for sort in ("heads", "glass", "lashes")]
+    shares.append(("drawn", 1 - sum(share for _, share in shares)))
     best = torch.optim.AdamW(model.parameters(), stage.rate, weight_decay=1e-2)
     begin, shown = time.time(), 0.0
     for step in range(stage.steps):
         done = step / stage.steps
         for group in best.param_groups:
             group["lr"] = stage.rate * min(1.0, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * done)))
-        parts = [pool.some(rng, round(BATCH * share)) for pool, share in pools]
+        parts = [pools[sort].some(rng, round(BATCH * share)) for sort, share in shares if share]
         images, told = (np.concatenate(column) for column in zip(*parts, strict=True))
         x = torch.from_numpy(images.astype(np.float32))[:, None]
         x = x.flip(3) if rng.random() < 0.5 else x
@@ -1081,7 +1135,7 @@ def train(stage: Stage, kind: str, pools: list[tuple[Pool, float]], start: Path 
         best.step()
         share = min(KEEP, (step + 1) / (step + 20))
         with torch.no_grad():
-            for m, v in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
+            for m, v in zip(slow.state_dict().values(), model.state_dict().values(), strict=True):
                 m.copy_(share * m + (1 - share) * v if m.is_floating_point() else v)
         shown = 0.99 * shown + 0.01 * off.item() if step > 50 else off.item()
         if (step + 1) % 500 == 0:
@@ -1089,7 +1143,16 @@ def train(stage: Stage, kind: str, pools: list[tuple[Pool, float]], start: Path 
                 f"{kind}: step {step + 1}, loss {shown:.3f}, {(time.time() - begin) / (step + 1):.2f} s a step",
                 flush=True,
             )
-    return mean.eval()
+    return slow.eval()
+
+
+def mean(several: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of the weights of nets that come of one another."""
+    last = several[-1]
+    return {
+        name: sum(one[name] for one in several) / len(several) if value.is_floating_point() else value
+        for name, value in last.items()
+    }
 
 
 def exported(model: Any, kind: str, path: Path) -> None:
@@ -1159,36 +1222,40 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="draw and render from this file on (several may at once)")
     parser.add_argument("--draw", action="store_true", help="draw and render only")
     parser.add_argument("--start", type=Path, help="go on from these weights")
-    parser.add_argument("--stage", type=int, default=1, help="the first stage that is done, 1 or 2; with --start")
+    parser.add_argument("--stage", type=int, default=1, help="the first stage that is done, from 1 on; with --start")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "weights", help="folder")
     args = parser.parse_args(argv)
     cv2.setNumThreads(1)
     TEXTURES.extend(pieces(args.data, args.more))
     kinds = args.net or ["eye", "mouth"]
     for kind in kinds:
-        draw(args.cache, kind, DRAWN[kind] + 1, args.first)
+        for sort, n in FILES[kind].items():
+            if sort != "heads":
+                draw(args.cache, f"{kind}-{sort}", n + 1, args.first)
     if args.makehuman is not None:
-        render(args.cache, args.makehuman, RENDERED + 1, args.first)
+        render(args.cache, args.makehuman, FILES["eye"]["heads"] + 1, args.first)
     if args.draw:
         return 0
     import torch
 
     for kind in kinds:
-        sorts = (("drawn", DRAWN[kind]), ("heads", RENDERED))
-        drawn, heads = (Pool.read(args.cache, f"{kind}-{how}", n) for how, n in sorts)
-        print(f"{kind}: {len(drawn.images)} drawn crops, {len(heads.images)} of rendered heads", flush=True)
+        pools = {sort: Pool.read(args.cache, f"{kind}-{sort}", n) for sort, n in FILES[kind].items()}
+        print(f"{kind}: {', '.join(f'{len(pool.images)} crops {sort}' for sort, pool in pools.items())}", flush=True)
         start, model = args.start, None
         for i, stage in enumerate(STAGES[kind][args.stage - 1 :], args.stage):
-            model = train(stage, kind, [(drawn, 1 - stage.heads), (heads, stage.heads)], start)
+            if stage.mean:
+                start = args.cache / f"{kind}-mean{i - 1}.pt"
+                torch.save(mean([torch.load(args.cache / f"{kind}-stage{k}.pt") for k in range(1, i)]), start)
+            model = train(stage, kind, pools, start)
             start = args.cache / f"{kind}-stage{i}.pt"
             torch.save(model.state_dict(), start)
         path = args.out / f"{kind}.onnx"
         exported(model, kind, path)
         whole = path.read_bytes()
         print(f"{path}: {len(whole)} bytes, sha256 {hashlib.sha256(whole).hexdigest()}")
-        for how, n in sorts:
-            with np.load(args.cache / f"{kind}-{how}-{n:03d}.npz") as kept:
-                print(json.dumps({how: figures(path, kind, Pool(kept["images"], kept["told"]))}))
+        for sort, n in FILES[kind].items():
+            with np.load(args.cache / f"{kind}-{sort}-{n:03d}.npz") as kept:
+                print(json.dumps({sort: figures(path, kind, Pool(kept["images"], kept["told"]))}))
     return 0
 
 
