@@ -12,7 +12,9 @@ glasses, what is behind, and what is no eye is cut out of real pictures without 
 the motorway of udacity/CarND-LaneLines-P1 @ ce5681b (MIT), and the folder `--more`; for what ships china, flower of
 scikit-learn 1.9.1 (CC BY 2.0) and brick, grass, gravel, coffee, chelsea, camera, rocket of scikit-image 0.26.0 (CC0,
 public domain). No picture of a real eye or mouth is trained on. How much of what, at which rate and for how long is
-`STAGES`. Of what ships, `eye-drawn` was drawn when reflections counted as hiding less (`_glasses`), `eye-glass` after.
+`STAGES`. The drawing grew with the stages of what ships: `eye-drawn` has no folds close above shut lids and counts
+reflections as hiding less, `eye-lashes` has the folds in its second half only, and the first two stages asked also of
+narrow gaps whether they are closed. One go with all of it from the start has not been tried.
 
 The nets: grey 0 to 255, (n, 1, 32, 32) float32 `crop`; they take out brightness and contrast themselves, and tell the
 mean of a crop and its mirror image. `u` is the distance of the eyes' middles as it is from the front.
