@@ -33,10 +33,10 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
-from models.fatigue import Fatigue
 
 from drivers.video import Video
 from models.collision import Collision
+from models.fatigue import Fatigue
 
 from . import config
 from .complaints import Places, read_toml

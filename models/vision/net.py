@@ -191,9 +191,12 @@ def shown(manifest: Manifest, picture: Array, part: Box | None = None) -> Shown:
     right, below = max(left + 1, min(w, math.ceil(x2))), max(top + 1, min(h, math.ceil(y2)))
     size, (wide, high) = fitted(manifest, (below - top, right - left))
     by = wide / (right - left), high / (below - top)
-    seen = smaller(np.ascontiguousarray(picture[top:below, left:right]), (wide, high))
-    if manifest.colour != "bgr" and not is_grey:
-        seen = cv2.cvtColor(seen, cv2.COLOR_BGR2RGB if manifest.colour == "rgb" else cv2.COLOR_BGR2GRAY)
+    seen = np.ascontiguousarray(picture[top:below, left:right])
+    if manifest.colour == "grey" and not is_grey:  # a third of the pixels to make smaller
+        seen = cv2.cvtColor(seen, cv2.COLOR_BGR2GRAY)
+    seen = smaller(seen, (wide, high))
+    if manifest.colour == "rgb":
+        seen = cv2.cvtColor(seen, cv2.COLOR_BGR2RGB)
     seen = seen.reshape(high, wide, -1)
     channels = seen.shape[2]
     std = np.broadcast_to(np.asarray(manifest.std, np.float32), (channels,))
