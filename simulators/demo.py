@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
-import math
 import os
 import re
 import secrets
@@ -60,8 +59,8 @@ async def demo(
 ) -> int:
     """Run the story; 0 only if nothing was missed, false, lost or duplicated.
 
-    `broker`: mqtt://HOST[:PORT] of a real one instead of the embedded; `say`: where the lines go; `drives`: an eye on
-    the road is rehearsed meanwhile, where one is installed.
+    `broker`: mqtt://HOST[:PORT] of a real one instead of the embedded; `say`: where the lines go; `drives`: eyes on
+    the road and on the driver are rehearsed meanwhile, where there are any.
     Raises `ConfigFault`, `LineLost`.
     """
     scenario = load(story)
@@ -162,7 +161,7 @@ async def _run(
 
 
 async def _rehearsed(cleanup: contextlib.AsyncExitStack) -> list[dict[str, Any]] | None:
-    """How the drawn drives went, in a process of its own behind all others; None where there are no eyes here."""
+    """How drawn drives and drivers went, in a process of its own behind all others; None where no eyes are here."""
     if importlib.util.find_spec("cv2") is None or importlib.util.find_spec("onnxruntime") is None:
         return None
     process = await asyncio.create_subprocess_exec(
@@ -280,19 +279,20 @@ class Show:
         return 0 if good else 1
 
     def drove(self, drives: list[dict[str, Any]] | None) -> int:
-        """What the eye on the road made of the drawn drives; gives the exit code."""
+        """What the eyes made of the drawn drives and the drawn driver; gives the exit code."""
         say, ink = self.say, self.ink
         say("")
         if drives is None:
             say('no eyes here, so nothing was driven: pip install "vedette[video]"')
             return 0
-        from .rehearsal import DRIVES, Driven, line
+        from .rehearsal import DRIVERS, DRIVES, line, read
 
-        rows = [Driven(**{**row, "warned": math.nan if row["warned"] is None else row["warned"]}) for row in drives]
-        say(ink("bold", "Drawn drives through the eye, detectors and rules of configs/vehicle.example.toml"))
+        rows = [read(row) for row in drives]
+        files = "configs/vehicle.example.toml and driver.example.toml"
+        say(ink("bold", f"Drawn drives and a drawn driver through the eyes, detectors and rules of {files}"))
         for one in rows:
             say(line(one) if one.good else ink("red", line(one)))
-        good = all(one.good for one in rows) and len(rows) == len(DRIVES)
+        good = all(one.good for one in rows) and len(rows) == len(DRIVES) + len(DRIVERS)
         say(ink("green" if good else "red", f"eyes: {'as they should be' if good else 'NOT as they should be'}"))
         return 0 if good else 1
 
