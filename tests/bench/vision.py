@@ -5,8 +5,8 @@
 The pictures are those of ../shared/data/vision (where they are there), scored by ../shared/tools/score_vision.py: real
 frames with the range by lidar, and drawn scenes. First the boxes are given, those of the truth; on real frames those of
 a net, as they jump: what `models/vision/approach.py` makes of them, and the floor, the growth of the box's width over
-half a second. Then nets by themselves (`nets.py`), the whole path from pixels to warnings (`road.py`), and eyes
-and mouths (`driver.py`). It takes OpenCV and ONNX Runtime (`pip install "vedette[video]"`).
+half a second. Then nets by themselves (`nets.py`), the whole path from pixels to warnings (`road.py`), eyes and
+mouths (`driver.py`), and drivers (`cabin.py`). It takes OpenCV and ONNX Runtime (`pip install "vedette[video]"`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from agent.core.frame import Array
 from models.vision.approach import Memory, seen
 from models.vision.scale import Box
 
-from . import driver, nets, road
+from . import cabin, driver, nets, road
 from .tamper import ROOT, SHARED, tool
 
 DATA, SCORER = SHARED / "data" / "vision", SHARED / "tools" / "score_vision.py"
@@ -66,6 +66,7 @@ def main() -> int:
         facts["nets"] = nets.section()
         facts["road"] = road.section()
         facts["driver"] = driver.section()
+        facts["cabin"] = cabin.section()
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "result.json").write_text(json.dumps(facts, indent=1, default=float))
     return 0
