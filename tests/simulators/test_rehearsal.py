@@ -10,7 +10,9 @@ import pytest
 
 from agent import config, watch
 from agent.sights import Mount
-from simulators.rehearsal import DRIVERS, Driven, Sat, driven, line, read, sat
+from simulators.demo import STORY, Show
+from simulators.rehearsal import DRIVERS, DRIVES, Driven, Sat, driven, line, read, sat
+from simulators.scenario import load
 
 
 def test_a_car_that_stands_in_the_way_is_warned_of_in_time():
@@ -51,6 +53,15 @@ def test_a_driver_of_whom_too_little_or_too_much_is_told_was_not_watched_well(to
 def test_what_a_rehearsal_says_is_read_again_as_it_was(one):
     again = read(msgspec.json.decode(msgspec.json.encode(one._asdict())))
     assert (type(again), line(again)) == (type(one), line(one))
+
+
+@pytest.mark.parametrize(("told", "code"), [((3,), 0), ((2,), 1), ((), 1)])
+def test_the_demonstration_is_good_only_if_every_drive_and_the_driver_were(told, code):
+    drives = [Driven(story, "It goes on", 9, False, math.nan, 0, 1.0)._asdict() for story in DRIVES]
+    drivers = [Sat(DRIVERS[0], "It goes on", 9, 3, n, 1.5, 0, 1.0)._asdict() for n in told]
+    said: list[str] = []
+    assert Show(load(STORY), said.append, False).drove([*drives, *drivers]) == code
+    assert said[-1] == ("eyes: NOT as they should be" if code else "eyes: as they should be")
 
 
 @pytest.mark.parametrize(
