@@ -47,23 +47,29 @@ class Driven(NamedTuple):
 
 
 def driven(story: str, width: int = WIDTH, fps: float = FPS, seed: int = 1) -> Driven:
-    """The story, drawn and watched."""
+    """The story, drawn and watched until nothing that may still come could change how it went."""
     drive = road.told(story, seed, (), width, fps)
     seen = watch.Watch(config.load(watch.SHIPPED), Mount())
-    due, warned, false, took = False, math.nan, 0, 0.0
+    left = [reached(drive.truth(n)) for n in range(drive.frames)]
+    warned, false, took, shown = math.nan, 0, 0.0, 0
     for n in range(drive.frames):
-        image, truth = drive.picture(n), drive.truth(n)
+        if not math.isnan(warned) and max(left[n:]) <= LONGEST:
+            break  # there is something to be warned of until the end: no warning is false any more
+        image, shown = drive.picture(n), n + 1
         began = time.perf_counter()
         one = seen.look(watch.Picture(str(n), n / fps, image), math.nan)
         took += time.perf_counter() - began
-        left = float(truth["ttc_s"]) if int(truth["in_path"]) else math.inf
-        due |= left < LATEST
         for edge in one.edges:
             if edge.event == "raised" and watch.is_alert(edge.rule):
-                false += left > LONGEST
-                if left <= LONGEST and math.isnan(warned):
-                    warned = left
-    return Driven(story, drive.story.about, drive.frames, due, warned, false, took / drive.frames * 1e3)
+                false += left[n] > LONGEST
+                if left[n] <= LONGEST and math.isnan(warned):
+                    warned = left[n]
+    return Driven(story, drive.story.about, shown, min(left) < LATEST, warned, false, took / shown * 1e3)
+
+
+def reached(truth: dict[str, Any]) -> float:
+    """s until what is in the way is reached; infinite where nothing is."""
+    return float(truth["ttc_s"]) if int(truth["in_path"]) else math.inf
 
 
 class Sat(NamedTuple):
