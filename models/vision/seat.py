@@ -81,7 +81,7 @@ class View(NamedTuple):
 
     low: Array | None = None  # (HIGH, WIDE) grey
     fine: Array | None = None  # (HIGH, WIDE) fine structure, grey
-    who: Spot | None = None  # when it was seen last
+    who: Spot | None = None  # on average, as the others: who leaves is followed, and is last seen elsewhere
     seconds: float = 0.0  # of a face, that went in
     at: float = -math.inf  # s, of the last look
 
@@ -122,11 +122,15 @@ def looked(grey: Array) -> tuple[Array, Array]:
 def learnt(view: View, at: float, low: Array, fine: Array, who: Spot) -> View:
     """With one more look at the driver."""
     step = min(max(at - view.at, 0.0), 2 * EVERY) if view.low is not None else EVERY
-    if view.low is None or view.fine is None:
+    if view.low is None or view.fine is None or view.who is None:
         return View(low, fine, who, step, at)
     share = step / min(view.seconds + step, LEARN)
     return View(
-        view.low + share * (low - view.low), view.fine + share * (fine - view.fine), who, view.seconds + step, at
+        view.low + share * (low - view.low),
+        view.fine + share * (fine - view.fine),
+        Spot(*(a + share * (b - a) for a, b in zip(view.who, who, strict=True))),
+        view.seconds + step,
+        at,
     )
 
 
