@@ -9,7 +9,8 @@ numbers are the camera's own (`drivers/video_health.py`). Memory in, memory out.
 
 Weak at: what was so before the first face was seen: nobody is told to be there then, and a lens that was always smeared
 is told only if it shows hardly anything; a camera that is turned while no face is seen, which is `covered`; a face that
-fills the picture, beside which there is nothing; somebody dressed as the seat is.
+fills the picture, beside which there is nothing; somebody dressed as the seat is; a cab so dark that there is
+but noise beside the driver: an empty seat is `covered` there.
 """
 
 from __future__ import annotations
