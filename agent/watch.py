@@ -439,7 +439,8 @@ def _faced(image: Any, one: Watched) -> Any:
         texts.append((f"score {one.score:.1f} of 10", bad if one.score >= 6 else good))
     texts += [(f"{name} ({alarm.level})", bad) for name, alarm in one.open.items()]
     for i, (text, colour) in enumerate(texts):
-        cv2.putText(image, text, (8, 20 + 18 * i), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
+        for ink, wide in (((0, 0, 0), 3), (colour, 1)):  # readable on a bright window, too
+            cv2.putText(image, text, (8, 20 + 18 * i), cv2.FONT_HERSHEY_SIMPLEX, 0.5, ink, wide, cv2.LINE_AA)
     return image
 
 

@@ -83,7 +83,7 @@ LOST = 0.5
 SLUMPS = 0.5  # s that eyes were shut, after which a face that is not found any more has sunk and not turned,
 SUNK = 15.0  # s, for so long; as one that is lost while it turns away is turned away
 ASIDE = 10.0  # s that eyes cannot be judged, after which a face that looks at the road is not said to sleep
-BLINKS = 0.8  # s, the longest blink
+BLINKS = 0.7  # s, the longest blink
 
 # Windows
 WINDOW, BLOCK, OLD = 60.0, 2.0, 300.0  # s: of PERCLOS, in blocks of judged time; older ones do not count
@@ -247,7 +247,7 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
     slowest: Annotated[float, Meta(ge=0, le=60)] = 20.0  # km/h, below which nobody is distracted ((EU) 2023/2590);
     # T/JSATL12 judges nothing below 30, which is `still`
     grading: Annotated[float, Meta(ge=0)] = 50.0  # km/h (T/JSATL12-2017; and (EU) 2023/2590)
-    doze: Annotated[float, Meta(gt=0, le=10)] = 1.0  # s of shut eyes that count as an episode
+    doze: Annotated[float, Meta(gt=0, le=10)] = 0.8  # s of shut eyes that count as an episode
     yawning: Annotated[float, Meta(gt=0, le=10)] = 1.5  # s of an open mouth that count as a yawn
     wide: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of its own range a mouth is open in a yawn, as the eye says it
     glance: Annotated[float, Meta(gt=0, le=10)] = 3.0  # s away from the road that count as an episode

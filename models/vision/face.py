@@ -44,6 +44,7 @@ FAR_EYE, NEAR_EYE = (32.0, 58.0), (62.0, 85.0)  # deg of yaw, from which an eye 
 DOWN = (28.0, 50.0)  # deg of pitch, the same of both
 TURNS = (0, 180, 90, 270)  # deg, ways in which a single picture may lie
 ROOM = 0.5  # of its size, around a single picture that a face may fill
+CROP, CLEAR = 200, 0.9  # px, longest side of a single picture that may be of one eye; score of a face that it is of
 
 
 class Asked(NamedTuple):
@@ -213,25 +214,41 @@ def look(
 
 
 def still(nets: Nets, picture: Array) -> Sight:
-    """One picture by itself, (h, w, 3) uint8 BGR, of a face that may fill it and that may lie or hang.
+    """One picture by itself, (h, w, 3) uint8 BGR, of a face that may fill it and that may lie or hang, or of one eye.
 
-    Of the four ways in which it may be turned the first one in which a face is found, upright before upside down.
+    Of the four ways in which it may be turned the one in which most of a face is seen, rather with eyes than without.
     """
     best = Sight(math.nan, None, hidden=math.nan if nets.eye is None else 0.0)
-    if nets.find is None:
-        return best._replace(score=math.nan)
-    for turn in TURNS:
+    for turn in TURNS if nets.find is not None else ():
         turned = np.ascontiguousarray(np.rot90(picture, turn // 90)) if turn else picture
         for room in (0.0, ROOM):
             levels = Levels(_roomy(turned, room))
-            found = nets.find(levels)
+            found = nets.find(levels) if nets.find is not None else []
             for one in sorted(found, key=lambda one: -one.place.u * one.score)[:1]:
                 face = _refined(levels, nets.marks, one)
-                if face is not None and face.score > best.score:
-                    best = _judged(Sight(math.nan, face, face.score, 1.0), nets, levels, face)
-        if best.face is not None:
-            break
-    return best
+                if face is not None:
+                    sight = _judged(Sight(math.nan, face, face.score, 1.0), nets, levels, face)
+                    best = max(best, sight, key=_worth)
+    if max(picture.shape[:2]) <= CROP and best.score < CLEAR and nets.eye is not None:
+        best = _eye_alone(picture, nets.eye)
+    return best if nets.find is not None else best._replace(score=math.nan)
+
+
+def _eye_alone(picture: Array, net: Asked) -> Sight:
+    """A picture that is of nothing but an eye: its middle square."""
+    h, w = picture.shape[:2]
+    crop = Levels(picture).crop(w / 2, h / 2, min(h, w), 0.0, net.n, net.colour)
+    lid = cast(Lid, net.ask([crop])[0])
+    one, hidden = _eye(lid, 1.0), sigmoid(lid.hidden)
+    sight = Sight(math.nan, None, hidden=hidden)
+    if hidden > 1 - LEAST:
+        return sight
+    return sight._replace(closed=one.closed, closed_error=one.error, lid=one.lid)
+
+
+def _worth(sight: Sight) -> float:
+    """How much of a face is seen."""
+    return sight.score * (0.5 if math.isnan(sight.closed) else 1.0)
 
 
 def _roomy(picture: Array, room: float) -> Array:

@@ -9,7 +9,8 @@ numbers are the camera's own (`drivers/video_health.py`). Memory in, memory out.
 
 Weak at: what was so before the first face was seen: nobody is told to be there then, and a lens that was always smeared
 is told only if it shows hardly anything; a camera that is turned while no face is seen, which is `covered`; a face that
-fills the picture, beside which there is nothing; somebody dressed as the seat is.
+fills the picture, beside which there is nothing; somebody dressed as the seat is; a cab so dark that there is
+but noise beside the driver: an empty seat is `covered` there.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class View(NamedTuple):
 
     low: Array | None = None  # (HIGH, WIDE) grey
     fine: Array | None = None  # (HIGH, WIDE) fine structure, grey
-    who: Spot | None = None  # when it was seen last
+    who: Spot | None = None  # on average, as the others: who leaves is followed, and is last seen elsewhere
     seconds: float = 0.0  # of a face, that went in
     at: float = -math.inf  # s, of the last look
 
@@ -122,11 +123,15 @@ def looked(grey: Array) -> tuple[Array, Array]:
 def learnt(view: View, at: float, low: Array, fine: Array, who: Spot) -> View:
     """With one more look at the driver."""
     step = min(max(at - view.at, 0.0), 2 * EVERY) if view.low is not None else EVERY
-    if view.low is None or view.fine is None:
+    if view.low is None or view.fine is None or view.who is None:
         return View(low, fine, who, step, at)
     share = step / min(view.seconds + step, LEARN)
     return View(
-        view.low + share * (low - view.low), view.fine + share * (fine - view.fine), who, view.seconds + step, at
+        view.low + share * (low - view.low),
+        view.fine + share * (fine - view.fine),
+        Spot(*(a + share * (b - a) for a, b in zip(view.who, who, strict=True))),
+        view.seconds + step,
+        at,
     )
 
 

@@ -460,7 +460,7 @@ def raised(told, *names):
 
 EVENTS = ("eyes_closed", "yawn", "distracted", "absent", "covered", "frozen")
 CASES = [
-    ("eyes_closed", 1.0, 1.4, SHUT),
+    ("eyes_closed", 0.8, 1.4, SHUT),
     ("yawn", 1.5, 3.5, {"mouth": 0.9}),
     ("distracted", 3.0, 4.0, {"yaw": 35.0}),
     ("distracted", 3.0, 4.0, {"pitch": 25.0}),
