@@ -23,7 +23,7 @@ from agent.core.frame import Array
 from . import head, seat
 from .answer import SIDES, Answer, Lid, Marks, Mouth, sigmoid
 from .head import Levels, Place, Points
-from .net import Found, Net
+from .net import Found, Net, shown, told
 
 FRESH = 0.3  # s, after which the finder looks again, though the face is followed
 HELD = 0.7  # s, for which a face that the finder does not find is looked for where it was
@@ -44,6 +44,7 @@ FAR_EYE, NEAR_EYE = (32.0, 58.0), (62.0, 85.0)  # deg of yaw, from which an eye 
 DOWN = (28.0, 50.0)  # deg of pitch, the same of both
 TURNS = (0, 180, 90, 270)  # deg, ways in which a single picture may lie
 ROOM = 0.5  # of its size, around a single picture that a face may fill
+SMALL, LARGE = 44.0, 60.0  # px of what a finder is shown: a face below is looked at once more, so large
 CROP, CLEAR = 200, 0.9  # px, longest side of a single picture that may be of one eye; score of a face that it is of
 
 
@@ -151,17 +152,35 @@ def answering(net: Net) -> Asked:
 def finding(net: Net) -> Callable[[Levels], list[Someone]]:
     """A net as what finds faces. One that is grey is shown a picture as small as it wants it."""
 
+    squared = net.manifest.family == "face"
+
     def find(levels: Levels) -> list[Someone]:
         grey = net.manifest.colour == "grey"
         by = levels.under(net.manifest.input[1]) if grey else 0
-        seen = levels.grey(by) if grey else levels.colour()
-        return [
-            someone(one, 1 << by, net.manifest.family == "face")
-            for one in net.find(seen)
-            if one.kind == "face" and len(one.points) == 5
-        ]
+        found = _faces(net.find(levels.grey(by) if grey else levels.colour()))
+        there = [someone(one, 1 << by, squared) for one in found]
+        return [_closer(net, levels, one) for one in there] if squared else there
 
     return find
+
+
+def _faces(found: Sequence[Found]) -> list[Found]:
+    return [one for one in found if one.kind == "face" and len(one.points) == 5]
+
+
+def _closer(net: Net, levels: Levels, first: Someone) -> Someone:
+    """What a second look says of a face that is small in what the net is shown: a part of the picture about it."""
+    (h, w), shown_wide = levels.size, net.manifest.input[1]
+    side = SIDES["marks"] * first.place.u
+    if not shown_wide or side * shown_wide >= SMALL * w:
+        return first
+    half = side * shown_wide / LARGE / 2
+    x, y = first.place.x, first.place.y
+    part = (max(0.0, x - half), max(0.0, y - 0.75 * half), min(w, x + half), min(h, y + 0.75 * half))
+    seen = shown(net.manifest, levels.grey(), part)
+    again = [someone(one, 1.0, True) for one in _faces(told(net.manifest, [net.raw(net.run(seen.pixels), seen)]))]
+    best = max(again, key=lambda one: one.score * one.place.u, default=first)
+    return best if best.score > first.score / 2 else first
 
 
 def someone(found: Found, by: float = 1.0, squared: bool = False) -> Someone:
