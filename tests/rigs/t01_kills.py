@@ -19,7 +19,7 @@ import numpy as np
 
 from tests.rigs.stage import Platform, Streams, heard, owing, readings, running, stage, until
 from tests.rigs.trial import Case, Trial
-from tests.tools.mosquitto import Mosquitto
+from tests.tools.mosquitto import PATIENT, Mosquitto
 from tests.tools.nursery import Nursery
 from tests.tools.subscriber import Heard, Subscriber
 
@@ -28,7 +28,6 @@ HAZARDS = 6  # channels that come and go, about an edge a second each while the 
 PATIENCE = 20.0  # s for which a hazard waits to be told, lives and deaths of agents included
 BATCH = 1.0  # s of readings that a kill may cost
 WINDOW = 8 + 5  # messages of one second: bulk in flight, and edges that the disk does not know as delivered yet
-PATIENT = "max_queued_messages 0\nmax_inflight_messages 0"  # the broker drops nothing for a slow ear
 
 
 class Weather:

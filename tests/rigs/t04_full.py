@@ -22,7 +22,7 @@ from tests.rigs.proxy import Proxy
 from tests.rigs.stage import owing, running, stage
 from tests.rigs.t03_io import copied, newest, worst
 from tests.rigs.trial import Case, Trial
-from tests.tools.mosquitto import Mosquitto
+from tests.tools.mosquitto import PATIENT, Mosquitto
 from tests.tools.subscriber import Heard, Subscriber
 
 MB = 24  # of the disk
@@ -33,7 +33,6 @@ LIVE, ARCHIVED = "vedette/", "archive/"
 WINDOW = 8  # batches in flight at most: the default of the uplink
 LATE, RECOVERED = 1.0, 10.0  # s
 LAST = 2.5  # s of readings that a kill may cost: the batch that is gathered, and the transaction of that second
-QUIET = "max_queued_messages 0\nmax_inflight_messages 0"  # the broker drops nothing for a slow ear
 
 
 class Stranger:
@@ -123,7 +122,7 @@ async def staged(case: Case, disk: Disk, levels: list[float]) -> AsyncIterator[t
     folder.mkdir()
     (disk.home / "state").mkdir()
     (folder / "state").symlink_to(disk.home / "state")
-    broker = Mosquitto(folder / "broker", more=QUIET)
+    broker = Mosquitto(folder / "broker", more=PATIENT)
     proxy = Proxy(("127.0.0.1", broker.port))
     await proxy.start()
     await proxy.cut()

@@ -32,7 +32,7 @@ from tests.rigs.pulse import quantile
 from tests.rigs.sabotage import sabotaged
 from tests.rigs.stage import until
 from tests.rigs.trial import Case, Trial
-from tests.tools.mosquitto import Mosquitto
+from tests.tools.mosquitto import PATIENT, Mosquitto
 from tests.tools.subscriber import Subscriber
 
 DAY = 86400  # batches: one a second
@@ -41,7 +41,6 @@ CHANNELS = 1000
 NARROW = 1e6  # bytes/s: 8 Mbit/s
 LIVE = "live"  # source of what is measured while the backlog drains
 OLD = "old"  # source of the backlog
-PATIENT = "max_queued_messages 0\nmax_inflight_messages 0"  # the broker drops nothing for a slow ear
 
 
 # -- the process that was without a link --------------------------------------------------------------

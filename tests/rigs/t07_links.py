@@ -18,11 +18,10 @@ from tests.rigs.proxy import Proxy, mqtt, swallow
 from tests.rigs.pulse import Pulse, patient, quantile
 from tests.rigs.stage import Streams, owing, running, stage, until, verdict
 from tests.rigs.trial import Case, Trial
-from tests.tools.mosquitto import Mosquitto
+from tests.tools.mosquitto import PATIENT, Mosquitto
 from tests.tools.subscriber import Heard, Subscriber
 
 PORT = 1883
-PATIENT = "max_queued_messages 0\nmax_inflight_messages 0"  # the broker drops nothing for a slow ear
 CHANNELS, PERIOD = 50, 0.2
 TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -28,7 +28,7 @@ from tests.rigs.injector import strike
 from tests.rigs.stage import plant, told, until
 from tests.rigs.systemd import Service, setting
 from tests.rigs.trial import Case, Trial
-from tests.tools.mosquitto import Mosquitto
+from tests.tools.mosquitto import PATIENT, Mosquitto
 from tests.tools.subscriber import Heard, Subscriber
 
 PERIOD = 0.5  # s between polls of each line
@@ -270,7 +270,7 @@ async def world(folder: Path, case: Case, hazards: int = 1, mute: Mute | None = 
     rows = [f"{r.key},{r.table}:{r.address},{r.type},30" for r in devices[0].layout if r.table == "holding"]
     (folder / "points.csv").write_text("\n".join(["key,at,type,stale", *rows]))
     channels = json.dumps([f"other/c{i}" for i in range(hazards)])
-    with Mosquitto(folder / "broker") as broker, Subscriber(broker.port, "vedette/#") as ear:
+    with Mosquitto(folder / "broker", more=PATIENT) as broker, Subscriber(broker.port, "vedette/#") as ear:
         url = await mute.start(broker.port) if mute else broker.url
         period = 0.2 if mute else PERIOD
         fields = {"net": lines[0].url, "side": lines[1].url, "mqtt": url, "period": period, "hazards": channels}

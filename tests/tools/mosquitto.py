@@ -23,6 +23,9 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+PATIENT = "max_queued_messages 0\nmax_inflight_messages 0"  # the broker drops nothing for a slow ear
+
+
 class Mosquitto:
     """One broker. `users` maps names to passwords; `acl` and `more` are lines of its own files."""
 
