@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
+# Hundreds of processes begin in a run of the tests: each would compile the agent anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install dev demo test lint types contracts unit scoreboard scoreboard-quick bench bench-tamper bench-anomaly bench-slope bench-vision lock clean
 
 help:
@@ -53,7 +56,7 @@ contracts: dev
 	@$(BIN)/lint-imports
 
 unit: dev
-	@$(BIN)/python -m pytest -n 3
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 scoreboard: dev
 	@$(BIN)/python -m tests.rigs.scoreboard
