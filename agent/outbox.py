@@ -622,9 +622,10 @@ class Outbox:
                     feed.owed.add(item.row, item.row, True)
         states = {name: feed.settle(self._committed) for name, feed in self.feeds.items()}
         news = {name: state for name, state in states.items() if state != self._states.get(name)}
-        if self._told_gaps and not (self._fresh or self._writing or "alarms" in self.trouble):
+        told = bool(self._told_gaps) and not (self._fresh or self._writing or "alarms" in self.trouble)
+        if told:
             self._told_gaps = []
-        if not items and not news:
+        if not items and not news and not told:
             return True
         owed_from = min((feed.owed.spans[0][0] for feed in self.feeds.values() if feed.owed.spans), default=2**62)
         try:

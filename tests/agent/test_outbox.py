@@ -1146,7 +1146,7 @@ def test_a_drop_that_a_kill_kept_from_being_told_is_told_by_the_next_start(
             assert (facts["boot"], facts["from"], facts["to"], facts["count"]) == (outbox.boot, 1, lost, lost)
             await until(lambda: not again._fresh and not again._writing)  # the event is on the disk
             put(again, 1)
-            await until(lambda: not again._pending and not again._told_gaps)
+            await until(lambda: not again._history._noted)  # nor is it noted as untold any more
             later = snapshot(killed, tmp_path / "later")
         async with opened(later, history_mb=0.25) as third:
             put(third, 0)
