@@ -24,8 +24,9 @@ from agent.core.errors import ConfigFault, WorldFault
 from agent.core.frame import Instant, frame, layout
 from agent.core.ports import Batch, Event, Identity, Item
 from agent.outbox import Outbox, Store
-from agent.uplink import find, mqtt
+from agent.uplink import find, mqtt, session
 from agent.uplink.mqtt import Language, Mqtt, short
+from agent.uplink.wire import Message, Wire
 from simulators.broker import Broker, read_packet
 from simulators.platform import Console, Platform
 from tests.rigs.stage import Streams
@@ -388,7 +389,7 @@ def test_open_alarms_are_looked_at_once_per_turn(tmp_path: Path, broker: Mosquit
                     walks += 1
                     return super().__iter__()
 
-            many = [alarm(n=n) for n in range(mqtt.TURN)]
+            many = [alarm(n=n) for n in range(session.TURN)]
             here.open = Walked(many)
             here.outbox.put_alarms(many)
             await until(here.delivered)
@@ -586,7 +587,7 @@ def test_an_idle_half_open_link_is_noticed_by_ping(tmp_path: Path, broker: Mosqu
 def test_a_message_that_the_broker_refuses_is_not_delivered_and_does_not_stop_the_stream(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(mqtt, "AGAIN", 0.05)
+    monkeypatch.setattr(session, "AGAIN", 0.05)
     monkeypatch.setenv("SECRET", "open sesame")
     acl = f"user north\ntopic readwrite vedette/#\ntopic deny {ROOT}/telemetry/denied\ntopic deny {ROOT}/alarm/#\n"
 
@@ -788,8 +789,8 @@ def test_no_more_is_in_flight_than_the_broker_allows_and_a_place_is_kept_for_an_
 
 
 def test_a_full_broker_is_tried_again_until_it_takes_what_it_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(mqtt, "AGAIN", 0.01)
-    monkeypatch.setattr(mqtt, "TICK", 0.02)
+    monkeypatch.setattr(session, "AGAIN", 0.01)
+    monkeypatch.setattr(session, "TICK", 0.02)
     full = True
 
     def answer(head: int, body: bytes) -> bytes:
@@ -816,8 +817,8 @@ def test_a_full_broker_is_tried_again_until_it_takes_what_it_refused(tmp_path: P
 
 
 def test_a_clear_does_not_overtake_a_raise_that_was_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(mqtt, "AGAIN", 0.3)
-    monkeypatch.setattr(mqtt, "TICK", 0.02)
+    monkeypatch.setattr(session, "AGAIN", 0.3)
+    monkeypatch.setattr(session, "TICK", 0.02)
     accepted: list[int] = []
     full = True
 
@@ -834,15 +835,15 @@ def test_a_clear_does_not_overtake_a_raise_that_was_refused(tmp_path: Path, monk
         nonlocal full
         async with station(tmp_path, await broker.start()) as here:
             sent: list[tuple[str, str]] = []
-            ship = mqtt.Wire.publish
+            ship = Wire.publish
 
-            def publish(wire: mqtt.Wire, message: mqtt.Message) -> int:
+            def publish(wire: Wire, message: Message) -> int:
                 if "/alarm/" in message.topic and message.payload:
                     body = msgspec.json.decode(message.payload)
                     sent.append((body["channel"], body["event"]))
                 return ship(wire, message)
 
-            monkeypatch.setattr(mqtt.Wire, "publish", publish)
+            monkeypatch.setattr(Wire, "publish", publish)
             await until(lambda: here.feed.up and accepted)
             here.raised(alarm())
             await until(lambda: "refused" in here.kinds())
@@ -965,7 +966,7 @@ def test_the_platform_that_comes_with_the_simulators_gives_receipts(tmp_path: Pa
 def test_alarms_without_receipt_take_no_place_in_flight_and_a_late_raise_does_not_touch_what_is_retained(
     tmp_path: Path, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(mqtt, "INFLIGHT", 2)
+    monkeypatch.setattr(session, "INFLIGHT", 2)
 
     async def main() -> None:
         with Subscriber(broker.port) as ear:
@@ -1038,7 +1039,7 @@ def test_an_alarm_over_which_the_broker_closes_the_connection_is_deferred_and_tr
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(feed, "DEFER", 0.2)
-    monkeypatch.setattr(mqtt, "TICK", 0.02)
+    monkeypatch.setattr(session, "TICK", 0.02)
 
     async def main() -> None:
         broker = Touchy(b'"id":"id-13"')
@@ -1065,7 +1066,7 @@ def test_an_alarm_over_which_the_broker_closes_the_connection_is_deferred_and_tr
 
 
 def test_a_broker_that_confirms_nothing_costs_no_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(mqtt, "TICK", 0.02)
+    monkeypatch.setattr(session, "TICK", 0.02)
     births = 0
 
     def answer(head: int, body: bytes) -> bytes:

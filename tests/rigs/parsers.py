@@ -20,7 +20,8 @@ from agent.core.core import Ack, Tick
 from agent.core.errors import BadReply, ConfigFault, Refused, WorldFault
 from agent.core.frame import Instant, Quality, frame, layout
 from agent.core.ports import Batch
-from agent.uplink.mqtt import Receipt, acknowledged
+from agent.uplink.mqtt import acknowledged
+from agent.uplink.session import Receipt
 from drivers import modbus_wire as wire
 from drivers import registers
 from simulators import broker as mqtt
