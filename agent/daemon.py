@@ -120,8 +120,20 @@ class Agent:
         self.memory, restored = self._recall()
         # nothing of a recording is kept
         self.keeper = None if self.recorder else checkpoint.Keeper(home, self.core, kernel(), self._event)
+        site = self.config.site
         self.who = Identity(
-            self.config.site.name, self.config.site.node, self.outbox.boot, __version__, self.config.hash
+            site.name,
+            site.node,
+            self.outbox.boot,
+            __version__,
+            self.config.hash,
+            home=str(home),
+            layouts={source: bench.layout for source, bench in self.core.benches.items()},
+            points={
+                (point.rule.name, point.channel): point.rule.level
+                for bench in self.core.benches.values()
+                for point in bench.points
+            },
         )
         self.boxes: dict[str, OrderBox] = {}
         self._deciding: dict[str, frozenset[str]] = {}  # line -> the sources that decide on what its heartbeats guard

@@ -24,7 +24,7 @@ import msgspec
 from msgspec import structs
 
 from .core.alarm import LEVELS, Alarm, Point
-from .core.ports import LANES, Batch, Clock, Event, Item, Lane
+from .core.ports import LANES, Batch, Clock, Event, Item, Lane, Latest
 from .rows import Owed, Span
 
 LATE = 10.0  # s; what is older when handed out is history, not news
@@ -131,6 +131,9 @@ class Queue(Protocol):
 
     def changed(self) -> None:
         """What some uplink owes has changed."""
+
+    def latest(self) -> Mapping[str, Latest]:
+        """Where each source stands now."""
 
     async def read_ahead(self, feed: Feed, turn: int) -> None:
         """Read the next chunk of backlog and give it to `feed.read`."""
@@ -276,6 +279,9 @@ class Feed:
 
     def lost(self) -> Mapping[str, int]:
         return dict(self.dropped)
+
+    def latest(self) -> Mapping[str, Latest]:
+        return self._queue.latest()
 
     # -- the store's side -------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from .clock import kernel
 from .core.alarm import LEVELS, STATE_NAMES, Alarm, Point, State
 from .core.errors import StoreFault
 from .core.frame import Frame, Instant
-from .core.ports import LANES, Batch, Clock, Event, Item, Lane
+from .core.ports import LANES, Batch, Clock, Event, Item, Lane, Latest
 from .eras import Eras
 from .feed import Feed, rank
 from .gather import Gather
@@ -588,6 +588,10 @@ class Outbox:
         if self._cells > MEMORY_CELLS:  # a commit that hangs raises nothing
             self._cap_memory()
         self._history_news.set()
+
+    def latest(self) -> dict[str, Latest]:
+        """Where each source stands now."""
+        return {source: gather.latest for source, gather in self._gathers.items() if gather.latest is not None}
 
     def changed(self) -> None:
         """What some uplink owes has changed; it is written with the next batch of batches."""

@@ -78,7 +78,7 @@ class Mqtt(Broker, tag="mqtt", frozen=True, kw_only=True):
             return Native(self, wire, feed, language, open_alarms, clock, tell)
 
         name = f"{self.prefix}-{who.site}-{who.node}-{self.name}"
-        await serve(self, name, language.will(), begin, feed, clock, tell)
+        await serve(self, name, language.knock, begin, feed, clock, tell)
 
 
 # -- what is said ---------------------------------------------------------------------------------------
@@ -162,6 +162,10 @@ class Language:
     def will(self) -> Message:
         """What the broker says when the link is lost; it has no time, since nobody knows when that will be."""
         return self._state("offline")
+
+    async def knock(self) -> Message:
+        """The will of the next connection."""
+        return self.will()
 
     def offline(self, at: Instant) -> Message:
         """What this node says before it leaves."""

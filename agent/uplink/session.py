@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -42,10 +42,14 @@ REMIND = 300.0  # s between repetitions of an alarm that has no receipt, at most
 FOR_EVER = {0x87, 0x90, 0x95, 0x99}  # the same message will be refused again
 
 
+class Leaving(LineLost):
+    """This side ends the connection, and says goodbye first."""
+
+
 async def serve(
     settings: Broker,
     id: str,
-    will: Message,
+    will: Callable[[], Awaitable[Message]],
     begin: Callable[[Wire], Session],
     feed: Feed,
     clock: Clock,
@@ -55,7 +59,7 @@ async def serve(
     wake = asyncio.Event()
     fallback = ""
     for version in VERSIONS[settings.version]:
-        wire = Wire(settings, version, id, will, wake)
+        wire = Wire(settings, version, id, await will(), wake)
         try:
             await wire.open()
             break
@@ -63,6 +67,8 @@ async def serve(
             if version == VERSIONS[settings.version][-1]:
                 raise
             fallback = f"{fault}; it is spoken to in MQTT 3.1.1, where a refused message looks like a delivered one"
+        finally:
+            feed.notes["knocked"] = wire.sent
     if fallback:
         tell(Event("protocol-fallback", settings.name, clock.now(), fallback))
     session = begin(wire)
@@ -72,7 +78,12 @@ async def serve(
         await session.run()
     except asyncio.CancelledError:
         said = await session.farewell(session.goodbye(clock.now()))
-        wire.close(politely=said)
+        wire.close(politely=said, will=session.will_after)
+        raise
+    except Leaving as fault:
+        reason = str(fault)
+        said = await session.farewell(session.goodbye(clock.now()))
+        wire.close(politely=said, will=session.will_after)
         raise
     except (LineLost, Refused) as fault:
         reason = str(fault)
@@ -163,6 +174,7 @@ class Session:
     # -- what a language says -----------------------------------------------------------------------
 
     receipts = ""  # where the platform gives receipts
+    will_after = False  # the will is to be said even after a goodbye
 
     def greet(self) -> None:
         """Ask for what is to be heard, and say the births, be it later: `births` are their parcels."""
@@ -184,6 +196,14 @@ class Session:
 
     def shipped(self, item: Item, messages: list[Message]) -> None:
         """These are about to go."""
+
+    def sealed(self, message: Message) -> Message:
+        """What goes over the wire for it, at the moment when it does."""
+        return message
+
+    def done(self, item: Item) -> None:
+        """The broker has it, and no receipt is waited for."""
+        self.feed.done(item)
 
     # -- running ------------------------------------------------------------------------------------
 
@@ -212,6 +232,8 @@ class Session:
                 else:
                     await self.wire.wake.wait()
                     self.wire.wake.clear()
+        except Leaving:
+            raise
         except LineLost as fault:
             self._accuse(str(fault))
             raise
@@ -372,6 +394,11 @@ class Session:
         if parcel.bulk:
             self.bulk += not counted
             self.bulk_bytes += parcel.size
+        if not messages:  # the platform knows it already
+            self._let_go(parcel)
+            self._settled(item)
+            self.feed.done(item)
+            return parcel
         if max(map(size, messages)) > self.largest:
             self._let_go(parcel)
             self._settled(item)
@@ -396,7 +423,7 @@ class Session:
             parcel, message = self.waiting.popleft()
             now = self.loop.time()
             deadline = now + self.settings.puback_deadline + (self.bulk_bytes + parcel.size) / SLOWEST
-            self.flights[self.wire.publish(message)] = Flight(parcel, now, deadline, self.bulk_bytes)
+            self.flights[self.wire.publish(self.sealed(message))] = Flight(parcel, now, deadline, self.bulk_bytes)
 
     def _let_go(self, parcel: Parcel) -> None:
         if parcel.bulk:
@@ -426,7 +453,7 @@ class Session:
                 self.refusals.pop((parcel.bulk, parcel.item.row), None)
                 self.confirmed = True
                 if not self._is_awaited(parcel.item):
-                    self.feed.done(parcel.item)
+                    self.done(parcel.item)
             elif text := self._refused(parcel, parcel.item):
                 told.append(text)
         return told

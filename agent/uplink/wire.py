@@ -24,6 +24,7 @@ from paho.mqtt import MQTTException
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from .. import secret
 from ..core.errors import LineLost, Refused
@@ -38,7 +39,12 @@ CONNECT = 10.0  # s for the CONNACK
 KNOCK = 2.0  # s for TCP; the kernel's own repetitions grow, so a new attempt finds a link that is back sooner
 USER_TIMEOUT = 5000  # ms of unacknowledged TCP data; noticed a half-open link in 5.6 s (reliability.md 1.2)
 RECEIPT_BYTES = 1024  # of a receipt; what is larger is none
-HEARD = 4096  # receipts that wait to be looked at; where more come the oldest go, and their alarms are sent again
+COMMAND_BYTES = 16 * 1024  # of anything else that is said to this node; what is larger is not read; project
+FENCE = "-"  # a filter that nobody asked for
+WITH_WILL = 0x04  # reason code of a DISCONNECT after which the broker says the will all the same
+HEARD = (
+    4096  # messages that wait to be looked at; where more come the oldest go: an alarm without receipt is sent again
+)
 LARGEST = 1 << 20  # bytes of a packet that this node takes
 
 # MQTT 5 reason codes, section 2.4: what they mean for somebody who has to mend it.
@@ -126,9 +132,12 @@ def _split(url: str) -> SplitResult:
 
 
 class Message(NamedTuple):
+    """What is published."""
+
     topic: str
     payload: bytes
     retain: bool
+    qos: int = 1  # 0: it is confirmed by the fence behind it
     answer: str = ""  # topic on which a receipt is wanted
     token: bytes = b""  # what the receipt is to bring back
 
@@ -140,6 +149,14 @@ def size(message: Message) -> int:
     """Bytes of the packet, at most."""
     asked = len(message.answer.encode()) + len(message.token) + HEAD if message.answer else 0
     return len(message.payload) + len(message.topic.encode()) + HEAD + asked
+
+
+class Said(NamedTuple):
+    """What somebody published for this node."""
+
+    topic: str
+    payload: bytes
+    retained: bool  # it was there before
 
 
 class Unsupported(LineLost):
@@ -155,6 +172,9 @@ class Wire:
         self.retained: dict[str, bytes] = {}  # what the broker kept of an earlier connection, by topic
         self.inbox = ""  # topic of receipts
         self.receipts: deque[tuple[bytes, bytes]] = deque(maxlen=HEARD)  # payload, correlation data
+        self.said: deque[Said] | None = None  # everything else that is said to this node, once it listens to `hear`
+        self.denied: deque[str] = deque()  # what the broker does not let it listen to
+        self.sent = False  # the CONNECT went out
         self.lost = ""  # why the connection is gone
         self.innocent = False  # that has nothing to do with what was sent
         self.answer: tuple[int, Any] | None = None  # reason code and properties of the CONNACK
@@ -163,6 +183,8 @@ class Wire:
         self._errno = 0  # of the socket
         self._socket: Any = None
         self._writing = False
+        self._asked: dict[int, str] = {}  # SUBSCRIBE under way, by packet id
+        self._void = 0  # packet ids of what a lost connection did not take, below 0
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=id,
@@ -176,6 +198,8 @@ class Wire:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
         client.on_message = self._on_message
         client.on_socket_open = _tune
         client.on_socket_close = self._on_socket_close
@@ -201,6 +225,7 @@ class Wire:
             raise LineLost(f"connect {self.where}: {_why(error)}") from error
         finally:
             hand.end()
+        self.sent = True
         self._socket = self.client.socket()
         loop = asyncio.get_running_loop()
         if self._socket is not None:
@@ -237,7 +262,17 @@ class Wire:
         return int(getattr(self.answer[1] if self.answer else None, name, default))
 
     def publish(self, message: Message) -> int:
-        """Hand one message to the wire. Returns its packet id; a lost connection shows in `lost`."""
+        """Hand one message to the wire. Returns the packet id that will confirm it; a lost connection shows in `lost`.
+
+        Nothing confirms a message of QoS 0. But a broker takes what comes on one connection in its order, so that it
+        has what stood before an UNSUBSCRIBE when it answers that; there is nothing behind this filter.
+        """
+        if message.qos == 0:
+            self.client.publish(message.topic, message.payload, 0, message.retain)
+            _, fence = self.client.unsubscribe(FENCE)
+            if fence is None:
+                self._void -= 1
+            return self._void if fence is None else fence
         wanted = None
         if message.answer and self.version == V5:
             wanted = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
@@ -252,6 +287,14 @@ class Wire:
         """Ask for what is said on `topic` from now on: it arrives in `receipts`, if the broker allows."""
         self.inbox = topic
         self.client.subscribe(topic, 1)
+
+    def hear(self, topic: str) -> None:
+        """Ask for what is said on `topic`, a filter: it arrives in `said`; where the broker denies it, in `denied`."""
+        if self.said is None:
+            self.said = deque(maxlen=HEARD)
+        _, mid = self.client.subscribe(topic, 1)
+        if mid is not None:
+            self._asked[mid] = topic
 
     def unlisten(self, topic: str) -> None:
         self.client.unsubscribe(topic)
@@ -292,10 +335,15 @@ class Wire:
         """Pings and their answers."""
         self._failed(self.client.loop_misc())
 
-    def close(self, politely: bool = False) -> None:
-        """Leave: politely, and the broker forgets the will; else the will tells that this node is gone."""
+    def close(self, politely: bool = False, will: bool = False) -> None:
+        """Leave: politely, and the broker forgets the will; else the will tells that this node is gone.
+
+        With `will` it is said all the same after a polite end, if the MQTT version knows that.
+        """
         if self._socket is not None:
-            if politely:
+            if politely and will and self.version == V5:
+                self.client.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=WITH_WILL))
+            elif politely:
                 self.client.disconnect()
             if self.client.socket() is not None:
                 self._on_socket_close(self.client, None, self._socket)
@@ -332,11 +380,22 @@ class Wire:
     def _on_publish(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
         self.acks.append((mid, reason.value))
 
+    def _on_subscribe(self, client: Any, userdata: Any, mid: int, reasons: Any, properties: Any) -> None:
+        topic = self._asked.pop(mid, "")
+        if topic and any(reason.value >= 0x80 for reason in reasons):
+            self.denied.append(topic)
+
+    def _on_unsubscribe(self, client: Any, userdata: Any, mid: int, reasons: Any, properties: Any) -> None:
+        self.acks.append((mid, 0))
+
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
         if message.topic == self.inbox:
             if not message.retain and len(message.payload) <= RECEIPT_BYTES:
                 correlation = getattr(message.properties, "CorrelationData", b"")
                 self.receipts.append((bytes(message.payload), correlation))
+        elif self.said is not None:
+            if len(message.payload) <= COMMAND_BYTES:
+                self.said.append(Said(message.topic, bytes(message.payload), message.retain))
         elif message.retain and message.payload:
             self.retained[message.topic] = bytes(message.payload)
 

@@ -6,8 +6,7 @@ import asyncio
 import doctest
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,10 @@ from hypothesis import strategies as st
 
 from agent import feed
 from agent.clock import SystemClock
-from agent.core.alarm import Alarm, Basis
-from agent.core.errors import ConfigFault, WorldFault
+from agent.core.alarm import Alarm
+from agent.core.errors import ConfigFault
 from agent.core.frame import Instant, frame, layout
 from agent.core.ports import Batch, Event, Identity, Item
-from agent.outbox import Outbox, Store
 from agent.uplink import find, mqtt, session
 from agent.uplink.mqtt import Language, Mqtt, short
 from agent.uplink.wire import Message, Wire
@@ -31,89 +29,18 @@ from simulators.broker import Broker, read_packet
 from simulators.platform import Console, Platform
 from tests.rigs.stage import Streams
 from tests.tools.mosquitto import Certificates, Mosquitto, free_port, needs_mosquitto
+from tests.tools.station import AT, alarm, heard, run, station, until
 from tests.tools.subscriber import Heard, Subscriber
 
 pytestmark = needs_mosquitto
 
-AT = Instant(5.0, 1_700_000_000.5, True)
-CHANNELS = layout(["a", "b"], ["%", "m"])
 ROOT = "vedette/mine/north"
-
-
-def alarm(state: str = "active-unacked", n: int = 1, event: str = "raised") -> Alarm:
-    basis = Basis("AQ 1029-2019", "4.2")
-    return Alarm(f"id-{n}", 1, event, state, "high", "s/a", "red", 1.2, 1.0, "%", AT, AT, "too much", basis)
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(main, 90))
-
-
-async def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        await asyncio.sleep(0.005)
-
-
-class Station:
-    """A node: outbox, one uplink kept alive, and what it told."""
-
-    def __init__(self, outbox: Outbox) -> None:
-        self.outbox = outbox
-        self.feed = outbox.feed("platform")
-        self.open: list[Alarm] = []
-        self.told: list[Event] = []
-        self.faults: list[str] = []
-
-    async def keep(self, uplink: Mqtt) -> None:
-        who = Identity("mine", "north", self.outbox.boot, "0.1.0", "cafe")
-        while True:
-            try:
-                await uplink.send(self.feed, who, lambda: self.open, SystemClock(), self.told.append)
-            except WorldFault as fault:
-                self.faults.append(str(fault))
-            await asyncio.sleep(0.05)
-
-    def put(self, n: int, source: str = "s") -> None:
-        self.outbox.put_frame(frame(source, SystemClock().now(), CHANNELS, [float(n), -n]))
-        self.outbox._flush(source)
-
-    def raised(self, one: Alarm) -> None:
-        self.open = [a for a in self.open if a.id != one.id] + ([one] if one.state != "normal" else [])
-        self.outbox.put_alarms([one])
-
-    def delivered(self) -> bool:
-        return not any(self.feed.waiting().values())
-
-    def kinds(self) -> list[str]:
-        return [event.kind for event in self.told]
-
-
-@asynccontextmanager
-async def station(folder: Path, url: str, **settings: Any) -> AsyncIterator[Station]:
-    store = Store(path=str(folder / "state"), batch=0.05, ballast_mb=0)
-    outbox = await Outbox.open(store, ["platform"], SystemClock())
-    here = Station(outbox)
-    sending = asyncio.create_task(here.keep(Mqtt(name="platform", url=url, **settings)))
-    try:
-        yield here
-    finally:
-        began = time.monotonic()
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
-        assert time.monotonic() - began < 1.5
-        await outbox.close()
 
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     with Mosquitto(tmp_path / "broker", more="max_queued_messages 0\nmax_inflight_messages 0") as broker:
         yield broker
-
-
-async def heard(ear: Subscriber, enough: Callable[[list[Heard]], Any], seconds: float = 30.0) -> list[Heard]:
-    return await asyncio.to_thread(ear.wait, enough, seconds)
 
 
 def last(port: int, topic: str) -> Heard | None:

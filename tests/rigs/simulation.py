@@ -193,6 +193,7 @@ class Wire:
         self.answer: tuple[int, Any] | None = None
         self.where = f"uplink {settings.name!r} at {settings.url}"
         self.life = self.world.life
+        self.sent = True
         self.alive = False  # this side of the connection
         self.open_there = False  # the broker's side
         self.mids = itertools.count(1)
@@ -255,7 +256,7 @@ class Wire:
         if self.silent_since is not None and world.now - self.silent_since > 5.0:
             self.fail("connection timed out", innocent=True)
 
-    def close(self, politely: bool = False) -> None:
+    def close(self, politely: bool = False, will: bool = False) -> None:
         if self.alive:
             self.alive = False
             self.world.at(max(self.arrival, self.world.now + LATENCY), lambda: self.world.detach(self, politely))
