@@ -113,7 +113,11 @@ class Agent:
         watchdog = Watchdog()
         at = self.clock.now()
         self.outbox = await Outbox.open(
-            self.config.store, [uplink.name for uplink in self.config.uplinks], self.clock, told=self._event
+            self.config.store,
+            [uplink.name for uplink in self.config.uplinks],
+            self.clock,
+            told=self._event,
+            choices={uplink.name: uplink for uplink in self.config.uplinks if uplink.is_choosy()},
         )
         journal_mb, home = self.config.store.journal_mb, Path(self.config.store.path)
         self.audit = Audit(home / "journal", int(journal_mb * 2**20), self._told)
@@ -424,7 +428,8 @@ class Agent:
 
     async def _send(self, uplink: Any) -> None:
         def open_now() -> list[Alarm]:
-            return [self.outbox.eras.mend_open(alarm) for alarm in open_alarms(self.memory)]
+            mended = (self.outbox.eras.mend_open(alarm) for alarm in open_alarms(self.memory))
+            return [alarm for alarm in mended if uplink.wants_point(alarm.point, alarm.level)]
 
         lease = self._lease[f"uplink {uplink.name}"]
         lease.limit = CONNECT_LEASE

@@ -293,6 +293,10 @@ class Feed(Protocol):
     def latest(self) -> Mapping[str, Latest]:
         """Where each source stands now, for a birth message."""
 
+    def ask(self, boot: str, stream: str, first: int, last: int) -> None:
+        """The platform wants numbers `first` to `last` of a stream once more. An event `range` says what comes of it,
+        and why not all."""
+
 
 class Identity(Struct, frozen=True):
     """Who speaks, for every message; and for languages that say all names first, what there is to be said."""
@@ -316,13 +320,25 @@ class Uplink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sources: tuple[str, ...] = ()  # whose alarms and telemetry it is told, wildcards allowed; empty: all
     lanes: tuple[Lane, ...] = ()  # empty: all; telemetry without backfill: what cannot go at once goes never
 
+    def __post_init__(self) -> None:
+        if "backfill" in self.lanes and "telemetry" not in self.lanes:
+            raise ValueError("lanes: backfill is telemetry that came too late; name both")
+
+    def is_choosy(self) -> bool:
+        """Whether its platform is not told everything. Pure."""
+        return bool(self.levels or self.sources or self.lanes)
+
+    def wants_lane(self, lane: Lane) -> bool:
+        """Whether its platform is told of this lane at all. Pure."""
+        return not self.lanes or lane in self.lanes
+
     def wants_source(self, source: str) -> bool:
         """Whether its platform is told of this source. Pure."""
         return not self.sources or any(fnmatchcase(source, pattern) for pattern in self.sources)
 
     def wants_point(self, point: Point, level: Level) -> bool:
         """Whether its platform is told of alarms of this level at this point. Pure."""
-        wanted = (not self.lanes or "alarm" in self.lanes) and (not self.levels or level in self.levels)
+        wanted = self.wants_lane("alarm") and (not self.levels or level in self.levels)
         return wanted and self.wants_source(point[1].partition("/")[0])
 
     async def send(

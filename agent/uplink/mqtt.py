@@ -11,6 +11,7 @@ Under `vedette/<site>/<node>/`, QoS 1, JSON in UTF-8, times in ms UTC:
     telemetry/<source>                 columns: `t` [r], `key` [n], `unit` [n], `value` [r][n], `quality` [r][n]
     backfill/<source>                  the same with `historical`: it was measured while the link was down or slow
     receipt                            to this node, with `receipts`: {"boot", "stream", "seq"} of an alarm edge
+    range                              to this node, with `ranges`: {"boot", "stream", "from", "to"}, wanted once more
 
 A channel is `source/key`, so it makes two levels of the topic; `#`, `+` and `%` in names are written %23, %2B,
 %25. Every message but `state` carries `boot`, `stream` and `seq`: together the platform's key; `seq` counts
@@ -31,6 +32,9 @@ With `receipts` an alarm edge is done when the platform says that it has it, not
 says so on `receipt`, not retained, each time that it hears the edge. In MQTT 5 the alarm names this topic as its
 response topic; its correlation data, sent back with any payload, will do. An edge without a receipt is sent again
 with `resent`, in growing pauses, for ever. Nobody but the platform should have the right to publish there.
+
+With `ranges` the platform may ask for numbers of a stream once more, both ends included, not retained. What the store
+still has comes on `backfill/<source>`, with `resent`; an event `range` says what does not, and why.
 """
 
 from __future__ import annotations
@@ -136,6 +140,11 @@ class Language:
     def receipts(self) -> str:
         """Where the platform says what it has."""
         return f"{self.root}/receipt"
+
+    @property
+    def ranges(self) -> str:
+        """Where the platform asks for stretches once more."""
+        return f"{self.root}/range"
 
     def birth(self, alarms: Iterable[Alarm], at: Instant, largest: int = STATE_BYTES) -> Message:
         """The retained word that this node is there, and what is not normal: the platform reconciles by it.
@@ -301,6 +310,8 @@ class Native(Session):
         self.wire.listen(self.language.alarms)
         if self.settings.receipts:
             self.wire.receive(self.language.receipts)
+        if self.settings.ranges:
+            self.wire.hear(self.language.ranges)
         largest = 0 if self.curt else self.largest  # 0 bytes have room for no alarm
         self.births = [self.say(self.language.birth(self.open_alarms(), self.clock.now(), largest))]
 
@@ -312,6 +323,10 @@ class Native(Session):
             tokens = [token for told in self.wire.receipts for token in acknowledged(*told)]
             self.wire.receipts.clear()
             self.receive(tokens)
+        while self.wire.said:
+            said = self.wire.said.popleft()
+            if not said.retained:
+                self.asked_for(said.payload)
 
     def turn(self) -> None:
         self.active = self.topics = None

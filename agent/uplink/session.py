@@ -16,9 +16,10 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from ..core.alarm import Alarm, Point
 from ..core.errors import LineLost, Refused
@@ -156,6 +157,7 @@ class Session:
         self.waiting: deque[tuple[Parcel, Message]] = deque()  # no place in flight yet
         self.bulk = self.bulk_bytes = 0  # in flight, or refused and waiting to be tried again
         self.limit = FIRST_BYTES
+        self.free = 0.0  # s of the loop, when telemetry may go again by the rate that is set
         self.shrunk = 0.0  # when the limit was last lowered
         self.refusals: dict[tuple[bool, int], int] = {}
         self.later: list[tuple[float, int, Item]] = []  # heap: refused, to be tried again
@@ -326,7 +328,7 @@ class Session:
             if self.reminders and self.reminders[0][0] <= now:
                 self._remind()
                 continue
-            room = self.bulk < self.window and (self.bulk_bytes < self.limit or not self.bulk)
+            room = self.bulk < self.window and (self.bulk_bytes < self.limit or not self.bulk) and now >= self.free
             item_or_none = self.feed.take(room)
             if item_or_none is None:
                 return False
@@ -406,6 +408,9 @@ class Session:
             self.feed.refused(item, f"{hint(0x95, self.settings.name)}: {parcel.size} bytes, allowed {self.largest}")
             return parcel
         self.shipped(item, messages)
+        if parcel.bulk and self.settings.rate:
+            self.free = max(self.free, self.loop.time()) + 8 * sum(map(size, messages)) / (1000 * self.settings.rate)
+            self.loop.call_at(self.free, self.wire.wake.set)
         self.waiting.extend((parcel, message) for message in messages)
         self._send_waiting()
         return parcel
@@ -514,6 +519,15 @@ class Session:
         self.late.discard(token)
         return self.awaited.pop(token, None)
 
+    def asked_for(self, payload: bytes) -> None:
+        """The platform wants a stretch of a stream once more: a `Stretch` in JSON, or anybody's bytes."""
+        try:
+            wanted = msgspec.json.decode(payload, type=Stretch)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as fault:
+            self._tell("command-refused", f"{self.wire.where}: what is to be sent again? {fault}")
+            return
+        self.feed.ask(wanted.boot, wanted.stream, wanted.first, wanted.last)
+
     def receive(self, tokens: Iterable[bytes]) -> None:
         """The platform has the alarms of these tokens."""
         heard = False
@@ -557,6 +571,19 @@ class Session:
 def token_of(one: Item | Receipt) -> bytes:
     """By what the platform's receipt of an alarm edge is known."""
     return f"{one.boot}/{one.stream}/{one.seq}".encode()
+
+
+class Stretch(msgspec.Struct, frozen=True, rename={"first": "from", "last": "to"}):
+    """What a platform wants once more: numbers of one stream of one start, both included."""
+
+    boot: Annotated[str, Meta(max_length=64)]
+    stream: Annotated[str, Meta(max_length=256)]
+    first: Annotated[int, Meta(ge=1, lt=2**53)]
+    last: Annotated[int, Meta(ge=1, lt=2**53)]
+
+    def __post_init__(self) -> None:
+        if self.last < self.first:
+            raise ValueError("`to` comes before `from`")
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -19,7 +19,8 @@ not fit into one message comes in several, `<key>#1`, `<key>#2`.
 Sparkplug sends with QoS 0, which nothing confirms. Here each message has a fence behind it (`Wire.publish`), so that
 what the broker has not got is sent again. That the host got it is known only where it says so: with `receipts` an alarm
 is done when the host has written its `key` to Node Control/Receipt (several, a line each). With a primary host and
-without receipts, what was sent less than `linger` seconds before the host is told to be gone is sent again.
+without receipts, what was sent less than `linger` seconds before the host is told to be gone is sent again. With
+`ranges` a host may write {"boot", "stream", "from", "to"}, in JSON, to Node Control/Range, to get those numbers again.
 """
 
 from __future__ import annotations
@@ -410,7 +411,6 @@ class Edge(Session):
         metrics = [
             bdseq(self.bdseq, at),
             Metric(REBIRTH, Type.BOOLEAN, False, at),
-            Metric(RANGE, Type.STRING, None, at),
             Metric("Properties/Version", Type.STRING, self.who.version, at),
             Metric("Properties/Configuration", Type.STRING, self.who.config, at),
             Metric("Properties/Boot", Type.STRING, self.who.boot, at),
@@ -419,6 +419,8 @@ class Edge(Session):
         ]
         if self.mine.servers:
             metrics.append(Metric(NEXT, Type.BOOLEAN, False, at))
+        if self.settings.ranges:
+            metrics.append(Metric(RANGE, Type.STRING, None, at))
         if self.settings.receipts:
             metrics.append(Metric(RECEIPT, Type.STRING, None, at))
         standing = {} if self.curt else {alarm.point: alarm for alarm in self.open_alarms()}
@@ -626,6 +628,8 @@ class Edge(Session):
                 self.partings.append("the next server was asked for")
             elif name == RECEIPT and isinstance(one.value, str):
                 self.receive(one.value.encode("utf-8", "replace").split(b"\n"))
+            elif name == RANGE and isinstance(one.value, str) and self.settings.ranges:
+                self.asked_for(one.value.encode("utf-8", "replace"))
             elif name not in (REBIRTH, NEXT):
                 self._tell("command-refused", f"{topic}: {name or one.alias} cannot be written", metric=name)
 

@@ -89,8 +89,11 @@ class Broker(Uplink, frozen=True, kw_only=True):
     puback_deadline: Annotated[float, Meta(gt=0)] = 10.0  # s
     receipts: bool = False  # an alarm is delivered when the platform says so, not when the broker does
     receipt_deadline: Annotated[float, Meta(gt=0)] = 10.0  # s until an alarm is sent again; doubles each time
+    ranges: bool = False  # the platform may ask for stretches of a stream once more
+    rate: Annotated[float, Meta(ge=0)] = 0.0  # kbit/s of telemetry at most, on average; 0: as much as there is
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         place = _split(self.url)
         if place.username or place.password:
             raise ValueError("user and password do not belong into url; use user and password")
@@ -172,7 +175,7 @@ class Wire:
         self.retained: dict[str, bytes] = {}  # what the broker kept of an earlier connection, by topic
         self.inbox = ""  # topic of receipts
         self.receipts: deque[tuple[bytes, bytes]] = deque(maxlen=HEARD)  # payload, correlation data
-        self.said: deque[Said] | None = None  # everything else that is said to this node, once it listens to `hear`
+        self.said: deque[Said] = deque(maxlen=HEARD)  # what else is said to this node
         self.denied: deque[str] = deque()  # what the broker does not let it listen to
         self.sent = False  # the CONNECT went out
         self.lost = ""  # why the connection is gone
@@ -184,6 +187,7 @@ class Wire:
         self._socket: Any = None
         self._writing = False
         self._asked: dict[int, str] = {}  # SUBSCRIBE under way, by packet id
+        self._heeded: list[str] = []  # filters of what arrives in `said`
         self._void = 0  # packet ids of what a lost connection did not take, below 0
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -290,8 +294,7 @@ class Wire:
 
     def hear(self, topic: str) -> None:
         """Ask for what is said on `topic`, a filter: it arrives in `said`; where the broker denies it, in `denied`."""
-        if self.said is None:
-            self.said = deque(maxlen=HEARD)
+        self._heeded.append(topic)
         _, mid = self.client.subscribe(topic, 1)
         if mid is not None:
             self._asked[mid] = topic
@@ -393,7 +396,7 @@ class Wire:
             if not message.retain and len(message.payload) <= RECEIPT_BYTES:
                 correlation = getattr(message.properties, "CorrelationData", b"")
                 self.receipts.append((bytes(message.payload), correlation))
-        elif self.said is not None:
+        elif any(paho.topic_matches_sub(wanted, message.topic) for wanted in self._heeded):
             if len(message.payload) <= COMMAND_BYTES:
                 self.said.append(Said(message.topic, bytes(message.payload), message.retain))
         elif message.retain and message.payload:

@@ -194,6 +194,7 @@ class Wire:
         self.where = f"uplink {settings.name!r} at {settings.url}"
         self.life = self.world.life
         self.sent = True
+        self.said: deque[Any] = deque()
         self.alive = False  # this side of the connection
         self.open_there = False  # the broker's side
         self.mids = itertools.count(1)
