@@ -28,8 +28,9 @@ from ..core.ports import Clock, Event, Feed, Item
 from .wire import V5, VERSIONS, Broker, Message, Unsupported, Wire, hint, size
 
 WINDOW_BYTES = 256 * 1024  # of bulk in flight at most
-FIRST_BYTES = 8 * 1024  # of bulk in flight at first: 1 s at 64 kbit/s; doubles with each round trip
-SLUGGISH = 1.0  # s for a PUBACK of bulk, above which less is put in flight: an alarm must not wait behind it
+FIRST_BYTES = 4 * 1024  # of bulk in flight at first: 0.5 s at 64 kbit/s; doubles with each round trip
+SLUGGISH = 0.35  # s that a PUBACK of bulk takes longer than the quickest one, above which less is put in flight: an
+# alarm must not wait behind it for more than a second, and another uplink may share the line
 SLOWEST = 4096  # bytes/s; the PUBACK deadline grows by what is in flight at this speed
 TURN = 32  # messages handed to the wire before the loop serves others
 INFLIGHT = 1000  # messages in flight at most, whatever the broker allows
@@ -159,6 +160,7 @@ class Session:
         self.limit = FIRST_BYTES
         self.free = 0.0  # s of the loop, when telemetry may go again by the rate that is set
         self.shrunk = 0.0  # when the limit was last lowered
+        self.quickest = float("inf")  # s that a confirmation took: what the way itself takes
         self.refusals: dict[tuple[bool, int], int] = {}
         self.later: list[tuple[float, int, Item]] = []  # heap: refused, to be tried again
         self.queues: dict[Point, list[tuple[int, Item]]] = {}  # heaps: edges of a point of which one was refused
@@ -448,6 +450,7 @@ class Session:
             parcel = flight.parcel
             parcel.left -= 1
             parcel.code = max(parcel.code, code)
+            self.quickest = min(self.quickest, self.loop.time() - flight.sent)
             if parcel.bulk:
                 self._adapt(flight)
             if parcel.left or parcel.item is None:
@@ -467,8 +470,9 @@ class Session:
         """Less bulk in flight on a slow link, so that an alarm finds little in front of it."""
         now = self.loop.time()
         waited = now - flight.sent
-        if waited <= SLUGGISH:
-            self.limit = min(WINDOW_BYTES, self.limit + flight.parcel.size)
+        if waited - self.quickest <= SLUGGISH:
+            size = flight.parcel.size  # once it was too much, by about a message with each round trip
+            self.limit = min(WINDOW_BYTES, self.limit + (size * size // max(size, self.limit) if self.shrunk else size))
         elif flight.sent > self.shrunk:  # as much as the link was seen to carry in that time, at most half
             carried = int(flight.ahead * SLUGGISH / waited)
             self.limit, self.shrunk = max(1, min(self.limit // 2, carried)), now
