@@ -26,7 +26,7 @@ without receipts, what was sent less than `linger` seconds before the host is to
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote
@@ -42,7 +42,21 @@ from ..core.frame import OFFLINE_AFTER, Array, Instant, Quality
 from ..core.ports import Batch, Clock, Event, Feed, Identity, Item, Latest
 from ..hand import Hand
 from .session import Leaving, Session, serve, token_of
-from .sparkplug_wire import BAD, GOOD, STALE, Malformed, Metric, Property, Type, decode, framed, metric
+from .sparkplug_wire import (
+    BAD,
+    GOOD,
+    STALE,
+    Malformed,
+    Metric,
+    Property,
+    Type,
+    beside,
+    decode,
+    doubles,
+    framed,
+    head,
+    metric,
+)
 from .wire import Broker, Message, Wire, size
 
 NAMESPACE = "spBv1.0"
@@ -54,6 +68,7 @@ NORMAL = STATE_NAMES[State.NORMAL]
 PART = 64 * 1024  # bytes of metrics in one message, about; project
 CALM = 1.0  # s between two births that somebody asked for; project
 QUIET = 1.0  # s without a message of a device before it may be told dead; project
+PATIENCE = 10.0  # s of the same while its last word is not told yet; project
 HELD = 1024  # batches that linger at most: beyond, the oldest counts as delivered; project
 
 QUALITY = {Quality.GOOD: GOOD, Quality.STALE: STALE, Quality.OFFLINE: STALE}  # every other: BAD
@@ -198,6 +213,12 @@ def worth(quality: int) -> dict[str, Property]:
 
 WORTH = {quality: worth(quality) for quality in Quality}
 DOUBT: dict[str, Property] = {"synced": (Type.BOOLEAN, False)}  # the wall clock could not be trusted
+TOLD = {  # the same as bytes: quality, is it to be said, could the clock be trusted
+    (int(quality), said, synced): beside((WORTH[quality] if said else {}) | ({} if synced else DOUBT))
+    for quality in Quality
+    for said in (True, False)
+    for synced in (True, False)
+}
 
 
 def number(value: float) -> float | None:
@@ -242,6 +263,7 @@ class Names:
     def __init__(self, aliases: bool) -> None:
         self.aliases = aliases
         self._numbers: dict[tuple[str, str], int] = {}
+        self._heads: dict[tuple[str, str, tuple[str, ...]], list[bytes]] = {}
 
     def alias(self, device: str, name: str) -> int | None:
         """The number of a metric, None where it has none; `device` is empty for the node."""
@@ -257,6 +279,17 @@ class Names:
         """The metric as data says it: with its number instead of its name."""
         alias = self.alias(device, one.name)
         return one if alias is None else one._replace(name="", alias=alias)
+
+    def heads(self, device: str, prefix: str, key: tuple[str, ...]) -> list[bytes]:
+        """How the metrics `prefix` + key begin in data, as bytes."""
+        found = self._heads.get((device, prefix, key))
+        if found is None:
+            aliases = [self.alias(device, prefix + name) for name in key]
+            found = [
+                head(prefix + name if alias is None else "", alias) for name, alias in zip(key, aliases, strict=True)
+            ]
+            self._heads[device, prefix, key] = found
+        return found
 
     def meant(self, one: Metric) -> str:
         """The name of a metric of the node that somebody else speaks of."""
@@ -465,7 +498,11 @@ class Edge(Session):
         for device in self.devices.values():
             if not device.born or is_alive(latest.get(device.source), now.mono):
                 continue
-            if self.loop.time() - device.spoke < QUIET:
+            last = latest.get(device.source)
+            owes = (
+                last is not None and device.mono < last.frame.at.mono
+            )  # its last word is on its way, be it as backlog
+            if self.loop.time() - device.spoke < (PATIENCE if owes else QUIET):
                 continue
             device.born = False
             at = ms(now)
@@ -552,7 +589,7 @@ class Edge(Session):
         at = device.places(batch.key)
         prefix = "" if self.mine.devices else f"{device.source}/"
         owner = device.source if self.mine.devices else ""
-        doubt = {} if batch.synced else DOUBT
+        heads = self.names.heads(owner, prefix, batch.key)
         old = item.historical or item.resent or item.boot != self.who.boot
         stamps = np.maximum(0, np.rint(batch.wall * 1000)).astype(np.int64)
         value: Array | None = None
@@ -569,11 +606,12 @@ class Edge(Session):
                 moved = ~(same & (worths == quality))
             if not moved.any():
                 moved[:] = True  # it is reported that nothing moved
-            for i in np.flatnonzero(moved):
-                known = worths[i] != Quality.GOOD or quality is None or quality[i] != Quality.GOOD
-                told: Mapping[str, Property] = WORTH[Quality(worths[i])] if known else {}
-                one = Metric(prefix + batch.key[i], Type.DOUBLE, number(mine[i]), int(stamps[t]), None, bool(late))
-                yield self._encoded(owner, one._replace(properties={**told, **doubt}))
+            said = worths != Quality.GOOD  # or it just was: where nothing is said, a host takes it for good
+            said |= True if quality is None else quality != Quality.GOOD
+            which = np.flatnonzero(moved).tolist()
+            told = [TOLD[int(worths[i]), bool(said[i]), batch.synced] for i in which]
+            row = [heads[i] for i in which], int(stamps[t]), mine[which].tolist(), told
+            yield from doubles(*row, bool(late), self.mine.datatypes)
             value, quality = mine, worths
             if not late:
                 device.value[at], device.quality[at], device.at[at] = mine, worths, stamps[t]

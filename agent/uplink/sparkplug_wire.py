@@ -244,6 +244,34 @@ def metric(given: Metric, typed: bool = True) -> bytes:
     return b"".join(parts)
 
 
+def head(name: str, alias: int | None) -> bytes:
+    """How a metric begins: by what it is called."""
+    return (_text(1, name) if name else b"") + (b"" if alias is None else _number(2, alias))
+
+
+def beside(given: Mapping[str, Property]) -> bytes:
+    """Properties as they stand in a metric."""
+    return _counted(9, properties(given)) if given else b""
+
+
+def doubles(
+    heads: Sequence[bytes], at: int, values: Sequence[float], worths: Sequence[bytes], historical: bool, typed: bool
+) -> list[bytes]:
+    """Many metrics of the type Double and of one time, as `metric` writes them; NaN is null.
+
+    `heads` and `worths` are what `head` and `beside` give: they seldom change, and telemetry is mostly this.
+    """
+    middle = _number(3, at) + (_number(4, Type.DOUBLE) if typed else b"") + (_number(5, 1) if historical else b"")
+    packed = struct.pack(f"<{len(values)}d", *values)
+    null, mark = _number(7, 1), varint(IN_METRIC + DOUBLE << 3 | EIGHT)
+    return [
+        b"".join((begin, middle, end, mark, packed[8 * i : 8 * i + 8]))
+        if value == value
+        else b"".join((begin, middle, null, end))
+        for i, (begin, value, end) in enumerate(zip(heads, values, worths, strict=True))
+    ]
+
+
 def framed(metrics: Sequence[bytes], at: int | None = None, seq: int | None = None, uuid: str = "") -> bytes:
     """A payload of metrics that are encoded already."""
     return b"".join(

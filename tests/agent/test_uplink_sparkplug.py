@@ -36,7 +36,7 @@ from tests.tools.tap import Sent, Tap
 pytestmark = needs_mosquitto
 
 NODE = "spBv1.0/mine/{}/north"
-PUMP = layout(["flow", "head"], ["l/s", "m"], stale=0.1)
+PUMP = layout(["flow", "head"], ["l/s", "m"], stale=60.0)
 AIR = layout(["ch4"], ["%"], stale=60.0)
 LAYOUTS = {"pump": PUMP, "air": AIR}
 POINTS = {("high", "air/ch4"): "red", ("low", "pump/flow"): "yellow"}
@@ -185,6 +185,7 @@ async def act(folder: Path, **settings: Any) -> Play:
             await until(lambda: not devices or host.count("DBIRTH") >= 3)
             mark("reborn")
             host.state(False, 15)  # of before: it means nothing
+            poll(here, "pump", [float("nan")] * 2, Quality.OFFLINE)
             await until(lambda: host.count("DDEATH") if devices else play.has_stale("pump/head"))
             mark("lost")
             poll(here, "pump", [5.0, 6.0])
@@ -663,7 +664,7 @@ def it_is_connected_once(play: Play) -> None:
 def a_lost_device_is_told(play: Play) -> None:
     if play.settings.devices:
         said = [verb(one) for one, _ in play.said(since="told", until="found") if one.topic.endswith("/pump")]
-        assert said[:4] == ["DBIRTH", "DDEATH", "DBIRTH", "DDATA"]
+        assert said[-3:] == ["DDEATH", "DBIRTH", "DDATA"]
         return
     silent = [payload for _, payload in play.said("NDATA", since="told", until="found")]
     assert any(m.properties.get("Quality") == (Type.INT32, 500) for payload in silent for m in payload.metrics)
@@ -986,6 +987,26 @@ def test_a_channel_and_a_point_that_nobody_knew_are_born_before_they_are_told(tm
                 ]
                 assert set(values(said[4][1])) == {"a", "b", "c"}
                 assert "Alarms/air/ch4/high" in values(said[6][1])
+            host.ear.close()
+
+    run(main())
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_device_that_is_silent_for_long_is_told_dead_and_born_when_it_speaks(tmp_path: Path):
+    async def main() -> None:
+        with Mosquitto(tmp_path / "broker") as broker:
+            host = Host(broker.port)
+            async with station(tmp_path, broker.url, Sparkplug) as here:
+                await until(lambda: "link-up" in here.kinds())
+                shy = layout(["a", "b"], stale=0.1)
+                here.put(1, "tank", shy)
+                await until(lambda: host.count("DDEATH"))
+                assert host.count("DBIRTH") == 1
+                here.put(2, "tank", shy)
+                await until(lambda: host.count("DBIRTH") == 2 and host.count("DDATA") == 2)
+                dead = next(m for m in host.ear.messages if "DDEATH" in m.topic)
+                assert decode(dead.payload)._replace(at=None) == Payload(None, 3, [])
             host.ear.close()
 
     run(main())

@@ -1,7 +1,7 @@
 """T7: links that are dead without a word, narrow, lossy, that swallow a confirmation, that come and go.
 
-The whole agent with two uplinks, in a network namespace of its own; broker and ear in another. What the kernel shows of the
-agent's connection says when it gave it up; the ledger of readings and the hazard's turns say what was lost.
+The whole agent with two uplinks, in a network namespace of its own; broker and ear in another. What the kernel shows of
+its connections says when it gave them up; the ledger of readings and the hazard's turns say what was lost.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import time
 from typing import NamedTuple
 
 from simulators import broker as mqtt
-from simulators.broker import Reader, read_packet
+from simulators.broker import Reader
 from tests.tools.mosquitto import free_port
 
 
@@ -25,6 +25,36 @@ class Sent(NamedTuple):
     version: int = 0  # of CONNECT
     properties: bytes = b""  # of CONNECT
     reason: int = 0  # of DISCONNECT
+
+
+class Notes:
+    """The packets of one connection, taken apart as soon as they are whole."""
+
+    def __init__(self, connection: int, sent: list[Sent]) -> None:
+        self.connection, self.sent = connection, sent
+        self.rest = bytearray()
+        self.version = 5
+
+    def take(self, data: bytes) -> None:
+        self.rest += data
+        while (whole := self._next()) is not None:
+            head, body = whole
+            if head >> 4 == mqtt.CONNECT:
+                self.version = body[6]
+            self.sent.append(parsed(self.connection, head >> 4, head & 15, body, self.version))
+
+    def _next(self) -> tuple[int, bytes] | None:
+        length = 0
+        for n, byte in enumerate(self.rest[1:5]):
+            length |= (byte & 0x7F) << 7 * n
+            if byte < 0x80:
+                end = n + 2 + length
+                if len(self.rest) < end:
+                    return None
+                head, body = self.rest[0], bytes(self.rest[n + 2 : end])
+                del self.rest[:end]
+                return head, body
+        return None
 
 
 class Tap:
@@ -52,37 +82,24 @@ class Tap:
         self.open.add(self.connections)
         self.most = max(self.most, len(self.open))
         self._sinks += [writer, back]
-        copy = asyncio.StreamReader()
-        for work in (self._pump(reader, back, copy), self._pump(there, writer, None), self._note(copy)):
+        note = Notes(self.connections, self.sent)
+        for work in (self._pump(reader, back, note), self._pump(there, writer, None)):
             task = asyncio.create_task(work)
             self._tasks.add(task)
 
-    async def _pump(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, copy: asyncio.StreamReader | None
-    ) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, note: Notes | None) -> None:
         try:
             while data := await source.read(65536):
-                if copy is not None:
-                    copy.feed_data(data)
+                if note is not None:
+                    note.take(data)  # before anybody can answer it
                 sink.write(data)
                 await sink.drain()
         except OSError:
             pass
         finally:
             sink.close()
-            if copy is not None:
-                copy.feed_eof()
-
-    async def _note(self, copy: asyncio.StreamReader) -> None:
-        number, version = self.connections, 5
-        try:
-            while True:
-                kind, flags, body = await read_packet(copy)
-                if kind == mqtt.CONNECT:
-                    version = body[6]
-                self.sent.append(parsed(number, kind, flags, body, version))
-        except asyncio.IncompleteReadError:
-            self.open.discard(number)
+            if note is not None:
+                self.open.discard(note.connection)
 
     def cut(self) -> None:
         for sink in self._sinks:
