@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # Hundreds of processes begin in a run of the tests: each would compile the agent anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install dev demo test lint types contracts unit scoreboard scoreboard-quick bench bench-tamper bench-anomaly bench-slope bench-vision lock clean
+.PHONY: help install dev decoders demo test lint types contracts unit scoreboard scoreboard-quick bench bench-tamper bench-anomaly bench-slope bench-vision lock clean
 
 help:
 	@echo "make demo    two minutes: simulated site, agent, broker, platform, verdict"
@@ -55,8 +55,23 @@ types: dev
 contracts: dev
 	@$(BIN)/lint-imports
 
-unit: dev
+unit: dev decoders
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup
+
+# Other people's decoders, with what they need for themselves; a machine without npm tests without the one.
+SPB := tests/tools/sparkplug
+decoders: build/decoders/.python build/decoders/.node
+
+build/decoders/.python: $(SPB)/requirements.lock
+	@$(PYTHON) -m venv build/decoders/python
+	@build/decoders/python/bin/python -m pip --disable-pip-version-check -q install --no-deps --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+build/decoders/.node: $(SPB)/package-lock.json
+	@mkdir -p build/decoders/node
+	@cp $(SPB)/package.json $(SPB)/package-lock.json build/decoders/node
+	@npm ci --prefix build/decoders/node --ignore-scripts --no-audit --no-fund --silent && touch $@ || \
+	echo "no npm, or nothing to be had from it: one decoder of Sparkplug is not tested against"
 
 scoreboard: dev
 	@$(BIN)/python -m tests.rigs.scoreboard
@@ -82,6 +97,7 @@ bench-slope: dev
 lock:
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra build --extra video -o requirements.lock
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra dev -o requirements-dev.lock
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --no-deps $(SPB)/requirements.in -o $(SPB)/requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

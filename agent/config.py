@@ -187,7 +187,7 @@ class _Reader:
         if site.builtin:
             rules += self._doubts(gained, whole, rules) + self._strange(gained, rules)
         air = self._air(raw, whole) if complete else None
-        uplinks = self._uplinks(raw)
+        uplinks = self._uplinks(raw, whole)
         shelf = decode(self._table(raw, "evidence"), evidence.Shelf, self.told, "[evidence]") or evidence.Shelf()
         self.resolved.append(shelf)
         if complete:
@@ -373,7 +373,7 @@ class _Reader:
             elif asked:
                 self._watched.append((f"{source}/{key}", row))
 
-    def _uplinks(self, raw: Table) -> list[Uplink]:
+    def _uplinks(self, raw: Table, layouts: Mapping[str, Layout]) -> list[Uplink]:
         uplinks: list[Uplink] = []
         for table in self._tables(raw, "uplink"):
             one = self._worker(table, "uplink", "kind", "mqtt", uplink.UPLINKS, uplink.find)
@@ -381,6 +381,10 @@ class _Reader:
                 continue
             if any(other.name == one.name for other in uplinks):
                 self.told.add(table, "name", f"a second uplink is called `{one.name}`")
+            for pattern in one.sources:
+                if not matching([pattern], layouts):
+                    text = f"uplink `{one.name}`: no source is called `{pattern}`{nearest(pattern, set(layouts))}"
+                    self.told.add(table, "sources", text)
             uplinks.append(one)
             self.resolved.append({k: v for k, v in table.items() if k != "password"})
         return uplinks

@@ -113,15 +113,31 @@ class Agent:
         watchdog = Watchdog()
         at = self.clock.now()
         self.outbox = await Outbox.open(
-            self.config.store, [uplink.name for uplink in self.config.uplinks], self.clock, told=self._event
+            self.config.store,
+            [uplink.name for uplink in self.config.uplinks],
+            self.clock,
+            told=self._event,
+            choices={uplink.name: uplink for uplink in self.config.uplinks if uplink.is_choosy()},
         )
         journal_mb, home = self.config.store.journal_mb, Path(self.config.store.path)
         self.audit = Audit(home / "journal", int(journal_mb * 2**20), self._told)
         self.memory, restored = self._recall()
         # nothing of a recording is kept
         self.keeper = None if self.recorder else checkpoint.Keeper(home, self.core, kernel(), self._event)
+        site = self.config.site
         self.who = Identity(
-            self.config.site.name, self.config.site.node, self.outbox.boot, __version__, self.config.hash
+            site.name,
+            site.node,
+            self.outbox.boot,
+            __version__,
+            self.config.hash,
+            home=str(home),
+            layouts={source: bench.layout for source, bench in self.core.benches.items()},
+            points={
+                (point.rule.name, point.channel): point.rule.level
+                for bench in self.core.benches.values()
+                for point in bench.points
+            },
         )
         self.boxes: dict[str, OrderBox] = {}
         self._deciding: dict[str, frozenset[str]] = {}  # line -> the sources that decide on what its heartbeats guard
@@ -412,7 +428,8 @@ class Agent:
 
     async def _send(self, uplink: Any) -> None:
         def open_now() -> list[Alarm]:
-            return [self.outbox.eras.mend_open(alarm) for alarm in open_alarms(self.memory)]
+            mended = (self.outbox.eras.mend_open(alarm) for alarm in open_alarms(self.memory))
+            return [alarm for alarm in mended if uplink.wants_point(alarm.point, alarm.level)]
 
         lease = self._lease[f"uplink {uplink.name}"]
         lease.limit = CONNECT_LEASE

@@ -17,14 +17,14 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 from msgspec import structs
 
 from .core.alarm import LEVELS, Alarm, Point
-from .core.ports import LANES, Batch, Clock, Event, Item, Lane
+from .core.ports import LANES, Batch, Clock, Event, Item, Lane, Latest, Uplink
 from .rows import Owed, Span
 
 LATE = 10.0  # s; what is older when handed out is history, not news
@@ -132,6 +132,9 @@ class Queue(Protocol):
     def changed(self) -> None:
         """What some uplink owes has changed."""
 
+    def latest(self) -> Mapping[str, Latest]:
+        """Where each source stands now."""
+
     async def read_ahead(self, feed: Feed, turn: int) -> None:
         """Read the next chunk of backlog and give it to `feed.read`."""
 
@@ -141,12 +144,21 @@ class Queue(Protocol):
     def tell(self, kind: str, text: str, **facts: Any) -> None:
         """Say an event of the store."""
 
+    def is_thinned(self, row: int) -> bool:
+        """Whether a row of telemetry may have been let go for want of room, which was told."""
+
+    def ask(self, feed: Feed, boot: str, stream: str, first: int, last: int) -> None:
+        """A platform wants a stretch of a stream once more."""
+
 
 class Feed:
     """What the store shows one uplink (`agent.core.ports.Feed`)."""
 
-    def __init__(self, name: str, queue: Queue) -> None:
+    def __init__(self, name: str, queue: Queue, choice: Uplink | None = None) -> None:
         self.name = name
+        self._choice = choice  # what it is told, where that is not all
+        self._keeps = choice is None or choice.wants_lane("backfill")  # telemetry that cannot go at once
+        self._foreign: list[int] = []  # rows since the last commit that it is not told
         self.up = False
         self.dropped: dict[str, int] = dict.fromkeys(LANES, 0)
         self.owed = Owed()  # committed telemetry that became backlog
@@ -181,10 +193,13 @@ class Feed:
             self._parked.put(urgent, self._queue.entries)
         if not bulk or self._held:
             return None
-        if self.live:
+        while self.live:
             item = heapq.heappop(self.live)[1]
             assert isinstance(item.body, Batch)
-            if self._queue.clock.now().mono - item.body.mono[-1] > LATE:
+            late = self._queue.clock.now().mono - item.body.mono[-1] > LATE
+            if late and not self._keeps:
+                continue
+            if late:
                 item = structs.replace(item, lane="backfill", historical=True)
             return self._hand_out(item)
         item_or_none = None
@@ -277,15 +292,29 @@ class Feed:
     def lost(self) -> Mapping[str, int]:
         return dict(self.dropped)
 
+    def latest(self) -> Mapping[str, Latest]:
+        return self._queue.latest()
+
+    def ask(self, boot: str, stream: str, first: int, last: int) -> None:
+        self._queue.ask(self, boot, stream, first, last)
+
     # -- the store's side -------------------------------------------------------------------------------
 
     def put(self, item: Item) -> None:
         """Something new, or something again."""
         if item.lane == "alarm" or item.lane == "event":
             self._urgent.put(item, self._queue.entries)
-        else:
+        elif self.wants(item.stream):
             heapq.heappush(self.live, (item.row, item))
+        else:
+            self._foreign.append(item.row)
+            return
         self._wake()
+
+    def wants(self, stream: str) -> bool:
+        """Whether it is told this stream of telemetry."""
+        choice = self._choice
+        return choice is None or (choice.wants_lane("telemetry") and choice.wants_source(stream.partition("/")[2]))
 
     def settle(self, committed: int) -> bytes:
         """What is owed, for the disk, as of a commit that is about to begin; `committed` is the last row before it.
@@ -296,12 +325,15 @@ class Feed:
         excess = set(waiting if not self.up else sorted(waiting)[: max(0, len(self.live) - BEHIND)])
         if excess:
             for row, item in self.live:
-                if row in excess:
+                if row in excess and self._keeps:
                     self.owed.add(row, row, item.resent)
                     self._cursor = min(self._cursor, row)
+            if self._keeps:
+                self._bridge()
             self.live = [pair for pair in self.live if pair[0] not in excess]
             heapq.heapify(self.live)
             self._held = max(excess) > committed
+        self._foreign.clear()
         spans = Owed(self.owed.spans)
         if self._horizon:
             spans.tried(0, self._horizon)
@@ -312,13 +344,19 @@ class Feed:
                 spans.add(row, row, True)
         return msgspec.json.encode(spans.spans)
 
+    def _bridge(self) -> None:
+        """Owe with the others what it is not told, so that there are few spans; it is let go when it is read."""
+        for row in self._foreign:
+            if row - 1 in self.owed:
+                self.owed.add(row, row, self.owed.is_tried(row - 1))
+
     def settled(self, failed: Sequence[Item] = ()) -> None:
         """The commit ended. Where it failed its batches are not on the disk and must go from memory."""
         for item in failed:
             if item.row in self.owed and not item.historical:
                 resent = item.resent or self.owed.is_tried(item.row)
                 self.owed.remove(item.row)
-                heapq.heappush(self.live, (item.row, structs.replace(item, resent=resent)))
+                self.put(structs.replace(item, resent=resent))
         if self._held:
             self._held = False
             self._wake()
@@ -336,12 +374,16 @@ class Feed:
 
     def read(self, items: Sequence[Item], lo: int, reached: int, turn: int) -> None:
         """A chunk of backlog arrived: all there is of rows `lo` to `reached`. What is missing there is lost."""
+        for item in items:
+            if not self.wants(item.stream):
+                self.owed.remove(item.row)
         found = {item.row for item in items}
         missing = [row for a, b, _ in self.owed.spans for row in range(max(a, lo), min(b, reached) + 1)]
         missing = [row for row in missing if row not in found]
         for row in missing:
             self.owed.remove(row)
-            self.dropped["backfill"] += 1
+        missing = [row for row in missing if not self._queue.is_thinned(row)]  # else it was told and counted
+        self.dropped["backfill"] += len(missing)
         if missing:
             text = f"{len(missing)} batches of the backlog of uplink {self.name} are not in the store any more"
             self._queue.tell("gap", text, uplink=self.name, count=len(missing), reason="damaged")
@@ -352,6 +394,18 @@ class Feed:
             if item.row in self.owed and (True, item.row) not in self._flying:
                 tried = self.owed.is_tried(item.row)
                 self._chunk.append(structs.replace(item, resent=True) if tried else item)
+
+    def forget(self, rows: Container[int]) -> None:
+        """These rows left the store, and that was told: what was read ahead of them does not go."""
+        self._chunk = deque(item for item in self._chunk if item.row not in rows)
+
+    def owe(self, rows: Iterable[int]) -> None:
+        """Owe these rows of the store once more; they may have been sent."""
+        for row in rows:
+            if row not in self.owed and (True, row) not in self._flying and all(row != live for live, _ in self.live):
+                self.owed.add(row, row, True)
+                self._cursor = min(self._cursor, row)
+        self._wake()
 
     def reading_ended(self) -> None:
         self._reading = None

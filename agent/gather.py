@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .core.frame import Array, Frame, Layout
-from .core.ports import Batch
+from .core.ports import Batch, Latest
 
 CELLS = 8192  # values in one batch at most
 QUIET = 0.9  # of the time to gather: after so long without a batch the next frame does not wait
@@ -23,13 +23,16 @@ class Gather:
         self._value: Array | None = None  # (n,) last reported
         self._quality: Array | None = None
         self._reported = float("-inf")
+        self.latest: Latest | None = None
         self._flushed = float("-inf")
 
     def add(self, frame: Frame) -> float | None:
         """Seconds until the batch is due, 0 where it is due now; None where this frame changes nothing about that."""
         now = frame.at.mono
         if not self._moved(frame) and now - self._reported < self.heartbeat:
+            self.latest = self.latest and self.latest._replace(seen=now)
             return None
+        self.latest = Latest(frame, now)
         self._value, self._quality, self._reported = frame.value, frame.quality, now
         self._rows.append(frame)
         waited = now - self._flushed

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
 
@@ -31,7 +31,7 @@ from .clock import kernel
 from .core.alarm import LEVELS, STATE_NAMES, Alarm, Point, State
 from .core.errors import StoreFault
 from .core.frame import Frame, Instant
-from .core.ports import LANES, Batch, Clock, Event, Item, Lane
+from .core.ports import LANES, Batch, Clock, Event, Item, Lane, Latest, Uplink
 from .eras import Eras
 from .feed import Feed, rank
 from .gather import Gather
@@ -84,6 +84,8 @@ WORSE = ("raised", "level-up")  # what a person must hear at once, disk or no di
 PATIENCE = 2.0  # s after which a commit counts as slow and nobody waits for it any longer
 PAUSE = 10  # batches' time between two events of one gap that grows
 CHUNK = 512 * 1024  # bytes of packed backlog read at once
+ASKED = 1000  # batches that a platform gets again for one question; project
+MISSING = 100  # stretches that it is told not to get; project
 CLOSING = 2.0  # s that each file may take to close
 
 
@@ -92,12 +94,42 @@ class Entry:
 
     __slots__ = ("body", "item", "owed", "saved")
 
-    def __init__(self, item: Item, body: bytes, owed: set[str], saved: bool) -> None:
-        self.item, self.body, self.owed, self.saved = item, body, owed, saved
+    def __init__(self, item: Item, body: bytes, owed: dict[str, int], saved: bool) -> None:
+        self.item, self.body, self.saved = item, body, saved
+        self.owed = owed  # uplink -> its number there: an uplink that is not told everything counts what it is told
 
     def kept(self) -> Kept:
         item = self.item
-        return Kept(item.row, item.lane, item.boot, item.seq, "\n".join(sorted(self.owed)), self.body)
+        return Kept(item.row, item.lane, item.boot, item.seq, owed_text(self.owed, item.seq), self.body)
+
+    def for_(self, uplink: str) -> Item:
+        """The item as that uplink counts it."""
+        seq = self.owed[uplink]
+        return self.item if seq == self.item.seq else structs.replace(self.item, seq=seq)
+
+
+def owed_text(owed: Mapping[str, int], seq: int) -> str:
+    """Who owes it, for the disk; with its number where that is not `seq`.
+
+    >>> owed_text({"b": 7, "a": 3}, 7)
+    'a\\t3\\nb'
+    """
+    return "\n".join(name if number == seq else f"{name}\t{number}" for name, number in sorted(owed.items()))
+
+
+def owed_by(text: str, seq: int) -> dict[str, int]:
+    """
+    >>> owed_by("a\\t3\\nb", 7)
+    {'a': 3, 'b': 7}
+    """
+    found: dict[str, int] = {}
+    for line in text.split("\n"):
+        name, tab, number = line.rpartition("\t")
+        if tab and number.isdigit():
+            found[name] = int(number)
+        else:
+            found[line] = seq
+    return found
 
 
 class Gap(NamedTuple):
@@ -112,13 +144,22 @@ class Gap(NamedTuple):
 class Outbox:
     """The queue of one site. Made by `open`; everything but `open` and `close` returns at once."""
 
-    def __init__(self, settings: Store, uplinks: Iterable[str], clock: Clock, told: Told | None) -> None:
+    def __init__(
+        self,
+        settings: Store,
+        uplinks: Iterable[str],
+        clock: Clock,
+        told: Told | None,
+        choices: Mapping[str, Uplink],
+    ) -> None:
         self.settings = settings
+        self._choices = choices
+        self._shown: dict[str, set[str]] = {name: set() for name in choices}  # ids of open alarms that it was told of
         self.clock = clock
         self.boot = ""
         self.eras = Eras()
         self.entries: dict[int, Entry] = {}  # alarms and events by row
-        self.feeds = {name: Feed(name, self) for name in uplinks}
+        self.feeds = {name: Feed(name, self, choices.get(name)) for name in uplinks}
         self.bad_rows = 0  # rows that failed their checksum since boot
         self.trouble: dict[str, str] = {}  # file -> what is wrong with it now
         self._slow: set[str] = set()  # files whose last commit took longer than `PATIENCE`
@@ -134,6 +175,7 @@ class Outbox:
         self._row = 1  # next in alarms.db
         self._batch_row = 1  # next in history.db
         self._committed = 0  # last row of history.db that is on the disk
+        self._thinned = 0  # of those before this one some were let go, for want of room
         self._seq: dict[str, int] = {}
         self._fresh: dict[int, Entry] = {}  # not on the disk
         self._held: dict[int, Entry] = {}  # of these, what no uplink may see before it is on the disk
@@ -167,15 +209,24 @@ class Outbox:
     # -- opening and closing ----------------------------------------------------------------------------
 
     @classmethod
-    async def open(cls, settings: Store, uplinks: Iterable[str], clock: Clock, told: Told | None = None) -> Outbox:
+    async def open(
+        cls,
+        settings: Store,
+        uplinks: Iterable[str],
+        clock: Clock,
+        told: Told | None = None,
+        choices: Mapping[str, Uplink] | None = None,
+    ) -> Outbox:
         """The queue as it was left. Rows owed to uplinks that are no longer named are let go.
+
+        `choices` has the uplinks, by name, that are not told everything.
 
         `told` hears what happens to the store (`store-corrupt`, `store-full`, `store-down`, `store-slow`,
         `store-recovered`, `gap`, `set-aside`), never before `open` has returned; it should `put_event`
         what it hears, which is also the default. Raises `StoreFault` when another process has the files;
         any other fault of the disk is told, and the queue works from memory.
         """
-        outbox = cls(settings, uplinks, clock, told)
+        outbox = cls(settings, uplinks, clock, told, choices or {})
         await outbox._load()
         outbox._tasks = [
             asyncio.create_task(outbox._keep_alarms(), name="outbox alarms"),
@@ -245,6 +296,9 @@ class Outbox:
             if point in self._moved:  # read late: what came since is news
                 continue
             self._open[point] = standing
+            for name, choice in self._choices.items():
+                if choice.wants_point(point, standing.alarm.level):
+                    self._shown[name].add(standing.alarm.id)
             moved = self._room.put(point, LEVELS.index(standing.alarm.level))
             self._moved |= moved - {point} if point in self._room else moved
         self._crowded()
@@ -257,7 +311,7 @@ class Outbox:
         for kept, body in found.rows:
             lane: Lane = "alarm" if kept.lane == "alarm" else "event"
             item = Item(lane, kept.row, kept.boot, lane, kept.seq, body, resent=True)
-            owed = set(kept.owed.split("\n")) & set(self.feeds)
+            owed = {name: seq for name, seq in owed_by(kept.owed, kept.seq).items() if name in self.feeds}
             if owed:
                 self._enter(Entry(item, kept.body, owed, saved=found.damage is None))
             else:
@@ -266,14 +320,14 @@ class Outbox:
     def _read_history(self, found: HistoryFound) -> None:
         """Take over what `history.db` held."""
         self._unread.discard("history")
-        self._committed = found.last
+        self._committed, self._thinned = found.last, found.thinned
         for name, spans in found.owed.items():
             for lo, hi, tried in spans:
                 self.feeds[name].owed.add(lo, hi, tried)
         for lost in found.lost:
-            if lost.uplink in self.feeds:
+            if lost.uplink in self.feeds and self.feeds[lost.uplink].wants(lost.stream):
                 self._untold.append(lost)
-                self._gap(lost.uplink, lost.boot, lost.stream, lost.first, "quota", lost.last, lost.n)
+                self._gap(lost.uplink, lost.boot, lost.stream, lost.first, lost.reason, lost.last, lost.n)
         if found.damage is not None:
             self._history_corrupt(found.damage, {})
 
@@ -361,7 +415,29 @@ class Outbox:
         text = msgspec.json.encode(body, enc_hook=str)
         item = Item(lane, self._row, self.boot, lane, self._next(lane), body)
         self._row += 1
-        self._enter(Entry(item, text, set(self.feeds), saved=False))
+        owed = {name: item.seq for name in self.feeds if name not in self._choices}
+        for name, choice in self._choices.items():
+            if self._is_told(name, choice, body):
+                owed[name] = self._next(f"{lane}\n{name}")
+        if owed or not self.feeds:
+            self._enter(Entry(item, text, owed, saved=False))
+
+    def _is_told(self, name: str, choice: Uplink, body: Alarm | Event) -> bool:
+        """Whether an uplink that is not told everything is told of this.
+
+        Who was told of an alarm is told how it goes on, whatever its level is by then: else it would stand there for
+        ever.
+        """
+        if isinstance(body, Event):
+            return choice.wants_lane("event")
+        shown = self._shown[name]
+        levels = [body.level] if body.before is None else [body.level, body.before]
+        told = body.id in shown or any(choice.wants_point(body.point, level) for level in levels)
+        if body.drill or body.state == STATE_NAMES[State.NORMAL]:
+            shown.discard(body.id)
+        elif told:
+            shown.add(body.id)
+        return told
 
     def _enter(self, entry: Entry) -> None:
         item = entry.item
@@ -394,7 +470,7 @@ class Outbox:
         for entry in entries:
             self._release(entry)
             for name in entry.owed:
-                self.feeds[name].put(entry.item)
+                self.feeds[name].put(entry.for_(name))
 
     def _release(self, entry: Entry) -> None:
         if self._held.pop(entry.item.row, None) is not None:
@@ -406,7 +482,7 @@ class Outbox:
         """Let the oldest of the least important go, undelivered: an event, else an alarm of the lowest level."""
         entry = next(iter(self._ranks[max(self._ranks)].values()))
         for name in entry.owed:
-            self._gap(name, entry.item.boot, entry.item.stream, entry.item.seq, reason)
+            self._gap(name, entry.item.boot, entry.item.stream, entry.owed[name], reason)
         self._remove(entry)
 
     def _remove(self, entry: Entry) -> None:
@@ -435,7 +511,7 @@ class Outbox:
         entry = self.entries.get(row)
         if entry is None:
             return
-        entry.owed.discard(uplink)
+        entry.owed.pop(uplink, None)
         if entry.owed:
             self._changed[row] = entry
             self._soon()
@@ -589,6 +665,56 @@ class Outbox:
             self._cap_memory()
         self._history_news.set()
 
+    def is_thinned(self, row: int) -> bool:
+        """Whether a row of telemetry may have been let go for want of room; that was told then."""
+        return row < self._thinned
+
+    def ask(self, feed: Feed, boot: str, stream: str, first: int, last: int) -> None:
+        """The platform of `feed` wants numbers `first` to `last` of a stream once more; what comes of it is told.
+
+        What is owed is on its way. Telemetry that the store still has is owed again, and goes as backlog.
+        """
+        self._tasks.append(asyncio.create_task(self._again(feed, boot, stream, first, last), name="outbox range"))
+
+    async def _again(self, feed: Feed, boot: str, stream: str, first: int, last: int) -> None:
+        end = min(last, first + ASKED - 1)
+        found: set[int] = set()
+        reason = "delivered before, and not kept any longer"
+        if stream in ("alarm", "event"):
+            owing = [entry for entry in self.entries.values() if feed.name in entry.owed]
+            mine = [e.owed[feed.name] for e in owing if (e.item.boot, e.item.stream) == (boot, stream)]
+            found = {seq for seq in mine if first <= seq <= end}
+        else:
+            reason = "not kept any longer"
+            try:
+                async with self._lock:
+                    source = stream.partition("/")[2]
+                    rows = await self._hands["history"].do(self._history.find, boot, source, first, end)
+                    found = {seq for _, seq in rows} if feed.wants(stream) else set()
+                    feed.owe([row for row, seq in rows if seq in found])
+            except StoreFault as error:
+                self._history_failed(error)
+                reason = "the store cannot be read now"
+            found |= {item.seq for item in feed.in_memory() if (item.boot, item.stream) == (boot, stream)}
+            if not feed.wants(stream):
+                reason = "the uplink is not told this stream"
+        given = self._seq.get(stream if feed.name not in self._choices else f"{stream}\n{feed.name}", 0)
+        missing = []
+        for lo, hi in runs(seq for seq in range(first, end + 1) if seq not in found):
+            late = boot == self.boot and lo > given and stream in ("alarm", "event")
+            missing.append([lo, hi, "not given yet" if late else reason])
+        if end < last:
+            missing.append([end + 1, last, f"more than {ASKED} at once"])
+        self._history_news.set()
+        text = f"{stream} {boot}/{first} to {last}: uplink {feed.name} asked for it again; {len(found)} come"
+        facts = {"stream": stream, "boot": boot, "from": first, "to": last, "again": len(found)}
+        text += "".join(f"; {lo} to {hi} cannot: {why}" for lo, hi, why in missing[:3])
+        self.tell("range", text, uplink=feed.name, missing=missing[:MISSING], **facts)
+
+    def latest(self) -> dict[str, Latest]:
+        """Where each source stands now."""
+        return {source: gather.latest for source, gather in self._gathers.items() if gather.latest is not None}
+
     def changed(self) -> None:
         """What some uplink owes has changed; it is written with the next batch of batches."""
         self._history_news.set()
@@ -653,20 +779,25 @@ class Outbox:
         return await self._hands["history"].do(self._history.commit, items, news, owed_from, untold)
 
     def _after_commit(self, result: Committed) -> None:
-        self._evicted(result.evicted, result.lost)
+        self._thinned = max(self._thinned, result.thinned)
+        self._evicted(result.evicted, result.lost, result.dropped)
         if result.full:
             self._troubled("history", Full("store history: the disk is full; the oldest telemetry makes room"))
         else:
             self._recovered("history")
 
-    def _evicted(self, gone: Sequence[Gone], lost: Sequence[Lost]) -> None:
-        """Rows left the store; whoever owed them never delivers them."""
-        for row, boot, stream, seq in gone:
+    def _evicted(self, gone: Sequence[Gone], lost: Sequence[Lost], dropped: int) -> None:
+        """Rows left the store, all of them up to `dropped`; whoever owed them never delivers them.
+
+        What was thinned out stays owed by name, so that the spans stay few, and is passed over when it is read.
+        """
+        for row, boot, stream, seq, reason in gone:
             for name, feed in self.feeds.items():
-                if row in feed.owed:
-                    feed.owed.remove(row)
-                    if not feed.is_flying(row):
-                        self._gap(name, boot, stream, seq, "quota")
+                if row in feed.owed and not feed.is_flying(row) and feed.wants(stream):
+                    self._gap(name, boot, stream, seq, reason)
+        for feed in self.feeds.values():
+            feed.owed.cut(0, dropped)
+            feed.forget({one.row for one in gone})
         self._untold = _joined([*self._untold, *lost])
 
     def _history_failed(self, error: StoreFault) -> None:
@@ -878,17 +1009,33 @@ class Outbox:
                 pass
 
 
+def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as stretches, first and last.
+
+    >>> runs([1, 2, 3, 7])
+    [(1, 3), (7, 7)]
+    """
+    found: list[tuple[int, int]] = []
+    for n in numbers:
+        if found and found[-1][1] == n - 1:
+            found[-1] = found[-1][0], n
+        else:
+            found.append((n, n))
+    return found
+
+
 def _answer(waiting: asyncio.Future[bool] | None, stored: bool) -> None:
     if waiting is not None and not waiting.done():
         waiting.set_result(stored)
 
 
 def _joined(lost: Iterable[Lost]) -> list[Lost]:
-    """One for each uplink and stream."""
-    found: dict[tuple[str, str, str], Lost] = {}
+    """One for each uplink, stream and reason."""
+    found: dict[tuple[str, ...], Lost] = {}
     for new in lost:
-        old = found.get(new[:3], new._replace(n=0))
-        found[new[:3]] = new._replace(first=min(old.first, new.first), last=max(old.last, new.last), n=old.n + new.n)
+        place = (*new[:3], new.reason)
+        old = found.get(place, new._replace(n=0))
+        found[place] = new._replace(first=min(old.first, new.first), last=max(old.last, new.last), n=old.n + new.n)
     return list(found.values())
 
 

@@ -507,6 +507,7 @@ class HistoryFound(NamedTuple):
     boots: int
     damage: Corrupt | None
     lost: Sequence[Lost] = ()  # what may not have been told yet
+    thinned: int = 0  # of the rows before this one some were let go
 
 
 class Lost(NamedTuple):
@@ -518,6 +519,7 @@ class Lost(NamedTuple):
     first: int  # seq
     last: int
     n: int
+    reason: str = "quota"  # or "thinned": others of that time are still there
 
 
 class Gone(NamedTuple):
@@ -527,16 +529,25 @@ class Gone(NamedTuple):
     boot: str
     stream: str
     seq: int
+    reason: str = "quota"  # or "thinned"
 
 
 class Committed(NamedTuple):
     evicted: list[Gone]  # those that somebody may still owe
     full: bool  # the disk is full; the file does not grow
     lost: Sequence[Lost] = ()  # what each uplink lost of `evicted`
+    dropped: int = 0  # every row up to this one is gone
+    thinned: int = 0  # of the rows before this one some are gone
 
 
 SPARE = 0.03  # of the quota, kept free; project
 BITE = 0.02  # of the rows, dropped at once when room is needed; project
+# What is owed and finds no room any more is thinned out, the oldest first, before anything is dropped: to each 4th
+# batch of a stream, then to each 16th. Each grade has as many batches as the others, so that seven times as long a time
+# is covered, the newest third of them in full. Each 2nd would free nothing: SQLite joins pages that are two thirds
+# empty. On a disk that is full the oldest goes at once: there is no room for the log of anything clever.
+GRADES = (4, 16)
+THIN = 2000  # rows looked at in one step of thinning: a page of the log each, at most; project
 READ = 256  # batches read at once, at most
 
 
@@ -560,10 +571,12 @@ class History(File):
         self._layouts: Layouts = {}
         self._latest: dict[str, tuple[tuple[str, ...], tuple[str, ...], int]] = {}
         self._noted: list[Lost] = []  # what the note `lost` says
+        self._borders = [0] * len(GRADES)  # rows before this one are thinned to that grade
         self._patience: dict[str, int] = {}  # batches of this source for which packing is not tried
 
     def opened(self, db: sqlite3.Connection) -> None:
         self.tight, self._noted, self._looked = False, [], False
+        self._borders = borders(db)
         self._layouts, self._latest = layouts(db), {}
         self._inflate()
 
@@ -596,7 +609,7 @@ class History(File):
                 owed[name] = every.spans
         lost = [Lost(*row) for row in msgspec.json.decode(known.get("lost", b"[]"))]
         self._noted = lost
-        return HistoryFound(owed, last, boots(known), None, lost)
+        return HistoryFound(owed, last, boots(known), None, lost, self._borders[0])
 
     def booted(self, count: int) -> None:
         """Remember how often the daemon was started, in case the other file is lost."""
@@ -620,18 +633,21 @@ class History(File):
         elif not self.tight:
             self._inflate()  # the alarms may have needed it
         evicted: list[Gone] = []
+        dropped, borders = 0, self._borders
         for last in (False, False, True):
             try:
                 with self.transaction() as db:
-                    evicted = self._make_room(db, size, owed_from)
+                    evicted, dropped, borders = self._make_room(db, size, owed_from)
+                    if borders != self._borders:
+                        self.note(db, "thinned", msgspec.json.encode(borders))
                     for item, body in zip(items, bodies, strict=True):
                         self._insert(db, item, body)
                     for name, state in states.items():
                         self.note(db, f"uplink/{name}", state)
-                    noted = [*untold, *self._forget(db, evicted)]
+                    noted = [*untold, *self._forget(db, evicted, dropped)]
                     if noted != self._noted:
                         self.note(db, "lost", msgspec.json.encode(noted))
-                self._noted = noted
+                self._noted, self._borders = noted, borders
                 break
             except Full:
                 self._latest.clear()  # a layout of the lost transaction must be written again
@@ -641,7 +657,7 @@ class History(File):
             except StoreFault:
                 self._latest.clear()
                 raise
-        return Committed(evicted, self.tight, noted[len(untold) :])
+        return Committed(evicted, self.tight, noted[len(untold) :], dropped, self._borders[0])
 
     def _packed(self, item: Item) -> bytes:
         assert isinstance(item.body, Batch)
@@ -671,44 +687,57 @@ class History(File):
         self._latest[batch.source] = (batch.key, batch.unit, id)
         return id
 
-    def _make_room(self, db: sqlite3.Connection, size: int, owed_from: int) -> list[Gone]:
-        """Drop the oldest rows until `size` bytes fit under the quota with some spare."""
+    def _make_room(self, db: sqlite3.Connection, size: int, owed_from: int) -> tuple[list[Gone], int, list[int]]:
+        """Let the oldest rows go until `size` bytes fit under the quota with some spare.
+
+        What nobody owes any more goes first, then what is owed is thinned out, then dropped. Returns what of it
+        somebody owed, the last row before which nothing is left, and the borders of the grades.
+        """
         page, limit, used = (
             db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "max_page_count", "page_count")
         )
         wanted = size // page + int(SPARE * limit)
         gone: list[Gone] = []
+        dropped, borders = 0, list(self._borders)
         while limit - used + db.execute("PRAGMA freelist_count").fetchone()[0] < wanted:
             lo, hi = db.execute("SELECT min(row), max(row) FROM batch").fetchone()
             if lo is None:
                 break
-            until = lo + max(0, int(BITE * (hi - lo)))
-            if until >= owed_from:
-                rows = db.execute(
-                    "SELECT row, boot, source, seq FROM batch JOIN layout ON layout = id WHERE row BETWEEN ? AND ?",
-                    (owed_from, until),
-                )
-                gone += [Gone(row, boot, f"telemetry/{source}", seq) for row, boot, source, seq in rows]
-            db.execute("DELETE FROM batch WHERE row <= ?", (until,))
-        return gone
+            edges = [hi + 1, *borders, lo]  # of the grades: 0 is whole, the newest
+            counts = [_about(db, edges[g + 1], edges[g]) // ((1, *GRADES)[g]) for g in range(len(edges) - 1)]
+            bite = max(1, int(BITE * sum(counts)))
+            largest = max(range(len(counts)), key=lambda g: (counts[g], g))
+            if lo < owed_from or self.tight or largest == len(GRADES):
+                until = _nth(db, lo, hi + 1 if lo >= owed_from else min(hi + 1, owed_from), bite)
+                gone += _named(db, "row >= ? AND row < ?", (owed_from, until), "quota") if until > owed_from else []
+                db.execute("DELETE FROM batch WHERE row < ?", (until,))
+                dropped = until - 1
+                continue
+            begin = max(lo, edges[largest + 1])
+            until = _nth(db, begin, edges[largest], min(bite, THIN))
+            thin = f"row >= ? AND row < ? AND seq % {GRADES[largest]}"
+            gone += _named(db, thin, (begin, until), "thinned")
+            db.execute(f"DELETE FROM batch WHERE {thin}", (begin, until))
+            borders[largest] = until
+        return gone, dropped, borders
 
-    def _forget(self, db: sqlite3.Connection, evicted: Sequence[Gone]) -> list[Lost]:
-        """Have no uplink owe these rows. Returns what each of them lost, by stream."""
+    def _forget(self, db: sqlite3.Connection, evicted: Sequence[Gone], dropped: int) -> list[Lost]:
+        """Have no uplink owe the rows up to `dropped`. Returns what each of them lost of `evicted`, by stream."""
         found: list[Lost] = []
         if not evicted:
             return found
         for name, text in notes(db).items():
             if not name.startswith("uplink/"):
                 continue
-            owed, streams = Owed(msgspec.json.decode(text, type=list[Span])), dict[tuple[str, str], list[int]]()
-            for row, boot, stream, seq in evicted:
+            owed = Owed(msgspec.json.decode(text, type=list[Span]))
+            streams: dict[tuple[str, str, str], list[int]] = {}
+            for row, boot, stream, seq, reason in evicted:
                 if row in owed:
-                    streams.setdefault((boot, stream), []).append(seq)
-            if streams:
-                owed.cut(0, evicted[-1].row)
+                    streams.setdefault((boot, stream, reason), []).append(seq)
+            if owed.cut(0, dropped):
                 self.note(db, name, msgspec.json.encode(owed.spans))
-            for (boot, stream), seqs in streams.items():
-                found.append(Lost(name[7:], boot, stream, min(seqs), max(seqs), len(seqs)))
+            for (boot, stream, reason), seqs in streams.items():
+                found.append(Lost(name[7:], boot, stream, min(seqs), max(seqs), len(seqs), reason))
         return found
 
     # -- a full disk ------------------------------------------------------------------------------------
@@ -775,7 +804,7 @@ class History(File):
                     break
         except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
             raise self.failed(error) from error
-        if len(items) + len(bad) <= reached - lo and not self._looked:
+        if len(items) + len(bad) <= reached - lo and lo >= self._borders[0] and not self._looked:
             self._looked = True
             self._look(db)
         if bad:
@@ -783,6 +812,40 @@ class History(File):
                 for row in bad:
                     set_aside(db, "batch", row, "checksum")
         return items, reached, len(bad)
+
+    def find(self, boot: str, source: str, first: int, last: int) -> list[tuple[int, int]]:
+        """Row and number of the batches `first` to `last` of one source in one start. Raises `StoreFault`.
+
+        Rows of one start are numbered as they came, and so is each of its streams: the first is found by halving. What
+        was salvaged from a damaged file has rows of a later start, and is not found.
+        """
+        db = self.open()
+        try:
+            ids = [str(id) for id, (name, _, _) in self._layouts.items() if name == source]
+            count = int(boot.partition("-")[0]) if boot.partition("-")[0].isdigit() else 0
+            lo, end = count << 32, (count + 1) << 32
+            if not ids or not count:
+                return []
+            lo, hi = db.execute("SELECT min(row), max(row) FROM batch WHERE row >= ? AND row < ?", (lo, end)).fetchone()
+            if lo is None:
+                return []
+            mine = f"boot = ? AND layout IN ({','.join(ids)})"
+            after = f"SELECT row, seq FROM batch WHERE row >= ? AND row <= ? AND {mine} ORDER BY row LIMIT 1"
+            begin, stop = lo, hi
+            while begin < stop:
+                middle = (begin + stop) // 2
+                row = db.execute(after, (middle, hi, boot)).fetchone()
+                if row is None or row[1] >= first:
+                    stop = middle
+                else:
+                    begin = row[0] + 1
+            found = db.execute(
+                f"SELECT row, seq FROM batch WHERE row >= ? AND row <= ? AND {mine} AND seq >= ? ORDER BY row LIMIT ?",
+                (begin, hi, boot, first, last - first + 1),
+            ).fetchall()
+            return [(row, seq) for row, seq in found if seq <= last]
+        except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
+            raise self.failed(error) from error
 
     def _look(self, db: sqlite3.Connection) -> None:
         """Rows that ought to be there are not found: see whether the file is damaged. Raises `Corrupt`."""
@@ -827,6 +890,40 @@ class History(File):
                         yield item
         except OSError:
             return  # the disk does not even let it be read
+
+
+def borders(db: sqlite3.Connection) -> list[int]:
+    """Before which rows what is owed was thinned out, by grade."""
+    found = msgspec.json.decode(notes(db).get("thinned", b"[]"), type=list[int])
+    return found if len(found) == len(GRADES) else [0] * len(GRADES)
+
+
+def _about(db: sqlite3.Connection, begin: int, end: int) -> int:
+    """How many rows there were from `begin` to before `end` before any was thinned out.
+
+    Those of one start have no gap then; to count them would be to read them all.
+    """
+    n = 0
+    while begin < end:
+        first = db.execute("SELECT min(row) FROM batch WHERE row >= ? AND row < ?", (begin, end)).fetchone()[0]
+        if first is None:
+            break
+        begin = min(end, (first >> 32) + 1 << 32)
+        n += db.execute("SELECT max(row) FROM batch WHERE row < ?", (begin,)).fetchone()[0] - first + 1
+    return n
+
+
+def _nth(db: sqlite3.Connection, begin: int, end: int, n: int) -> int:
+    """The row before which there are `n` rows from `begin` on, at most `end`."""
+    query = "SELECT row FROM batch WHERE row >= ? AND row < ? ORDER BY row LIMIT 1 OFFSET ?"
+    row = db.execute(query, (begin, end, n)).fetchone()
+    return end if row is None else int(row[0])
+
+
+def _named(db: sqlite3.Connection, where: str, values: Sequence[int], reason: str) -> list[Gone]:
+    """The rows that are about to go, with the stream of each."""
+    query = f"SELECT row, boot, source, seq FROM batch JOIN layout ON layout = id WHERE {where}"
+    return [Gone(row, boot, f"telemetry/{s}", seq, reason) for row, boot, s, seq in db.execute(query, values)]
 
 
 BATCHES = "SELECT row, layout, boot, seq, synced, body, crc FROM batch"

@@ -7,11 +7,12 @@ A driver, a detector, an uplink is a frozen struct decoded from TOML; these are 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any, ClassVar, Literal, Protocol
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
-from .alarm import Alarm, Order, Point
+from .alarm import Alarm, Level, Order, Point
 from .frame import Array, Frame, Instant, Layout
 
 
@@ -242,6 +243,13 @@ class Item(Struct, frozen=True, eq=False):
         return self.body.point if isinstance(self.body, Alarm) else None
 
 
+class Latest(NamedTuple):
+    """The newest of one source since the start."""
+
+    frame: Frame  # the last that was reported: what came since did not leave its dead band
+    seen: float  # s, monotonic: when it was last polled
+
+
 class Feed(Protocol):
     """What the store shows one uplink: the items that it still owes, most urgent first."""
 
@@ -282,15 +290,25 @@ class Feed(Protocol):
     def lost(self) -> Mapping[str, int]:
         """How many items of each lane were dropped by the caps since boot."""
 
+    def latest(self) -> Mapping[str, Latest]:
+        """Where each source stands now, for a birth message."""
+
+    def ask(self, boot: str, stream: str, first: int, last: int) -> None:
+        """The platform wants numbers `first` to `last` of a stream once more. An event `range` says what comes of it,
+        and why not all."""
+
 
 class Identity(Struct, frozen=True):
-    """Who speaks, for every message."""
+    """Who speaks, for every message; and for languages that say all names first, what there is to be said."""
 
     site: str
     node: str
     boot: str
     version: str
     config: str  # hash of the configuration in force
+    home: str = ""  # folder of the state; empty: nothing can be kept
+    layouts: Mapping[str, Layout] = {}  # by source
+    points: Mapping[Point, Level] = {}  # what may have an alarm, and its level
 
 
 class Uplink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -298,6 +316,30 @@ class Uplink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     tag: ClassVar[str] = ""
     name: str
+    levels: tuple[Level, ...] = ()  # of alarms that it is told; empty: all
+    sources: tuple[str, ...] = ()  # whose alarms and telemetry it is told, wildcards allowed; empty: all
+    lanes: tuple[Lane, ...] = ()  # empty: all; telemetry without backfill: what cannot go at once goes never
+
+    def __post_init__(self) -> None:
+        if "backfill" in self.lanes and "telemetry" not in self.lanes:
+            raise ValueError("lanes: backfill is telemetry that came too late; name both")
+
+    def is_choosy(self) -> bool:
+        """Whether its platform is not told everything. Pure."""
+        return bool(self.levels or self.sources or self.lanes)
+
+    def wants_lane(self, lane: Lane) -> bool:
+        """Whether its platform is told of this lane at all. Pure."""
+        return not self.lanes or lane in self.lanes
+
+    def wants_source(self, source: str) -> bool:
+        """Whether its platform is told of this source. Pure."""
+        return not self.sources or any(fnmatchcase(source, pattern) for pattern in self.sources)
+
+    def wants_point(self, point: Point, level: Level) -> bool:
+        """Whether its platform is told of alarms of this level at this point. Pure."""
+        wanted = self.wants_lane("alarm") and (not self.levels or level in self.levels)
+        return wanted and self.wants_source(point[1].partition("/")[0])
 
     async def send(
         self,

@@ -10,6 +10,7 @@ from ..named import find as _find
 
 UPLINKS = {
     "mqtt": "agent.uplink.mqtt:Mqtt",
+    "sparkplug": "agent.uplink.sparkplug:Sparkplug",
 }
 
 

@@ -20,7 +20,9 @@ from agent.core.core import Ack, Tick
 from agent.core.errors import BadReply, ConfigFault, Refused, WorldFault
 from agent.core.frame import Instant, Quality, frame, layout
 from agent.core.ports import Batch
-from agent.uplink.mqtt import Receipt, acknowledged
+from agent.uplink import sparkplug_wire as spb
+from agent.uplink.mqtt import acknowledged
+from agent.uplink.session import Receipt
 from drivers import modbus_wire as wire
 from drivers import registers
 from simulators import broker as mqtt
@@ -202,6 +204,28 @@ def receipt(data: bytes, which: int) -> None:
             raise Broken(BUFFER, data)
 
 
+def _payloads() -> list[bytes]:
+    table = spb.DataSet(("a", "b"), (spb.Type.INT32, spb.Type.STRING), ((1, "x"), (2, None)))
+    quality = {"Quality": (int(spb.Type.INT32), 192)}
+    odd = [
+        spb.Metric("a", spb.Type.DOUBLE, 1.5, 3, 9, True, properties=quality),
+        spb.Metric("b", spb.Type.DATASET, table, 4),
+        spb.Metric("c", spb.Type.STRING_ARRAY, ("x", "y"), 5),
+    ]
+    command = spb.Metric("Node Control/Rebirth", spb.Type.BOOLEAN, True)
+    return [spb.encode(spb.Payload(1, 7, odd, "u")), spb.encode(spb.Payload(1, None, [command]))]
+
+
+def payloads(data: bytes, which: int) -> None:
+    """What a host says in Sparkplug."""
+    try:
+        told = spb.decode(data)
+    except spb.Malformed:
+        return
+    if len(told.metrics) > len(data):
+        raise Broken(BUFFER, data)
+
+
 # -- files ----------------------------------------------------------------------------------------
 
 
@@ -306,6 +330,7 @@ def parsers(folder: Path) -> list[Parser]:
         Parser("MQTT", _packets(), packets, 0.15),
         Parser("receipts", receipts, receipt, 0.05),
         Parser("batches", _batches(), batches, 0.05),
-        Parser("recordings", _lines(), lines, 0.0985),
+        Parser("Sparkplug", _payloads(), payloads, 0.05),
+        Parser("recordings", _lines(), lines, 0.0485),
         Parser("site files", [SITE, POINTS], partial(sites, folder), 0.0015),
     ]

@@ -165,9 +165,9 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
             lambda old: lambda self, settings, *more: old(self, hasty(settings), *more),
         ),
     ),
-    "reason-codes-ignored": (("agent.uplink.mqtt", "Wire._on_publish", always_success),),  # T8
-    "window-off": (("agent.uplink.mqtt", "Session.__init__", no_window),),  # T6
-    "user-timeout-off": (("agent.uplink.mqtt", "USER_TIMEOUT", lambda old: 0),),  # T7: the kernel's own, a quarter hour
+    "reason-codes-ignored": (("agent.uplink.wire", "Wire._on_publish", always_success),),  # T8
+    "window-off": (("agent.uplink.session", "Session.__init__", no_window),),  # T6
+    "user-timeout-off": (("agent.uplink.wire", "USER_TIMEOUT", lambda old: 0),),  # T7: the kernel's own, a quarter hour
     "leaves-run-once": (("agent.daemon", "keep", once),),  # T9
     "checksum-ignored": (("agent.store", "check", lambda old: lambda *columns: Agreeable(old(*columns))),),  # T5
     "dirty-line": (  # T12: after a time-out the next request follows at once, and nobody asks what is still on its way

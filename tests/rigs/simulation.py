@@ -1,6 +1,6 @@
 """The whole agent in virtual time, in a world that breaks: one run is one seed, twenty minutes take seconds.
 
-Real: `agent.daemon.Agent` with all that it composes, the session and the language of `agent/uplink/mqtt.py`, SQLite.
+Real: `agent.daemon.Agent` with all that it composes, `agent/uplink` down to the session, SQLite.
 Simulated: sensors and an output behind a driver, the wire, a broker with a platform behind it, the disk's faults, both
 clocks, and SIGKILL, at any turn of the loop or between two acts of the disk. No thread, no socket, no waiting, and no
 randomness but the seed's: a run again gives the same trace, byte for byte.
@@ -36,7 +36,7 @@ import agent.daemon
 import agent.health
 import agent.outbox
 import agent.supervise
-import agent.uplink.mqtt
+import agent.uplink.session
 from agent.config import Config, Site
 from agent.core.core import open_alarms
 from agent.core.errors import LineLost
@@ -45,7 +45,9 @@ from agent.core.ports import Clock, Driver, Event, Orders
 from agent.core.rules import Bad, High, Low, Silence
 from agent.health import Health, rules
 from agent.outbox import Store
-from agent.uplink.mqtt import TRIES, Message, Mqtt
+from agent.uplink.mqtt import Mqtt
+from agent.uplink.session import TRIES
+from agent.uplink.wire import Message
 
 from .platter import FAULTS, Disk, Hand, Key, Loop, copied, lying, replaced
 
@@ -177,7 +179,7 @@ class Plant(Driver, tag="plant"):
 
 
 class Wire:
-    """`agent.uplink.mqtt.Wire` on a simulated network."""
+    """`agent.uplink.wire.Wire` on a simulated network."""
 
     def __init__(self, settings: Mqtt, version: Any, id: str, will: Message, wake: asyncio.Event) -> None:
         self.settings, self.version, self.id, self.will, self.wake = settings, version, id, will, wake
@@ -191,6 +193,8 @@ class Wire:
         self.answer: tuple[int, Any] | None = None
         self.where = f"uplink {settings.name!r} at {settings.url}"
         self.life = self.world.life
+        self.sent = True
+        self.said: deque[Any] = deque()
         self.alive = False  # this side of the connection
         self.open_there = False  # the broker's side
         self.mids = itertools.count(1)
@@ -253,7 +257,7 @@ class Wire:
         if self.silent_since is not None and world.now - self.silent_since > 5.0:
             self.fail("connection timed out", innocent=True)
 
-    def close(self, politely: bool = False) -> None:
+    def close(self, politely: bool = False, will: bool = False) -> None:
         if self.alive:
             self.alive = False
             self.world.at(max(self.arrival, self.world.now + LATENCY), lambda: self.world.detach(self, politely))
@@ -1067,7 +1071,7 @@ def seams(world: World) -> list[tuple[Any, str, Any]]:
         (agent.health, "_descriptors", lambda: 20.0),
         (agent.health.Health, "_disk_free", lambda self: 50.0),
         (agent.supervise, "random", dice),
-        (agent.uplink.mqtt, "Wire", Wire),
+        (agent.uplink.session, "Wire", Wire),
         (agent.audit, "Hand", lambda name: Hand(world.disk)),
     ]
     for module in (agent.daemon, agent.outbox):

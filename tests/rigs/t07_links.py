@@ -1,7 +1,7 @@
 """T7: links that are dead without a word, narrow, lossy, that swallow a confirmation, that come and go.
 
-The whole agent, in a network namespace of its own; the broker and the ear in another. What the kernel shows of the
-agent's connection says when it gave it up; the ledger of readings and the hazard's turns say what was lost.
+The whole agent with two uplinks, in a network namespace of its own; broker and ear in another. What the kernel shows of
+its connections says when it gave them up; the ledger of readings and the hazard's turns say what was lost.
 """
 
 from __future__ import annotations
@@ -91,22 +91,25 @@ async def on_a_cable(case: Case, link: Link, tally: Tally) -> None:
     """Half-open, narrow, lossy: what the kernel can do."""
     pulse, rng = Pulse(), case.rng()
     broker = FarBroker(case.folder / "far", link)
-    async with stage(case.folder, CHANNELS, PERIOD, pulse.levels, broker, mqtt=f"mqtt://{FAR}:{PORT}") as (
+    url = f"mqtt://{FAR}:{PORT}"
+    second = f'[[uplink]]\nname = "authority"\nkind = "sparkplug"\nurl = "{url}"'  # on the same line
+    async with stage(case.folder, CHANNELS, PERIOD, pulse.levels, broker, mqtt=url, uplink=second) as (
         device,
         _,
         _,
         path,
     ):
-        ear = link.far(lambda: Subscriber(broker.port))
+        ear = link.far(lambda: Subscriber(broker.port, "vedette/#"))
         async with running(patient(path), case.sabotage):
             await until(lambda: ear.on("telemetry/plant"), 20, "first telemetry")
             for _ in range(case.n(1, 3)):
                 await pulse.beat(0.5, 0.5, rng)
-                (mine,) = connections(PORT)
+                await until(lambda: len(connections(PORT)) == 2, 15, "both uplinks")
+                mine = set(connections(PORT))
                 link.drop()
                 dropped = time.monotonic()
                 pulse.turn()
-                await until(lambda mine=mine: mine not in connections(PORT), 40, "the dead link is given up")
+                await until(lambda mine=mine: not mine & set(connections(PORT)), 40, "the dead link is given up")
                 tally.seen.append(time.monotonic() - dropped)
                 pulse.turn()
                 await asyncio.sleep(0.7 + case.n(1, 3) * rng.random() * (not case.sabotage))
