@@ -187,7 +187,8 @@ class _Reader:
         if site.builtin:
             rules += self._doubts(gained, whole, rules) + self._strange(gained, rules)
         air = self._air(raw, whole) if complete else None
-        uplinks = self._uplinks(raw)
+        names = {name for source, columns in whole.items() for name in channels(source, columns)}
+        uplinks = self._uplinks(raw, names if complete else None)
         shelf = decode(self._table(raw, "evidence"), evidence.Shelf, self.told, "[evidence]") or evidence.Shelf()
         self.resolved.append(shelf)
         if complete:
@@ -210,7 +211,7 @@ class _Reader:
             drivers=tuple(driver.at_home(shelf.path, shelf.free_mb) for _, driver in drivers),
             detectors=tuple(detectors),
             rules=tuple(rules),
-            uplinks=tuple(uplinks),
+            uplinks=tuple(uplink.at_home(str(home), shelf.path) for uplink in uplinks),
             layouts=layouts,
             sources=tuple(self.files),
             hash=digest.hexdigest()[:16],
@@ -373,7 +374,8 @@ class _Reader:
             elif asked:
                 self._watched.append((f"{source}/{key}", row))
 
-    def _uplinks(self, raw: Table) -> list[Uplink]:
+    def _uplinks(self, raw: Table, names: set[str] | None) -> list[Uplink]:
+        """`names`: all channels, where they are known."""
         uplinks: list[Uplink] = []
         for table in self._tables(raw, "uplink"):
             one = self._worker(table, "uplink", "kind", "mqtt", uplink.UPLINKS, uplink.find)
@@ -381,6 +383,8 @@ class _Reader:
                 continue
             if any(other.name == one.name for other in uplinks):
                 self.told.add(table, "name", f"a second uplink is called `{one.name}`")
+            for text in () if names is None else one.faults(names):
+                self.told.add(table, None, f"uplink `{one.name}`: {text}")
             uplinks.append(one)
             self.resolved.append({k: v for k, v in table.items() if k != "password"})
         return uplinks

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -538,6 +538,7 @@ class Committed(NamedTuple):
 SPARE = 0.03  # of the quota, kept free; project
 BITE = 0.02  # of the rows, dropped at once when room is needed; project
 READ = 256  # batches read at once, at most
+PAST = 4096  # batches of what was, at most
 
 
 class History(File):
@@ -783,6 +784,41 @@ class History(File):
                 for row in bad:
                     set_aside(db, "batch", row, "checksum")
         return items, reached, len(bad)
+
+    def past(self, boot: str, sources: Collection[str], begin: float, end: float) -> list[Batch]:
+        """Batches of these sources of one boot that begin between two monotonic s, oldest first, `PAST` at most.
+
+        Damaged ones are left out. Raises `StoreFault`.
+        """
+        count = int(boot.partition("-")[0])
+        lo, hi = count << 32, (count + 1 << 32) - 1
+        db, found = self.open(), list[Batch]()
+        try:
+            while lo < hi:  # rows of a boot are in the order of time, but for a second or so
+                middle = (lo + hi) // 2
+                item = self._next(db, middle, hi)
+                if item is None or item.body.mono[0] >= begin:  # type: ignore[union-attr]
+                    hi = middle
+                else:
+                    lo = item.row + 1
+            wanted = {id for id, (source, _, _) in self._layouts.items() if source in sources}
+            rows = db.execute(f"{BATCHES} WHERE row >= ? AND row < ? ORDER BY row", (lo, count + 1 << 32))
+            for row in rows:
+                if row[1] in wanted and (item := self._item(self._layouts, row)) is not None and item.boot == boot:
+                    assert isinstance(item.body, Batch)
+                    if item.body.mono[0] > end or len(found) >= PAST:
+                        break
+                    found.append(item.body)
+        except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
+            raise self.failed(error) from error
+        return found
+
+    def _next(self, db: sqlite3.Connection, lo: int, hi: int) -> Item | None:
+        """The first sound batch of these rows."""
+        for row in db.execute(f"{BATCHES} WHERE row BETWEEN ? AND ? ORDER BY row", (lo, hi)):
+            if (item := self._item(self._layouts, row)) is not None and len(item.body.mono):  # type: ignore[union-attr]
+                return item
+        return None
 
     def _look(self, db: sqlite3.Connection) -> None:
         """Rows that ought to be there are not found: see whether the file is damaged. Raises `Corrupt`."""

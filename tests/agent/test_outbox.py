@@ -333,6 +333,31 @@ def test_a_backlog_of_two_boots_comes_in_order_unmarked_with_live_ahead_of_it(tm
     run(main())
 
 
+def test_what_was_said_before_a_moment_of_a_boot_can_be_read_again(tmp_path: Path):
+    async def main() -> None:
+        boots = []
+        for life in range(2):
+            async with opened(tmp_path) as outbox:
+                boots.append(outbox.boot)
+                for t in range(300):
+                    for source in ("gnss", "can"):
+                        at = Instant(1000.0 * life + t, 1.7e9 + t, True)
+                        outbox.put_frame(frame(source, at, layout(["a"]), [float(t)]))
+                        outbox._flush(source)
+                    if t % 50 == 0:
+                        await outbox._commit_history()
+                feed = outbox.feed("p")
+                early = await feed.past(boots[0], ["gnss"], 120.5, 20.0)
+                assert [float(b.value[0, 0]) for b in early] == list(range(101, 121))
+                assert {b.source for b in early} == {"gnss"}
+                late = await feed.past(boots[life], ["gnss", "can"], 1000.0 * life + 299.0, 3.0)  # some not on the disk
+                assert [float(b.value[0, 0]) for b in late] == [296, 296, 297, 297, 298, 298, 299, 299]
+                assert await feed.past("000077-abcd", ["gnss"], 120.5, 20.0) == []
+                assert await feed.past(boots[0], ["gnss"], -5.0, 20.0) == []
+
+    run(main())
+
+
 def test_after_a_kill_what_may_have_been_sent_comes_marked_and_the_rest_does_not(tmp_path: Path):
     async def main() -> None:
         async with opened(tmp_path / "a") as outbox:
