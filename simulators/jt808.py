@@ -262,6 +262,8 @@ class Terminal:
         self._seen: dict[int, bytes] = {}  # serial -> body
 
     def close(self) -> None:
+        if self.platform.links.get(self.phone) is self:
+            del self.platform.links[self.phone]
         self.writer.close()
 
     def send(self, id: int, body: Struct) -> int:

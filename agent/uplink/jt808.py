@@ -49,10 +49,11 @@ from .jt808_words import BAD, DIALECTS, FAILED, HANDLED, OK, ONCE, UNSUPPORTED, 
 
 CONNECT = 10.0  # s for TCP and TLS
 USER_TIMEOUT = 5000  # ms of unacknowledged TCP data; as for MQTT
+BLIND_AREA = 1  # kind of 0x0704
 TICK = 0.5  # s between looks at deadlines
 TURN = 64  # items taken before the loop serves others
 NEWS = 10.0  # s; an alarm that is older when handed out is no news
-HISTORY = 4  # messages of backlog in flight: 4 kB, half a second at 64 kbit/s; an alarm waits for no more
+HISTORY = 3  # messages of backlog in flight: 3 kB, 0.4 s at 64 kbit/s; an alarm waits for no more
 LIVE = 64  # live locations in flight; then the platform is too slow, and they become backlog
 ALARMS = 32  # messages of alarms in flight
 ROOM = LONGEST - 3  # bytes of locations in one 0x0704
@@ -332,10 +333,11 @@ class Ledger:
 class Part:
     """One location under way, and what is delivered with it."""
 
-    __slots__ = ("entry", "item", "location", "refusals")
+    __slots__ = ("data", "entry", "item", "location", "refusals")
 
-    def __init__(self, location: Location, item: Item | None = None, entry: Entry | None = None) -> None:
+    def __init__(self, location: Location, form: Form, item: Item | None = None, entry: Entry | None = None) -> None:
         self.location = location
+        self.data = encode(location, form)
         self.item = item  # an alarm
         self.entry = entry  # a batch
         self.refusals = 0  # of it alone
@@ -428,6 +430,7 @@ class Session:
         self.late: list[Item] = []  # alarms that are no news, or of which nobody knows yet where they were
         self.later: list[Later] = []
         self.held: Item | None = None  # a suspect that waits until nothing is under way
+        self.alone = False  # what is under way is a suspect
         self.latched = 0  # alarm bits that stand until the platform has answered them
         self.noted = self.loop.time()
         self.ticked = False
@@ -586,11 +589,11 @@ class Session:
 
     def _tell_one(self, part: Part, kind: Kind) -> None:
         """0x0200: it is news."""
-        self._fly(kind, 0x0200, encode(part.location, self.form), [part])
+        self._fly(kind, 0x0200, part.data, [part])
 
     def _tell_old(self, parts: list[Part]) -> None:
         """0x0704: they waited, or may have been told before."""
-        self._fly("late", 0x0704, encode(words.Locations(1, tuple(part.location for part in parts)), self.form), parts)
+        self._fly("late", 0x0704, words.joined([part.data for part in parts], BLIND_AREA), parts)
 
     def _look(self) -> None:
         """Deadlines, heartbeat, a location that is due although nothing changed."""
@@ -630,7 +633,7 @@ class Session:
         """A live location, with the bits of all that stands."""
         found = alarm_bits(report.track, self.rules) | self._standing()
         self.latched |= found & ONCE
-        return Part(location(report.track, report.wall, found | self.latched), entry=entry)
+        return Part(location(report.track, report.wall, found | self.latched), self.form, entry=entry)
 
     def _standing(self) -> int:
         """Alarm bits of what is active, but for those that stand only until they are answered."""
@@ -643,6 +646,7 @@ class Session:
     async def _fill(self) -> bool:
         """Take what there is room for, but let others have their turn. Whether there may be more."""
         self._send_again()
+        self.alone = self.alone and bool(self.flights)
         if self.held is not None:
             await self._send_held()
         for _ in range(TURN):
@@ -674,15 +678,14 @@ class Session:
 
     def _is_guarded(self) -> bool:
         """Whether nothing else may go: a suspect waits until nothing is under way, or is under way itself."""
-        under_way = (part.source for flight in self.flights.values() for part in flight.parts)
-        return self.held is not None or any(one is not None and self.feed.is_suspect(one) for one in under_way)
+        return self.held is not None or (bool(self.flights) and self.alone)
 
     async def _send_held(self) -> None:
         """The suspect, alone."""
         self._send_gathered()
         if self.held is None or self.flights:
             return
-        one, self.held = self.held, None
+        one, self.held, self.alone = self.held, None, True
         if isinstance(one.body, Batch):
             self._take_old(one, one.body)
             self._send_gathered()
@@ -697,7 +700,7 @@ class Session:
         if not isinstance(alarm, Alarm) or row_of(self.settings.alarm, alarm) is None or flag_of(alarm) is None:
             return None
         if one.row in self.edges:  # it was sent before: in the same words
-            return Part(self.edges[one.row], item=one)
+            return Part(self.edges[one.row], self.form, item=one)
         return self._edge(one, alarm, await self._track_at(one.boot, alarm.at.mono), 0)
 
     def _take(self, one: Item) -> None:
@@ -720,8 +723,9 @@ class Session:
         entry = self.history.add(one, self.past)
         self.past, reports = follow(self.past, batch, self.names, self.rules)
         for report in reports:
-            part = Part(location(report.track, report.wall, alarm_bits(report.track, self.rules)), entry=entry)
-            size = 2 + len(encode(part.location, self.form))
+            told = location(report.track, report.wall, alarm_bits(report.track, self.rules))
+            part = Part(told, self.form, entry=entry)
+            size = 2 + len(part.data)
             if self.size + size > ROOM:
                 self._send_gathered()
             self.gathered.append(part)
@@ -780,7 +784,7 @@ class Session:
         self.edges[one.row] = told
         while len(self.edges) > EDGES:  # a cap dropped them, or another connection will ask the store again
             del self.edges[next(iter(self.edges))]
-        return Part(told, item=one)
+        return Part(told, self.form, item=one)
 
     async def _send_late(self) -> None:
         """Alarms that waited: the newest foremost, but the end of each behind its beginning."""
@@ -800,7 +804,7 @@ class Session:
             if part is None or self._is_news(one):
                 self._tell_alarm(one, part)
                 continue
-            more = 2 + len(encode(part.location, self.form))
+            more = 2 + len(part.data)
             if parts and size + more > ROOM:
                 self._tell_old(parts)
                 parts, size = [], 0

@@ -15,6 +15,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 from msgspec import Struct
 
 from agent.core.frame import BLIND
@@ -169,11 +170,12 @@ def follow(
     if not columns:
         return track, []
     reports = []
-    for mono, wall, value, quality in zip(batch.mono, batch.wall, batch.value, batch.quality, strict=True):
+    seen = np.where(batch.quality < int(BLIND), batch.value, np.nan).tolist()
+    for mono, wall, value in zip(batch.mono.tolist(), batch.wall.tolist(), seen, strict=True):
         known = dict(track.values)
         for i, name in columns:
-            known[name] = (float(value[i]) if quality[i] < BLIND else math.nan, float(mono))
-        track = _moved(track._replace(values=known), float(mono), float(wall), how)
+            known[name] = (value[i], mono)
+        track = _moved(track._replace(values=known), mono, wall, how)
         track, report = due(track, how)
         reports += [report] if report else []
     return track, reports

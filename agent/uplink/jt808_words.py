@@ -15,7 +15,7 @@ is reserved.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -714,6 +714,12 @@ def encode(body: Struct, form: Form = Form()) -> bytes:  # noqa: B008 (a value)
     '0064020000'
     """
     return body.data if isinstance(body, Raw) else _write(body, form)
+
+
+def joined(locations: Sequence[bytes], kind: int) -> bytes:
+    """0x0704 of locations that are bytes already."""
+    head = len(locations).to_bytes(2, "big") + bytes([kind])
+    return head + b"".join(len(one).to_bytes(2, "big") + one for one in locations)
 
 
 def decode(id: int, data: bytes, form: Form = Form()) -> Body:  # noqa: B008
