@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import random
 import signal
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -76,6 +77,8 @@ class Faults(Struct):
     garbage: float = 0.0  # share of answers with noise before them
     close_after: int = 0  # messages after which it closes the connection, each time; 0: never
     refuse: int = 0  # result with which it answers locations
+    no_batches: bool = False  # it does not know 0x0704
+    poison: int = 0  # number of an alarm at which it closes the connection without an answer; 0: none
     unknown: int = 0  # result with which it answers a registration
     lose: float = 0.0  # share of pieces of files that it loses
     close_files: int = 0  # pieces of files after which it closes that connection, once
@@ -141,10 +144,10 @@ class Jt808Platform:
         self._tasks: set[asyncio.Task[None]] = set()
         self._chance = random.Random(808)
 
-    async def start(self, port: int = 0, host: str = "127.0.0.1") -> None:
-        """Listen; a port of 0 is a free one."""
+    async def start(self, port: int = 0, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
+        """Listen, with TLS for terminals if so; a port of 0 is a free one."""
         self._servers = [
-            await asyncio.start_server(self._terminal, host, port),
+            await asyncio.start_server(self._terminal, host, port, ssl=tls),
             await asyncio.start_server(self._attachments, host, port + 1 if port else 0),
         ]
         self.port, self.files_port = (server.sockets[0].getsockname()[1] for server in self._servers)
@@ -243,6 +246,13 @@ class Jt808Platform:
             self._tasks.discard(task)
 
 
+def _alarms(body: Struct) -> set[int]:
+    """Numbers of alarms of this connection's boot, as they count in it."""
+    locations = body.locations if isinstance(body, Locations) else (body,) if isinstance(body, Location) else ()
+    items = [item.value for location in locations for item in location.items]
+    return {value.alarm & 0xFFFF for value in items if isinstance(value, ACTIVE)}
+
+
 def identity(location: Location) -> bytes:
     """What makes a location this one: its alarm, begun or ended, by its number and mark; else all of it."""
     alarms = [item.value for item in location.items if isinstance(item.value, ACTIVE)]
@@ -293,6 +303,8 @@ class Terminal:
                 platform.links[packet.phone] = self
             whole = self.joiner.put(packet, time.monotonic())
             if whole is not None:
+                if platform.faults.poison and platform.faults.poison in _alarms(read(whole, platform.form)):
+                    return False
                 if platform.faults.slow:
                     await asyncio.sleep(platform.faults.slow)
                 self._heed(whole, read(whole, platform.form))
@@ -325,7 +337,7 @@ class Terminal:
         elif not self.known:
             result = FAILED
         elif isinstance(body, Location | Locations):
-            result = faults.refuse
+            result = words.UNSUPPORTED if faults.no_batches and isinstance(body, Locations) else faults.refuse
             again = self._seen.get(packet.serial) == packet.body
             self._seen[packet.serial] = packet.body
             if again:

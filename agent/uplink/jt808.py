@@ -28,6 +28,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -105,6 +106,7 @@ class Jt808(Uplink, tag="jt808", frozen=True, kw_only=True):
     parameters: dict[str, int] = {}  # noqa: RUF012 defaults of the site, by the names of `jt808_parameters.NUMBERS`
     control: tuple[Command, ...] = ()  # commands of 0x8105 that are obeyed
     upload: bool = True  # send evidence that the platform asks for
+    upload_to: tuple[str, ...] = ()  # hosts that it may be sent to, wildcards allowed; empty: only that of url
     upload_rate: Annotated[float, Meta(gt=0)] = 32.0  # kB/s
     home: str = ""  # folder of the state; set by the configuration
     shelf: str = ""  # folder of the evidence; set by the configuration
@@ -152,6 +154,10 @@ class Jt808(Uplink, tag="jt808", frozen=True, kw_only=True):
         for name, channel in wanted.items():
             names[channel] = (*names.get(channel, ()), name)
         return names
+
+    def may_send_to(self, host: str) -> bool:
+        """Whether evidence, which may show people, may go there."""
+        return any(fnmatchcase(host, allowed) for allowed in self.upload_to or (_split(self.url).hostname or "",))
 
     def faults(self, channels: Collection[str]) -> list[str]:
         """Channels that it names and the site has not; of GNSS the place is enough."""
@@ -430,6 +436,7 @@ class Session:
         self.late: list[Item] = []  # alarms that are no news, or of which nobody knows yet where they were
         self.later: list[Later] = []
         self.held: Item | None = None  # a suspect that waits until nothing is under way
+        self.single = False  # the platform does not know 0x0704
         self.alone = False  # what is under way is a suspect
         self.latched = 0  # alarm bits that stand until the platform has answered them
         self.noted = self.loop.time()
@@ -592,7 +599,11 @@ class Session:
         self._fly(kind, 0x0200, part.data, [part])
 
     def _tell_old(self, parts: list[Part]) -> None:
-        """0x0704: they waited, or may have been told before."""
+        """0x0704: they waited, or may have been told before. 0x0200 where the platform does not know that."""
+        if self.single:
+            for part in parts:
+                self._tell_one(part, "late")
+            return
         self._fly("late", 0x0704, words.joined([part.data for part in parts], BLIND_AREA), parts)
 
     def _look(self) -> None:
@@ -914,6 +925,11 @@ class Session:
     def _refused(self, flight: Flight, result: int) -> None:
         """What came with others is tried alone; alone it is tried again, and what is bad set aside some day."""
         now = self.loop.time()
+        if flight.id == 0x0704 and result == UNSUPPORTED and not self.single:
+            self.single = True
+            self._told("refused", f"{self.settings.url} does not know 0x0704; what waited is sent as 0x0200, unmarked")
+            self.later += [Later(now, part, flight.kind) for part in flight.parts]
+            return
         for part in flight.parts:
             if len(flight.parts) > 1:
                 self.later.append(Later(now, part, flight.kind))
@@ -1021,6 +1037,10 @@ class Session:
         """0x9208"""
         if not (self.settings.upload and self.settings.shelf):
             return UNSUPPORTED
+        if not self.settings.may_send_to(body.server):
+            text = f"evidence is wanted at {body.server}, which is not among upload_to of uplink {self.settings.name!r}"
+            self._told("upload-refused", text)
+            return FAILED
         marks = self.notebook.pages.marks
         wanted = (body.mark.time, body.mark.sequence)
         alarm = next((id for id, known in marks.items() if (known.time, known.sequence) == wanted), None)

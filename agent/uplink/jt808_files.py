@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from msgspec import Struct, structs
 
@@ -37,6 +38,9 @@ TRIES = 8  # of one order, in a row
 PAUSE, LONGEST = 2.0, 120.0  # s between two tries; doubles
 CONNECT = 10.0  # s
 YIELD = 30.0  # s that it stands still for an alarm, at most: then the line has other troubles
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Made(NamedTuple):
@@ -97,7 +101,7 @@ class Uploads:
     ) -> None:
         self.terms, self.notebook, self.clock, self.tell, self.busy = terms, notebook, clock, tell, busy
         self.news = asyncio.Event()
-        self._hand = Hand("evidence upload")
+        self._hand: Hand | None = None  # while it runs
         self._serial = 0
         self._done: dict[Order, set[str]] = {}  # names of files that the platform has
 
@@ -107,6 +111,7 @@ class Uploads:
 
     async def run(self) -> None:
         """Send what is owed, for ever. Ends only by cancellation."""
+        self._hand = Hand("evidence upload")
         try:
             while True:
                 self.news.clear()
@@ -128,12 +133,16 @@ class Uploads:
         known = self.notebook.pages.marks.get(order.alarm)
         shelf = Path(self.terms.shelf)
         try:
-            files = await self._hand.do(made, shelf, order, known) if known is not None else []
+            files = await self._do(made, shelf, order, known) if known is not None else []
         except OSError:
             files = []
         if not files and (known is None or abs(self.clock.now().wall - order.wall) > PATIENCE):
             self._drop(order, "evidence-missing", f"there is no evidence of alarm {order.alarm} to send")
         return files
+
+    async def _do(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        assert self._hand is not None
+        return await self._hand.do(job, *args, **kwargs)
 
     async def _send(self, order: Order, files: list[Made]) -> None:
         pause = PAUSE
@@ -173,6 +182,9 @@ class Uploads:
         left = [file for file in files if file.name not in done]
         async with asyncio.timeout(CONNECT):
             reader, writer = await asyncio.open_connection(order.server, order.port)
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIECE)  # an alarm has the same line, and waits for no more
+        writer.transport.set_write_buffer_limits(high=0)
         line = Conversation(self, reader, writer)
         try:
             mark = Mark(self.terms.terminal, known.time, known.sequence, order.files)
@@ -204,7 +216,7 @@ class Uploads:
     async def _span(self, line: Conversation, file: Made, offset: int, length: int) -> None:
         end = min(file.size, offset + length)
         while offset < end:
-            data = await self._hand.do(_piece, file.path, offset, min(PIECE, end - offset))
+            data = await self._do(_piece, file.path, offset, min(PIECE, end - offset))
             if not data:
                 raise LineLost(f"{file.name}: the file is shorter than its manifest says")
             until = self.clock.now().mono + YIELD

@@ -6,6 +6,7 @@ import asyncio
 import doctest
 import hashlib
 import math
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -28,6 +29,8 @@ from agent.uplink.jt808 import Jt808
 from agent.uplink.jt808_words import ALARMS, Adas, Driver, Parameter
 from simulators import jt808 as simulator
 from simulators.jt808 import Jt808Platform
+from tests.rigs.proxy import Proxy
+from tests.tools.mosquitto import Certificates
 
 GNSS = layout(["latitude", "longitude", "altitude", "speed", "course", "satellites", "fix"])
 IO = layout(["acc", "button", "score"])
@@ -428,6 +431,92 @@ def test_a_location_that_the_platform_never_takes_is_set_aside_and_the_rest_goes
     run(main())
 
 
+@pytest.mark.parametrize("fault", [{"no_batches": True}, {}])
+def test_what_waited_goes_one_by_one_where_the_platform_does_not_know_batches(tmp_path: Path, fault: dict[str, Any]):
+    async def main() -> None:
+        async with platform(**fault) as server:
+            server.ask_files = False
+            async with vehicle(tmp_path, server.port) as coach:
+                await until(lambda: "link-up" in coach.kinds())
+                coach.drive()
+                await until(lambda: server.got)
+                await server.stop()
+                server.drop()
+                await until(lambda: "link-down" in coach.kinds())
+                for n in range(5):
+                    coach.alarm("forward.warning", n=n)
+                    coach.drive()
+                    await asyncio.sleep(0.3)
+                await server.start(server.port)
+                await until(coach.delivered)
+                assert sorted(value.alarm & 0xFFFF for _, value in server.alarms()) == list(range(5))
+                assert ("refused" in coach.kinds()) == bool(fault)
+
+    run(main())
+
+
+def test_an_alarm_that_the_platform_cannot_bear_goes_alone_and_holds_nobody_up(tmp_path: Path):
+    async def main() -> None:
+        async with platform(poison=3) as server, vehicle(tmp_path, server.port) as coach:
+            server.ask_files = False
+            await until(lambda: "link-up" in coach.kinds())
+            coach.drive()
+            await until(lambda: server.got)
+            for n in range(8):
+                one = coach.alarm(f"forward.{n}", n=n)
+                assert one.rule == f"forward.{n}"
+            await until(lambda: len(server.alarms()) == 7, 40)
+            assert {value.alarm & 0xFFFF for _, value in server.alarms()} == set(range(8)) - {3}
+            coach.drive()
+            await until(lambda: coach.feed.waiting()["alarm"] == 1)
+
+    run(main())
+
+
+def test_a_link_on_which_no_byte_moves_is_noticed_and_comes_back(tmp_path: Path):
+    async def main() -> None:
+        async with platform() as server:
+            server.ask_files = False
+            proxy = Proxy(("127.0.0.1", server.port))
+            await proxy.start()
+            async with vehicle(tmp_path, proxy.port) as coach:
+                await until(lambda: "link-up" in coach.kinds())
+                coach.drive()
+                await until(lambda: server.got)
+                proxy.freeze()
+                coach.alarm("forward.warning")
+                await until(lambda: coach.faults)
+                proxy.reset()
+                proxy.thaw()
+                await until(coach.delivered)
+                assert items(server) == [(1, 1)]
+                assert server.twice == 0
+            await proxy.stop()
+
+    run(main())
+
+
+def test_over_tls_the_certificate_is_checked(tmp_path: Path):
+    made = Certificates(tmp_path / "certificates")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(made.cert, made.key)
+
+    async def main() -> None:
+        server = Jt808Platform()
+        await server.start(tls=context)
+        url = f"tls://127.0.0.1:{server.port}"
+        async with vehicle(tmp_path / "wrong", server.port, url=url) as coach:
+            await until(lambda: coach.faults)
+            assert "certificate" in coach.faults[0]
+        async with vehicle(tmp_path / "right", server.port, url=url, ca=str(made.ca)) as coach:
+            await until(lambda: "link-up" in coach.kinds())
+            coach.drive()
+            await until(lambda: server.got)
+        await server.stop()
+
+    run(main())
+
+
 # -- commands -----------------------------------------------------------------------------------------
 
 
@@ -487,6 +576,26 @@ def test_texts_positions_and_control(tmp_path: Path):
             assert (await asked(server, 0x8105, words.Control(4))).result == words.OK
             await until(lambda: coach.kinds().count("link-up") == 2)
             assert "control-refused" in coach.kinds()
+
+    run(main())
+
+
+def test_the_platform_may_follow_a_vehicle_for_a_while_and_confirm_its_alarms(tmp_path: Path):
+    async def main() -> None:
+        slow = SETTINGS["parameters"] | {"period": 3600}
+        async with platform() as server, vehicle(tmp_path, server.port, parameters=slow) as coach:
+            await until(lambda: server.links)
+            coach.drive()
+            await until(lambda: len(server.got) == 1)
+            server.faults.silent = True
+            coach.alarm("sos")
+            await until(lambda: len(server.got) == 2)
+            server.faults.silent = False
+            assert (await asked(server, 0x8203, words.Confirm(0, 1))).result == words.OK
+            assert (await asked(server, 0x8202, words.Follow(1, 60))).result == words.OK
+            await until(lambda: len(server.got) >= 5)
+            assert [location.alarm & 1 for location in server.locations()[1:5]] == [1, 0, 0, 0]
+            assert (await asked(server, 0x8202, words.Follow(0))).result == words.OK
 
     run(main())
 
@@ -585,11 +694,20 @@ def test_evidence_that_is_owed_outlives_a_restart(tmp_path: Path, monkeypatch: A
     run(main())
 
 
-def test_evidence_of_an_alarm_that_nobody_knows_is_refused(tmp_path: Path):
+def test_evidence_of_an_alarm_that_nobody_knows_or_for_a_stranger_is_refused(tmp_path: Path):
     async def main() -> None:
-        async with platform() as server, vehicle(tmp_path, server.port):
+        async with platform() as server, vehicle(tmp_path, server.port) as coach:
             await until(lambda: server.links)
             order = words.Upload("127.0.0.1", 1, 0, words.Mark("VED0001", "261128120000", 3), "n" * 32)
             assert (await asked(server, 0x9208, order)).result == words.FAILED
+            coach.drive()
+            await until(lambda: server.got)
+            server.ask_files = False
+            coach.alarm("forward.warning")
+            await until(lambda: server.alarms())
+            mark = server.alarms()[0][1].scene.mark
+            order = words.Upload("203.0.113.9", 1, 0, mark, "n" * 32)
+            assert (await asked(server, 0x9208, order)).result == words.FAILED
+            assert "upload-refused" in coach.kinds()
 
     run(main())
