@@ -95,6 +95,8 @@ def floor(port: int, n: int) -> float:
 
 async def drain(port: int, tube: Connection, line: int = 0) -> dict[str, Any]:
     """A blind area of `HOURS`, then an alarm each half second while it is told. `line`: bytes/s of it; 0: no limit."""
+    tube.send("count")
+    before = (await asyncio.to_thread(tube.recv))[2]  # the floor says the same thing again and again
     proxy = Proxy(("127.0.0.1", port), up=[bandwidth(line)] if line else [])
     await proxy.start()
     with tempfile.TemporaryDirectory() as folder:
@@ -143,7 +145,7 @@ async def drain(port: int, tube: Connection, line: int = 0) -> dict[str, Any]:
         "CPU ms per 1000 locations": round(1e6 * used / (rows + len(waits)), 1),
         "alarms meanwhile": len(waits),
         "slowest alarm, s": round(waits[-1], 3) if waits else None,
-        "twice": twice,
+        "twice": twice - before,
     }
 
 
