@@ -88,16 +88,12 @@ class Jt808(Uplink, tag="jt808", frozen=True, kw_only=True):
     maker: str = ""  # 5 characters, 11 in 2019
     model: str = ""  # 20 characters, 30 in 2019
     plate: str = ""  # or the VIN, where colour is 0
-    colour: Annotated[int, Meta(ge=0, le=255)] = (
-        0  # of the plate, JT/T 415: 1 blue, 2 yellow, 3 black, 4 white, 9 other
-    )
+    colour: Annotated[int, Meta(ge=0, le=255)] = 0  # of the plate, JT/T 415: 1 blue, 2 yellow, 3 black, 4 white
     province: Annotated[int, Meta(ge=0, le=65535)] = 0  # GB/T 2260, the first two digits
     city: Annotated[int, Meta(ge=0, le=65535)] = 0  # the four that follow
     imei: Annotated[str, Meta(pattern=r"^\d{0,15}$")] = ""  # 2019
     iccid: Annotated[str, Meta(pattern=r"^\d{0,20}$")] = ""
-    code: str = (
-        ""  # where a known code of authentication is kept, env:NAME, file:/path, credential:NAME; empty: register
-    )
+    code: str = ""  # where a known code is kept, env:NAME, file:/path, credential:NAME; empty: it registers
     ca: str = ""  # file of the authority that signed the platform's certificate; empty: those of the system
     cert: str = ""  # file of the client's certificate
     key: str = ""  # file of its key
@@ -413,6 +409,7 @@ class Session:
         self.sources = {channel.partition("/")[0] for channel in self.names}
         self.phone = settings.phone.zfill(20 if settings.layout == 2019 else 12)
         self.loop = asyncio.get_running_loop()
+        self.known = False  # the platform took the authentication
         self.up = False
         self.values = Values(
             {int(id, 16): bytes.fromhex(value) for id, value in notebook.pages.parameters.items()}, settings.parameters
@@ -433,7 +430,9 @@ class Session:
         self.gathered: list[Part] = []  # reports of the backlog that wait for their message
         self.size = 0  # bytes of these
         self.edges: dict[int, Location] = feed.notes.setdefault("edges", {})  # of alarms under way, by row
-        self.late: list[Item] = []  # alarms that are no news, or of which nobody knows yet where they were
+        self.late: list[Item] = []  # alarms that are no news, or of which the store knows better where they were
+        self.fresh = False  # a live place came on this connection
+        self.since = self.loop.time()  # when it came up
         self.later: list[Later] = []
         self.held: Item | None = None  # a suspect that waits until nothing is under way
         self.single = False  # the platform does not know 0x0704
@@ -515,6 +514,7 @@ class Session:
 
     def _come_up(self) -> None:
         self.up = True
+        self.since = self.loop.time()
         self.feed.online(True)
         self._told("link-up", f"connected to {self.settings.url} by JT/T 808-{self.settings.version}")
         if self.settings.upload and self.settings.shelf:
@@ -628,7 +628,7 @@ class Session:
             self.rules = rules(self.values)
         if now - self.said >= self.values.number("heartbeat"):
             self._fly("talk", 0x0002, b"")
-        if self._count("live") < LIVE:
+        if self._count("live") < LIVE and (self.fresh or now - self.since > NEWS):
             self.track, report = passing(self.track, at.mono, at.wall, self.rules)
             if report is not None:
                 self._tell_one(self._report(report), "live")
@@ -724,6 +724,7 @@ class Session:
         else:
             entry = self.live.add(one, self.track)
             self.track, reports = follow(self.track, one.body, self.names, self.rules)
+            self.fresh = self.fresh or one.body.source == self.settings.channels.gnss
             for report in reports:
                 self._tell_one(self._report(report, entry), "live")
             self.live.settle()
@@ -754,7 +755,7 @@ class Session:
         row, flag = row_of(self.settings.alarm, alarm), flag_of(alarm)
         if row is None or flag is None or (row.moment and flag == ENDS):
             self.feed.done(one)
-        elif self._is_news(one) and self.track.place is not None:
+        elif self._is_news(one) and self.fresh and all(_id(other) != alarm.id for other in self.late):
             self._tell_alarm(one, self._edge(one, alarm, self.track, self._standing()))
         else:
             self.late.append(one)
@@ -777,6 +778,8 @@ class Session:
         assert flag is not None
         marks = self.notebook.pages.marks
         known = marks.get(alarm.id)
+        if flag == ENDS and (known is None or known.over not in (0, alarm.edge)) and alarm.event != "cleared":
+            return None  # it ended before, or never began here
         if known is None:
             id, type = (words.ITEM_IDS[ITEMS[row.item]], number_of_type(row, dialect)) if row.item else (0, 0)
             known = Known(words.stamp(alarm.at.wall), number_of(alarm.id) & 0xFF, id, type)
@@ -787,7 +790,7 @@ class Session:
         if row.item and made is None and not row.bit:
             marks[alarm.id] = Known("", known.sequence)
             return None
-        marks[alarm.id] = known
+        marks[alarm.id] = structs.replace(known, over=alarm.edge) if flag == ENDS else known
         found = bits(row, flag) | alarm_bits(track, self.rules) | standing
         if flag == ENDS and row.bit:
             found &= ~bits(row, BEGINS)
@@ -801,8 +804,7 @@ class Session:
         """Alarms that waited: the newest foremost, but the end of each behind its beginning."""
         edges: dict[str, list[Item]] = {}
         for one in sorted(self.late, key=lambda one: one.row):
-            assert isinstance(one.body, Alarm)
-            edges.setdefault(one.body.id, []).append(one)
+            edges.setdefault(_id(one), []).append(one)
         parts: list[Part] = []
         size = 0
         for one in (one for group in sorted(edges.values(), key=_newest, reverse=True) for one in group):
@@ -874,7 +876,7 @@ class Session:
             self._answer(packet, BAD if body.why else UNSUPPORTED)
             return
         deed = self.DEEDS.get(packet.id)
-        if deed is None or not self.up:
+        if deed is None or not self.known:
             self._answer(packet, UNSUPPORTED if deed is None else FAILED)
             return
         key = (packet.id, packet.serial, packet.body)
@@ -907,6 +909,7 @@ class Session:
         del self.flights[body.serial]
         if flight.id == 0x0102:
             self.verdict = body.result
+            self.known = body.result == OK  # a command may come with this answer
             return
         if body.result in (OK, HANDLED):
             self.latched &= ~flight.bits
@@ -1011,8 +1014,9 @@ class Session:
     async def _locate_now(self, packet: Packet, body: Any) -> int | None:
         """0x8201"""
         at = self.clock.now()
-        self.track, _ = passing(self.track, at.mono, at.wall, self.rules)
-        part = self._report(Report(at.wall, self.track))
+        track = self.track if self.fresh else await self._track_at(self.who.boot, at.mono)
+        track, _ = passing(track, at.mono, at.wall, self.rules)
+        part = self._report(Report(at.wall, track))
         self._say(0x0201, words.Located(packet.serial, part.location))
         return None
 
@@ -1077,6 +1081,11 @@ ITEMS: dict[str, type[Struct]] = {
     "blind": words.Blind,
     "harsh": words.Harsh,
 }
+
+
+def _id(one: Item) -> str:
+    """Of the alarm that it is about."""
+    return one.body.id if isinstance(one.body, Alarm) else ""
 
 
 def _newest(group: list[Item]) -> int:

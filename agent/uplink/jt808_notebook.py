@@ -29,6 +29,7 @@ class Known(Struct, frozen=True):
     sequence: int
     item: int = 0  # id of its item, and the type: they stand in names of files
     type: int = 0
+    over: int = 0  # the edge that ended it
 
 
 class Order(Struct, frozen=True):

@@ -106,7 +106,8 @@ class Vehicle:
             self.edges += 1
         at = more.pop("at", None) or SystemClock().now()
         id = f"{self.outbox.boot}-{more.pop('n', self.edges)}"
-        one = Alarm(id, 1, event, state, rule, "front.road/x", "red", value, 2.7, unit, at, at, "text", **more)
+        edge = more.pop("edge", 2 if event == "cleared" else 1)
+        one = Alarm(id, edge, event, state, rule, "front.road/x", "red", value, 2.7, unit, at, at, "text", **more)
         self.open = [a for a in self.open if a.id != one.id] + ([one] if state.startswith("active") else [])
         self.outbox.put_alarms([one])
         return one
@@ -305,6 +306,28 @@ def test_an_alarm_begins_and_ends_with_its_bit_its_item_and_one_mark(tmp_path: P
             assert (tired.type, tired.fatigue, tired.level) == (1, 8, 2)
             assert {got.id for got in server.got} == {0x0200}
             assert server.twice == 0
+
+    run(main())
+
+
+def test_an_end_is_told_once_whatever_people_do_with_the_alarm(tmp_path: Path):
+    async def main() -> None:
+        async with platform() as server, vehicle(tmp_path, server.port) as coach:
+            server.ask_files = False
+            await until(lambda: "link-up" in coach.kinds())
+            coach.drive()
+            await until(lambda: server.got)
+            for edge, event in enumerate(("raised", "acknowledged", "shelved", "restored"), 1):
+                coach.alarm("forward.warning", event, n=1, edge=edge)
+            coach.alarm("tired", n=2)
+            for edge, event in enumerate(("cleared", "reset"), 2):
+                coach.alarm("tired", event, n=2, edge=edge)
+            coach.alarm("low", "suppressed", n=3)  # it was never told
+            await until(coach.delivered)
+            assert [
+                (value.alarm & 0xFFFF, value.flag)
+                for _, value in sorted(server.alarms(), key=lambda one: (one[1].alarm, one[1].flag))
+            ] == [(1, 1), (1, 2), (2, 1), (2, 2)]
 
     run(main())
 
