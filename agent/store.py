@@ -539,6 +539,7 @@ SPARE = 0.03  # of the quota, kept free; project
 BITE = 0.02  # of the rows, dropped at once when room is needed; project
 READ = 256  # batches read at once, at most
 PAST = 4096  # batches of what was, at most
+GATHERED = 5.0  # s by which rows may be out of the order of time: sources gather for a while
 
 
 class History(File):
@@ -797,7 +798,7 @@ class History(File):
             while lo < hi:  # rows of a boot are in the order of time, but for a second or so
                 middle = (lo + hi) // 2
                 item = self._next(db, middle, hi)
-                if item is None or item.body.mono[0] >= begin:  # type: ignore[union-attr]
+                if item is None or item.body.mono[0] >= begin - GATHERED:  # type: ignore[union-attr]
                     hi = middle
                 else:
                     lo = item.row + 1
@@ -806,9 +807,11 @@ class History(File):
             for row in rows:
                 if row[1] in wanted and (item := self._item(self._layouts, row)) is not None and item.boot == boot:
                     assert isinstance(item.body, Batch)
-                    if item.body.mono[0] > end or len(found) >= PAST:
+                    if item.body.mono[0] < begin:
+                        continue
+                    if item.body.mono[0] > end + GATHERED or len(found) >= PAST:
                         break
-                    found.append(item.body)
+                    found += [item.body] if item.body.mono[0] <= end else []
         except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
             raise self.failed(error) from error
         return found
