@@ -72,6 +72,7 @@ class Faults(Struct):
     """What the platform does wrong. May be changed while it runs."""
 
     silent: bool = False  # it answers nothing
+    deaf: bool = False  # it throws locations away
     slow: float = 0.0  # s before each answer
     bad_check: float = 0.0  # share of answers with a wrong check
     garbage: float = 0.0  # share of answers with noise before them
@@ -340,6 +341,8 @@ class Terminal:
             result = words.UNSUPPORTED if faults.no_batches and isinstance(body, Locations) else faults.refuse
             again = self._seen.get(packet.serial) == packet.body
             self._seen[packet.serial] = packet.body
+            if faults.deaf:
+                return
             if again:
                 platform.repeated += 1
             elif not result:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent import evidence
+from agent import checks, evidence
 from agent.clock import SystemClock
 from agent.core.alarm import Alarm
 from agent.core.errors import ConfigFault, WorldFault
@@ -30,6 +30,7 @@ from agent.uplink.jt808_words import ALARMS, Adas, Driver, Parameter
 from simulators import jt808 as simulator
 from simulators.jt808 import Jt808Platform
 from tests.rigs.proxy import Proxy
+from tests.rigs.sabotage import sabotaged
 from tests.tools.mosquitto import Certificates
 
 GNSS = layout(["latitude", "longitude", "altitude", "speed", "course", "satellites", "fix"])
@@ -166,6 +167,7 @@ def test_examples_in_the_docstrings_run():
 
 def test_it_is_found_by_its_name_and_wrong_settings_are_refused_in_words():
     assert find("jt808") is Jt808
+    assert checks.uplink(settings(1)) == []
     for wrong, said in (
         ({"url": "mqtt://h:1"}, "url must be"),
         ({"phone": "12345678901234", "version": "2013"}, "12 digits"),
@@ -432,6 +434,39 @@ def test_a_platform_that_misbehaves_gets_everything_once_or_marked(tmp_path: Pat
             assert server.twice == 0
 
     run(main())
+
+
+@pytest.mark.parametrize(("sabotage", "loses", "doubles"), [
+    ("", False, False), ("answered-when-sent", True, False), ("repeats-unmarked", False, True)])  # fmt: skip
+def test_what_a_silent_platform_that_closes_did_not_answer_is_neither_lost_nor_doubled_unmarked(
+    tmp_path: Path, sabotage: str, loses: bool, doubles: bool
+):
+    async def main() -> None:
+        async with platform() as server, vehicle(tmp_path, server.port) as coach:
+            server.ask_files = False
+            await until(lambda: "link-up" in coach.kinds())
+            coach.drive()
+            await until(lambda: server.got)
+            server.faults.silent = True
+            for n in range(5):
+                coach.alarm("forward.warning", n=n)
+            await until(lambda: len(server.alarms()) == 5)
+            await until(lambda: "link-down" in coach.kinds())
+            server.faults = simulator.Faults(close_after=1)  # it does not even hear out a registration
+            for n in range(5, 10):
+                coach.alarm("forward.warning", n=n)
+            server.faults = simulator.Faults(deaf=True)
+            await until(lambda: coach.kinds().count("link-up") == 2)
+            await asyncio.sleep(0.3)
+            server.drop()
+            server.faults = simulator.Faults()
+            await until(coach.delivered)
+            there = {value.alarm & 0xFFFF for _, value in server.alarms()}
+            assert (there != set(range(10))) == loses
+            assert bool(server.twice) == doubles
+
+    with sabotaged(sabotage):
+        run(main())
 
 
 def test_a_location_that_the_platform_never_takes_is_set_aside_and_the_rest_goes_on(tmp_path: Path):
