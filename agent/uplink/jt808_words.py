@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from agent.core.errors import BadReply
 
@@ -896,8 +896,3 @@ DIALECTS: Mapping[str, Dialect] = {
     "sichuan": Dialect(39, DRIVER_TYPES),
     "guangdong": Dialect(40, _GUANGDONG),
 }
-
-
-def changed(mark: Mark, attachments: int) -> Mark:
-    """The same mark with another number of attachments: it is the same alarm."""
-    return structs.replace(mark, attachments=attachments)
