@@ -73,9 +73,9 @@ def settings(port: int, **more: Any) -> Jt808:
 class Vehicle:
     """A terminal: outbox, the uplink kept alive, and what it told."""
 
-    def __init__(self, outbox: Outbox, folder: Path) -> None:
+    def __init__(self, outbox: Outbox, folder: Path, name: str = "platform") -> None:
         self.outbox, self.folder = outbox, folder
-        self.feed = outbox.feed("platform")
+        self.feed = outbox.feed(name)
         self.open: list[Alarm] = []
         self.told: list[Event] = []
         self.faults: list[str] = []
@@ -571,6 +571,45 @@ def test_over_tls_the_certificate_is_checked(tmp_path: Path):
             coach.drive()
             await until(lambda: server.got)
         await server.stop()
+
+    run(main())
+
+
+def test_two_platforms_side_by_side_each_get_everything_once_and_one_that_is_down_costs_the_other_nothing(
+    tmp_path: Path,
+):
+    async def main() -> None:
+        names = ["regulator", "operator"]
+        store = Store(path=str(tmp_path / "state"), batch=0.05, ballast_mb=0)
+        outbox = await Outbox.open(store, names, SystemClock())
+        coaches = []
+        async with platform() as one, platform() as other:
+            tasks = []
+            for name, server, version in zip(names, (one, other), ("2019", "2013"), strict=True):
+                server.ask_files = False
+                coach = Vehicle(outbox, tmp_path, name)
+                coaches.append(coach)
+                uplink = settings(server.port, name=name, version=version).at_home(str(tmp_path / "state"), "")
+                tasks.append(asyncio.create_task(coach.keep(uplink)))
+            await until(lambda: all("link-up" in coach.kinds() for coach in coaches))
+            coaches[0].drive()
+            await until(lambda: one.got and other.got)
+            await one.stop()
+            one.drop()
+            await until(lambda: "link-down" in coaches[0].kinds())
+            began = time.monotonic()
+            coaches[1].alarm("forward.warning")
+            await until(lambda: items(other) == [(1, 1)])
+            assert time.monotonic() - began < 1.0
+            await one.start(one.port)
+            await until(lambda: items(one) == [(1, 1)])
+            await until(lambda: coaches[0].delivered() and coaches[1].delivered())
+            assert (one.twice, other.twice) == (0, 0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await outbox.close()
+        assert len(list((tmp_path / "state").glob("jt808-*.json"))) == 2
 
     run(main())
 
