@@ -103,9 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--baud", type=int, default=9600)
     probe.add_argument("--parity", choices=("N", "E", "O"), default="N")
     probe.add_argument("--timeout", type=float, default=1.0, metavar="S")
-    about = "the simulated plants alone, for somebody else's client; or a drawn road or driver"
+    about = "the simulated plants alone, for somebody else's client; a drawn road or driver; a platform"
     simulate = verb("simulate", _simulate, about)
-    simulate.add_argument("scenario", nargs="?", help="scenario TOML")
+    simulate.add_argument("scenario", nargs="?", help="scenario TOML; or jt808: a JT/T 808 platform for terminals")
     simulate.add_argument("--road", metavar="STORY", help="a drawn road as MJPEG and RTSP, or --out; `list` tells them")
     simulate.add_argument("--cabin", metavar="STORY", help="a drawn driver, in the same way; `list` tells them")
     simulate.add_argument("--out", type=Path, metavar="FILE.mp4", help="write the story as a film")
@@ -121,7 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--seed", type=int, default=1, help="of place, paint and noise; of the person")
     simulate.add_argument("--width", type=int, metavar="PX", help="1280 for files, 640 for streams and drivers")
     simulate.add_argument("--fps", type=float, help="20 for files, 10 for streams, 15 for drivers")
-    simulate.add_argument("--port", type=int, default=0, help="of the stream; else a free one")
+    simulate.add_argument("--port", type=int, default=0, help="of the stream or the platform; else a free one")
+    simulate.add_argument(
+        "--misbehave", default="", metavar="WORDS", help="of jt808: silent, slow, bad-check, closes ..."
+    )
+    simulate.add_argument("--dialect", default="jiangsu", help="of jt808: of T/JSATL12 (jiangsu)")
+    simulate.add_argument("--files", type=Path, metavar="DIR", help="of jt808: where evidence is put at the end")
     demo = verb("demo", _demo, "two minutes: plants, agent, broker, platform, verdict")
     demo.add_argument("--broker", metavar="URL", help="use this broker (mqtt://host:port), not the embedded one")
     replay = verb("replay", _replay, "run a recording through the same core; print or compare the alarms")
@@ -768,9 +773,28 @@ def _simulate(args: argparse.Namespace) -> int:
         return _simulate_road(args)
     if args.cabin:
         return _simulate_cabin(args)
+    if args.scenario == "jt808":
+        return _simulate_jt808(args)
     if not args.scenario:
-        raise ConfigFault(["simulate what? a scenario, --road STORY or --cabin STORY"])
+        raise ConfigFault(["simulate what? a scenario, jt808, --road STORY or --cabin STORY"])
     return asyncio.run(simulate(args.scenario))
+
+
+def _simulate_jt808(args: argparse.Namespace) -> int:
+    from simulators.jt808 import WORDS, simulate
+
+    from .complaints import nearest
+    from .uplink.jt808_words import DIALECTS
+
+    unknown = [
+        f"--misbehave has no word `{word}`{nearest(word, WORDS)}; known are {', '.join(WORDS)}"
+        for word in filter(None, args.misbehave.split(","))
+        if word not in WORDS
+    ]
+    unknown += [] if args.dialect in DIALECTS else [f"no dialect `{args.dialect}`{nearest(args.dialect, DIALECTS)}"]
+    if unknown:
+        raise ConfigFault(unknown)
+    return asyncio.run(simulate(args.port, args.misbehave, args.files, args.dialect))
 
 
 def _simulate_road(args: argparse.Namespace) -> int:

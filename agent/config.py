@@ -187,7 +187,7 @@ class _Reader:
         if site.builtin:
             rules += self._doubts(gained, whole, rules) + self._strange(gained, rules)
         air = self._air(raw, whole) if complete else None
-        uplinks = self._uplinks(raw, whole)
+        uplinks = self._uplinks(raw, whole, complete)
         shelf = decode(self._table(raw, "evidence"), evidence.Shelf, self.told, "[evidence]") or evidence.Shelf()
         self.resolved.append(shelf)
         if complete:
@@ -210,7 +210,7 @@ class _Reader:
             drivers=tuple(driver.at_home(shelf.path, shelf.free_mb) for _, driver in drivers),
             detectors=tuple(detectors),
             rules=tuple(rules),
-            uplinks=tuple(uplinks),
+            uplinks=tuple(uplink.at_home(str(home), shelf.path) for uplink in uplinks),
             layouts=layouts,
             sources=tuple(self.files),
             hash=digest.hexdigest()[:16],
@@ -373,7 +373,8 @@ class _Reader:
             elif asked:
                 self._watched.append((f"{source}/{key}", row))
 
-    def _uplinks(self, raw: Table, layouts: Mapping[str, Layout]) -> list[Uplink]:
+    def _uplinks(self, raw: Table, layouts: Mapping[str, Layout], complete: bool) -> list[Uplink]:
+        """`complete`: all channels are known."""
         uplinks: list[Uplink] = []
         for table in self._tables(raw, "uplink"):
             one = self._worker(table, "uplink", "kind", "mqtt", uplink.UPLINKS, uplink.find)
@@ -385,6 +386,9 @@ class _Reader:
                 if not matching([pattern], layouts):
                     text = f"uplink `{one.name}`: no source is called `{pattern}`{nearest(pattern, set(layouts))}"
                     self.told.add(table, "sources", text)
+            names = {name for source, columns in layouts.items() for name in channels(source, columns)}
+            for text in one.faults(names) if complete else ():
+                self.told.add(table, None, f"uplink `{one.name}`: {text}")
             uplinks.append(one)
             self.resolved.append({k: v for k, v in table.items() if k != "password"})
         return uplinks

@@ -138,6 +138,9 @@ class Queue(Protocol):
     async def read_ahead(self, feed: Feed, turn: int) -> None:
         """Read the next chunk of backlog and give it to `feed.read`."""
 
+    async def past(self, boot: str, sources: Collection[str], until: float, span: float) -> list[Batch]:
+        """What these sources said before a moment."""
+
     def mend(self, item: Item) -> Item:
         """The item as it is to be told, its stamps right."""
 
@@ -297,6 +300,9 @@ class Feed:
 
     def ask(self, boot: str, stream: str, first: int, last: int) -> None:
         self._queue.ask(self, boot, stream, first, last)
+
+    async def past(self, boot: str, sources: Collection[str], until: float, span: float) -> list[Batch]:
+        return await self._queue.past(boot, sources, until, span)
 
     # -- the store's side -------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
 
@@ -853,6 +853,20 @@ class Outbox:
             if "history" in self.trouble:
                 await self._sleep(self.settings.retry)
             feed.reading_ended()
+
+    async def past(self, boot: str, sources: Collection[str], until: float, span: float) -> list[Batch]:
+        """What these sources said in the `span` s before a moment of a boot, oldest first; nothing where the disk is in
+        trouble."""
+        begin = until - span
+        found: list[Batch] = []
+        async with self._lock:
+            if "history" not in self._unread and "history" not in self.trouble:
+                try:
+                    found = await self._hands["history"].do(self._history.past, boot, sources, begin, until)
+                except StoreFault as error:
+                    self._history_failed(error)
+            fresh = [item.body for item in self._pending if item.boot == boot and isinstance(item.body, Batch)]
+        return found + [one for one in fresh if one.source in sources and begin <= one.mono[0] <= until]
 
     async def _salvage(self, path: Path, owed: dict[str, Owed]) -> None:
         """Batches that can still be read from a damaged file come back as backlog, marked.

@@ -15,7 +15,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -549,6 +550,8 @@ BITE = 0.02  # of the rows, dropped at once when room is needed; project
 GRADES = (4, 16)
 THIN = 2000  # rows looked at in one step of thinning: a page of the log each, at most; project
 READ = 256  # batches read at once, at most
+PAST = 4096  # batches of what was, at most
+GATHERED = 5.0  # s by which rows may be out of the order of time: sources gather for a while
 
 
 class History(File):
@@ -831,14 +834,12 @@ class History(File):
                 return []
             mine = f"boot = ? AND layout IN ({','.join(ids)})"
             after = f"SELECT row, seq FROM batch WHERE row >= ? AND row <= ? AND {mine} ORDER BY row LIMIT 1"
-            begin, stop = lo, hi
-            while begin < stop:
-                middle = (begin + stop) // 2
-                row = db.execute(after, (middle, hi, boot)).fetchone()
-                if row is None or row[1] >= first:
-                    stop = middle
-                else:
-                    begin = row[0] + 1
+
+            def reached(row: int) -> bool:
+                found = db.execute(after, (row, hi, boot)).fetchone()
+                return found is None or found[1] >= first
+
+            begin = lo + bisect_left(range(lo, hi), True, key=reached)
             found = db.execute(
                 f"SELECT row, seq FROM batch WHERE row >= ? AND row <= ? AND {mine} AND seq >= ? ORDER BY row LIMIT ?",
                 (begin, hi, boot, first, last - first + 1),
@@ -846,6 +847,43 @@ class History(File):
             return [(row, seq) for row, seq in found if seq <= last]
         except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
             raise self.failed(error) from error
+
+    def past(self, boot: str, sources: Collection[str], begin: float, end: float) -> list[Batch]:
+        """Batches of these sources of one boot that begin between two monotonic s, oldest first, `PAST` at most.
+
+        Damaged ones are left out. Raises `StoreFault`.
+        """
+        count = int(boot.partition("-")[0])
+        lo, hi = count << 32, (count + 1 << 32) - 1
+        db, found = self.open(), list[Batch]()
+        try:
+
+            def reached(row: int) -> bool:
+                item = self._next(db, row, hi)
+                return item is None or item.body.mono[0] >= begin - GATHERED  # type: ignore[union-attr]
+
+            # rows of a boot are in the order of time, but for a second or so
+            lo += bisect_left(range(lo, hi), True, key=reached)
+            wanted = {id for id, (source, _, _) in self._layouts.items() if source in sources}
+            rows = db.execute(f"{BATCHES} WHERE row >= ? AND row < ? ORDER BY row", (lo, count + 1 << 32))
+            for row in rows:
+                if row[1] in wanted and (item := self._item(self._layouts, row)) is not None and item.boot == boot:
+                    assert isinstance(item.body, Batch)
+                    if item.body.mono[0] < begin:
+                        continue
+                    if item.body.mono[0] > end + GATHERED or len(found) >= PAST:
+                        break
+                    found += [item.body] if item.body.mono[0] <= end else []
+        except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
+            raise self.failed(error) from error
+        return found
+
+    def _next(self, db: sqlite3.Connection, lo: int, hi: int) -> Item | None:
+        """The first sound batch of these rows."""
+        for row in db.execute(f"{BATCHES} WHERE row BETWEEN ? AND ? ORDER BY row", (lo, hi)):
+            if (item := self._item(self._layouts, row)) is not None and len(item.body.mono):  # type: ignore[union-attr]
+                return item
+        return None
 
     def _look(self, db: sqlite3.Connection) -> None:
         """Rows that ought to be there are not found: see whether the file is damaged. Raises `Corrupt`."""

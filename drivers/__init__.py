@@ -6,6 +6,7 @@ from agent.core.ports import Driver
 from agent.named import find
 
 DRIVERS = {
+    "gnss": "drivers.gnss:Gnss",
     "modbus": "drivers.modbus:Modbus",
     "speaker": "drivers.speaker:Speaker",
     "video": "drivers.video:Video",

@@ -6,7 +6,7 @@ A driver, a detector, an uplink is a frozen struct decoded from TOML; these are 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -287,6 +287,12 @@ class Feed(Protocol):
         alarm or event deferred.
         """
 
+    async def past(self, boot: str, sources: Collection[str], until: float, span: float) -> list[Batch]:
+        """What the store knows of these sources in the `span` s before a moment of that boot (monotonic), oldest first.
+
+        Nothing where it knows nothing, or the disk is in trouble. For a language in which an alarm says where it was.
+        """
+
     def lost(self) -> Mapping[str, int]:
         """How many items of each lane were dropped by the caps since boot."""
 
@@ -340,6 +346,14 @@ class Uplink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Whether its platform is told of alarms of this level at this point. Pure."""
         wanted = self.wants_lane("alarm") and (not self.levels or level in self.levels)
         return wanted and self.wants_source(point[1].partition("/")[0])
+
+    def at_home(self, home: str, shelf: str) -> Uplink:
+        """The same uplink, which knows the folder of the state and the one in which evidence is kept. Pure."""
+        return self
+
+    def faults(self, channels: Collection[str]) -> list[str]:
+        """What does not fit these channels of the site, each with what to do. Pure; asked by the configuration."""
+        return []
 
     async def send(
         self,

@@ -9,6 +9,7 @@ from ..core.ports import Uplink
 from ..named import find as _find
 
 UPLINKS = {
+    "jt808": "agent.uplink.jt808:Jt808",
     "mqtt": "agent.uplink.mqtt:Mqtt",
     "sparkplug": "agent.uplink.sparkplug:Sparkplug",
 }

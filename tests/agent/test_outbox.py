@@ -32,6 +32,7 @@ from agent.gather import Gather
 from agent.outbox import Outbox, Store
 from agent.store import Alarms, History
 
+ONE = layout(["a"])
 CHANNELS = layout([f"c{i}" for i in range(40)], ["m"] * 40)
 AT = Instant(1.0, 1.7e9, True)
 
@@ -330,6 +331,31 @@ def test_a_backlog_of_two_boots_comes_in_order_unmarked_with_live_ahead_of_it(tm
             assert [i.seq for i in items if not i.historical] == list(range(2, 22))
             assert not any(i.resent for i in items)
             assert items[0].body.value.shape == (1, 40)  # type: ignore[union-attr]
+
+    run(main())
+
+
+def test_what_was_said_before_a_moment_of_a_boot_can_be_read_again(tmp_path: Path):
+    async def main() -> None:
+        boots = []
+        for life in range(2):
+            async with opened(tmp_path) as outbox:
+                boots.append(outbox.boot)
+                for t in range(100):
+                    for source in ("gnss", "can"):
+                        at = Instant(1000.0 * life + t, 1.7e9 + t, True)
+                        outbox.put_frame(frame(source, at, ONE, [float(t)]))
+                        outbox._flush(source)
+                    if t % 50 == 0:
+                        await outbox._commit_history()
+                feed = outbox.feed("p")
+                early = await feed.past(boots[0], ["gnss"], 60.5, 20.0)
+                assert [float(b.value[0, 0]) for b in early] == list(range(41, 61))
+                assert {b.source for b in early} == {"gnss"}
+                late = await feed.past(boots[life], ["gnss", "can"], 1000.0 * life + 99.0, 3.0)  # some not on the disk
+                assert [float(b.value[0, 0]) for b in late] == [96, 96, 97, 97, 98, 98, 99, 99]
+                assert await feed.past("000077-abcd", ["gnss"], 60.5, 20.0) == []
+                assert await feed.past(boots[0], ["gnss"], -5.0, 20.0) == []
 
     run(main())
 

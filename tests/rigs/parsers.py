@@ -20,7 +20,10 @@ from agent.core.core import Ack, Tick
 from agent.core.errors import BadReply, ConfigFault, Refused, WorldFault
 from agent.core.frame import Instant, Quality, frame, layout
 from agent.core.ports import Batch
+from agent.uplink import jt808_wire as jt808
+from agent.uplink import jt808_words as words
 from agent.uplink import sparkplug_wire as spb
+from agent.uplink.jt808_words import Form
 from agent.uplink.mqtt import acknowledged
 from agent.uplink.session import Receipt
 from drivers import modbus_wire as wire
@@ -319,13 +322,87 @@ def sites(folder: Path, data: bytes, which: int) -> None:
             raise Broken(TRIP, "refused without a word") from None
 
 
+# -- JT/T 808 -------------------------------------------------------------------------------------
+
+MARK = words.Mark("7654321", "261128120000", 1, 3)
+SCENE = words.Scene(60, 20, 30_000_000, 120_000_000, "261128120000", 0x401, MARK)
+PLACE = words.Location(
+    1, 3, 30_000_000, 120_000_000, 20, 600, 90, "261128120000",
+    (words.Item(1, 7), words.Item(0x64, words.Adas(1, 1, 1, 2, 0, 27, 0, 0, 0, SCENE)),
+     words.Item(0x66, words.Tyre(2, 1, SCENE, (words.Wheel(1, 2, 800, 60, 90),))), words.Item(0xEB, b"vendor")),
+)  # fmt: skip
+SAID: list[tuple[int, Struct]] = [
+    (0x0100, words.Registration(44, 300, "VEDET", "edge", "7654321", 2, "粤A12345")),
+    (0x0200, PLACE),
+    (0x0704, words.Locations(1, (PLACE, PLACE))),
+    (0x8103, words.Parameters((words.Parameter(0x29, bytes(4)), words.Parameter(0xF364, bytes(56))))),
+    (0x8300, words.Text(1, "halt")),
+    (0x9208, words.Upload("10.0.0.1", 7000, 0, MARK, "1" * 32)),
+    (0x9212, words.FileDone("00_64_6401_0_1.jpg", 0, 1, (words.Hole(0, 4096),))),
+]
+FRAMES = [
+    b"".join(
+        map(jt808.pack, jt808.split(jt808.Packet(id, "13800138000", 7, words.encode(body, Form(layout)), layout), n))
+    )
+    for layout in (2013, 2019)
+    for n in (1023, 40)
+    for id, body in SAID
+]
+FRAMES.append(jt808.pack_chunk(jt808.Chunk("00_64_6401_0_1.jpg", 0, b"~0 1cd~" * 9)) + FRAMES[0])
+
+
+def _checked(data: bytes) -> bytes:
+    """Each piece between flags with a check that fits, so that what it says is looked at."""
+    pieces = data.split(jt808.FLAG)
+    return jt808.FLAG.join(_with_check(piece) if len(piece) > 2 else piece for piece in pieces)
+
+
+def _with_check(piece: bytes) -> bytes:
+    try:
+        body = jt808.unescape(piece)[:-1]
+    except BadReply:
+        return piece
+    return jt808.escape(body + bytes([jt808.check(body)]))
+
+
+def terminal(data: bytes, which: int) -> None:
+    """What has a wrong check is no packet; a packet goes out as it came; buffers are bounded."""
+    form = Form((2011, 2013, 2019)[which % 3], (16, 38, 39, 40)[which % 4])
+    stream, joiner, cut = jt808.Stream(), jt808.Joiner(), len(data) // 3
+    pieces = data.split(jt808.FLAG)
+    for packet in stream.feed(data[:cut]) + stream.feed(data[cut:]):
+        frame = jt808.pack(packet)
+        if jt808.Stream().feed(frame) != [packet]:
+            raise Broken(TRIP, frame.hex())
+        if jt808.unescape(frame[1:-1]) not in [_plain(piece) for piece in pieces]:
+            raise Broken(CHECK, data.hex())
+        try:
+            whole = joiner.put(packet, 0.0)
+        except BadReply:
+            continue
+        if whole is not None:
+            words.read(whole, form)
+    files = jt808.FileStream()
+    files.feed(data)
+    if len(stream.rest) > jt808.LONGEST_FRAME or len(files.rest) > jt808.CHUNK + 64:
+        raise Broken(BUFFER, len(stream.rest))
+
+
+def _plain(piece: bytes) -> bytes:
+    try:
+        return jt808.unescape(piece)
+    except BadReply:
+        return b""
+
+
 def parsers(folder: Path) -> list[Parser]:
     """All of them; `folder` is for those that read files."""
     receipts = [b'{"boot":"1-a","stream":"alarm","seq":7}', b'{"boot":"","seq":1e3,"stream":"\\ud83d\\ude00"}']
     assert Receipt("1-a", "alarm", 7).token in acknowledged(receipts[0], b"")
     return [
-        Parser("Modbus RTU", [sealed(ask.unit, _reply(ask)) for ask in ASKS], rtu, 0.30, _sealed),
-        Parser("Modbus TCP", [adu(7, ask.unit, _reply(ask)) for ask in ASKS], tcp, 0.30),
+        Parser("Modbus RTU", [sealed(ask.unit, _reply(ask)) for ask in ASKS], rtu, 0.25, _sealed),
+        Parser("Modbus TCP", [adu(7, ask.unit, _reply(ask)) for ask in ASKS], tcp, 0.25),
+        Parser("JT/T 808", FRAMES, terminal, 0.10, _checked),
         Parser("registers", [bytes(range(PLAN.size)), b"\x7f\xc0\0\0" * 20], columns, 0.05),
         Parser("MQTT", _packets(), packets, 0.15),
         Parser("receipts", receipts, receipt, 0.05),

@@ -139,6 +139,19 @@ def any_length(payload: Callable[..., bytes]) -> Callable[..., bytes]:
     return trusting
 
 
+def answered(fly: Callable[..., Any]) -> Callable[..., Any]:
+    """`Session._fly` of JT/T 808 that takes what it sent for answered."""
+
+    def flown(self: Any, *args: Any) -> Any:
+        flight = fly(self, *args)
+        for part in flight.parts:
+            self._settle(part)
+        flight.parts = []
+        return flight
+
+    return flown
+
+
 TABLE: dict[str, tuple[Replacement, ...]] = {
     "": (),
     **MUTANTS,  # T16
@@ -163,6 +176,14 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
             "agent.outbox",
             "Outbox.__init__",
             lambda old: lambda self, settings, *more: old(self, hasty(settings), *more),
+        ),
+    ),
+    "answered-when-sent": (("agent.uplink.jt808", "Session._fly", answered),),  # JT/T 808: 0x8001 is not waited for
+    "repeats-unmarked": (  # JT/T 808: what was sent before comes as news
+        (
+            "agent.uplink.jt808",
+            "Session._tell_old",
+            lambda old: lambda self, parts: [self._tell_one(part, "late") for part in parts],
         ),
     ),
     "reason-codes-ignored": (("agent.uplink.wire", "Wire._on_publish", always_success),),  # T8

@@ -25,12 +25,15 @@ from agent.clock import SystemClock
 from agent.core.alarm import Alarm
 from agent.core.errors import WorldFault
 from agent.core.frame import frame, layout
-from agent.core.ports import Event, Identity
+from agent.core.ports import Event, Identity, Uplink
 from agent.outbox import Outbox, Store
+from agent.uplink.jt808 import Jt808
+from agent.uplink.jt808_alarms import Row
 from agent.uplink.mqtt import Mqtt
 from tests.rigs.sabotage import sabotaged
 
 SOURCES = {f"source-{i}": layout([f"c{k}" for k in range(40)]) for i in range(5)}
+GNSS = layout(["latitude", "longitude", "speed", "fix"])  # for a language in which everything has a place
 
 
 def say(*words: object) -> None:
@@ -43,11 +46,22 @@ def tell(event: Event) -> None:
         say("told", event.kind, event.text)
 
 
+def speaker(url: str, home: str) -> Uplink:
+    """The uplink for a url: MQTT, or of a tcp:// the terminal of a vehicle."""
+    if not url.startswith("tcp:"):
+        return Mqtt(name="platform", url=url)
+    rows = (Row(rule="r", item="adas", type="forward", level=2),)
+    often = {"period": 1, "timeout": 2}
+    return Jt808(
+        name="platform", url=url, phone="13800138000", terminal="VED0001", alarm=rows, parameters=often, home=home
+    )
+
+
 async def uplink(outbox: Outbox, url: str) -> None:
     who = Identity("site", "node", outbox.boot, "0", "0")
     while True:
         try:
-            await Mqtt(name="platform", url=url).send(outbox.feed("platform"), who, list, SystemClock(), tell)
+            await speaker(url, outbox.settings.path).send(outbox.feed("platform"), who, list, SystemClock(), tell)
         except WorldFault:
             await asyncio.sleep(0.02)
 
@@ -90,6 +104,8 @@ async def main(verb: str, folder: str, url: str) -> None:
         task.add_done_callback(waiting.discard)
         for source, channels in SOURCES.items():
             outbox.put_frame(frame(source, clock.now(), channels, np.full(40, float(n))))
+        if url.startswith("tcp:"):
+            outbox.put_frame(frame("gnss", clock.now(), GNSS, [30.0 + n * 1e-5, 120.0, 50.0, 3.0]))
         await asyncio.sleep(0.005)
 
 
