@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from . import __version__, exhibits, nets
+from . import __version__, dispatch, exhibits, nets
 from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
 
@@ -166,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     alarms.add_argument("--reason", metavar="TEXT", default="", help="why, or the number of the permit")
     alarms.add_argument("--hours", type=float, default=0.0, help="of shelving, at most 8")
     verb("colours", _colours, "colours of site, items and points, and what is missing for a lower one", site=True)
+    verb("status", _status, "version, configuration, uplinks, limits that were set, commands under way", site=True)
     verb("queue", _queue, "what the running daemon still owes its platforms", site=True)
     drills = verb("drill", _drill, "prove a chain from sensor to outputs and platforms; nothing is tripped", site=True)
     drills.add_argument("name", help="an interlock, a rule that drives something, or RULE@CHANNEL")
@@ -178,6 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--folder", type=Path, help="a journal somewhere else: a copy, say")
     audit.add_argument("--last", type=int, default=0, metavar="N", help="show the last N records")
     exhibits.add(verb)
+    dispatch.add(verb)
     hazards = verb("hazards", _hazards, "index R and level of an inventory, term by term; or the table that ships")
     hazards.add_argument("inventory", type=Path, nargs="?", metavar="FILE", help="hazards.toml of a site")
     profiles = verb("profiles", _profiles, "limits that ship, with their sources")
@@ -226,9 +229,34 @@ def _show_complaints(fault: ConfigFault, args: argparse.Namespace) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from . import config, daemon
+    """The daemon. Whatever ends a new configuration on trial, the one before comes back (`update.py`)."""
+    from . import config, daemon, update
 
-    asyncio.run(daemon.run(config.load(args.config)))
+    path = Path(args.config)
+    try:
+        trial = update.begin(path)
+    except OSError as error:
+        print(f"vedette: {path.name}.trial: {error.strerror or error}", file=sys.stderr)
+        trial = None  # better with what there is than not at all
+    again, why = True, "the agent ended with it"
+    try:
+        try:
+            site = config.load(path)
+        except ConfigFault as fault:
+            why = "; ".join(fault.complaints)
+            raise
+        again = asyncio.run(daemon.run(site, trial=trial))
+    finally:
+        now = update.read(path) if trial is not None and trial.phase == "trial" else None
+        if again and now is not None and now.phase == "trial":
+            ended_by = sys.exc_info()[1]
+            if ended_by is not None and not isinstance(ended_by, ConfigFault):
+                why = f"{type(ended_by).__name__}: {ended_by}"
+                traceback.print_exc()
+            update.back(path, now, why)
+            daemon.anew()
+    if again:
+        daemon.anew()
     return 0
 
 
@@ -246,6 +274,7 @@ def _check(args: argparse.Namespace) -> int:
         "site": site.site.name,
         "node": site.site.node,
         "config": site.hash,
+        "store": site.store.path,
         "wiring": {driver.name: driver.wiring() for driver in site.drivers},
         "rules": [
             {
@@ -677,6 +706,19 @@ def _queue(args: argparse.Namespace) -> int:
     text = [f"{lane:10} {n} waiting" for lane, n in status["waiting"].items()]
     text += [f"{lane:10} {n} dropped" for lane, n in status["dropped"].items() if n]
     text += [f"uplink {name} {state}" for name, state in status["uplinks"].items()]
+    return _say(args, status, "\n".join(text))
+
+
+def _status(args: argparse.Namespace) -> int:
+    status = _ask(args, verb="status")
+    text = [f"version {status['version']}, configuration {status['config']}, start {status['boot']}"]
+    text.append(f"{status['alarms']} open alarms")
+    text += [f"uplink {name} {state}" for name, state in status["uplinks"].items()]
+    for rule, to in status["limits"].items():
+        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(to["at"]["wall"]))
+        why = f": {to['reason']}" if to["reason"] else ""
+        text.append(f"limit of {rule} is {to['limit']:g}, not {to['usual']:g}; set by {to['by']} {clock}{why}")
+    text += [f"command {id} {state}" for id, state in status["commands"].items()]
     return _say(args, status, "\n".join(text))
 
 

@@ -154,6 +154,9 @@ class Queue(Protocol):
         """A platform wants a stretch of a stream once more."""
 
 
+Heed = Callable[[bytes, str, str, Callable[[dict[str, Any]], None]], None]  # envelope, uplink, topic, reply
+
+
 class Feed:
     """What the store shows one uplink (`agent.core.ports.Feed`)."""
 
@@ -180,6 +183,7 @@ class Feed:
         self._deferred: dict[Point, tuple[bool, int]] = {}  # points that wait with a suspect, and which it is
         self._parked = Urgent()  # what waits there
         self.notes: dict[str, Any] = {}
+        self.heed: Heed = lambda *heard: None  # who hears commands
 
     # -- the port ---------------------------------------------------------------------------------------
 
@@ -300,6 +304,9 @@ class Feed:
 
     def ask(self, boot: str, stream: str, first: int, last: int) -> None:
         self._queue.ask(self, boot, stream, first, last)
+
+    def command(self, envelope: bytes, topic: str, reply: Callable[[dict[str, Any]], None]) -> None:
+        self.heed(envelope, self.name, topic, reply)
 
     async def past(self, boot: str, sources: Collection[str], until: float, span: float) -> list[Batch]:
         return await self._queue.past(boot, sources, until, span)

@@ -715,6 +715,11 @@ class Outbox:
         """Where each source stands now."""
         return {source: gather.latest for source, gather in self._gathers.items() if gather.latest is not None}
 
+    def hurry(self) -> None:
+        """What each source says next is told whole and at once, whether or not it moved."""
+        for gather in self._gathers.values():
+            gather.hurry()
+
     def changed(self) -> None:
         """What some uplink owes has changed; it is written with the next batch of batches."""
         self._history_news.set()

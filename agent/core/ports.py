@@ -303,6 +303,10 @@ class Feed(Protocol):
         """The platform wants numbers `first` to `last` of a stream once more. An event `range` says what comes of it,
         and why not all."""
 
+    def command(self, envelope: bytes, topic: str, reply: Callable[[dict[str, Any]], None]) -> None:
+        """Somebody commands this node. What becomes of it is an event `command`; `reply` hears it at once as well, for
+        as long as this life lasts. It must not block."""
+
 
 class Identity(Struct, frozen=True):
     """Who speaks, for every message; and for languages that say all names first, what there is to be said."""

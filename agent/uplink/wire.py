@@ -90,6 +90,7 @@ class Broker(Uplink, frozen=True, kw_only=True):
     receipts: bool = False  # an alarm is delivered when the platform says so, not when the broker does
     receipt_deadline: Annotated[float, Meta(gt=0)] = 10.0  # s until an alarm is sent again; doubles each time
     ranges: bool = False  # the platform may ask for stretches of a stream once more
+    commands: bool = False  # what an [[issuer]] signed is heard here, and done
     rate: Annotated[float, Meta(ge=0)] = 0.0  # kbit/s of telemetry at most, on average; 0: as much as there is
 
     def __post_init__(self) -> None:
@@ -103,6 +104,8 @@ class Broker(Uplink, frozen=True, kw_only=True):
             raise ValueError("ca, cert and key need mqtts:// in url")
         if bool(self.cert) != bool(self.key):
             raise ValueError("cert and key go together")
+        if self.commands and not self.wants_lane("event"):
+            raise ValueError("commands: what becomes of them is told as events; lanes must name these")
 
     def place(self) -> tuple[str, int]:
         """Host and port."""
@@ -150,7 +153,7 @@ HEAD = 16  # bytes of an MQTT packet around topic and payload, at most
 
 def size(message: Message) -> int:
     """Bytes of the packet, at most."""
-    asked = len(message.answer.encode()) + len(message.token) + HEAD if message.answer else 0
+    asked = len(message.answer.encode()) + len(message.token) + HEAD if message.answer or message.token else 0
     return len(message.payload) + len(message.topic.encode()) + HEAD + asked
 
 
@@ -160,6 +163,8 @@ class Said(NamedTuple):
     topic: str
     payload: bytes
     retained: bool  # it was there before
+    answer: str = ""  # where an answer is wanted
+    token: bytes = b""  # what the answer is to bring back
 
 
 class Unsupported(LineLost):
@@ -169,7 +174,9 @@ class Unsupported(LineLost):
 class Wire:
     """One connection. paho's callbacks only note; everything happens when the owner calls."""
 
-    def __init__(self, settings: Broker, version: MQTTProtocolVersion, id: str, will: Message, wake: asyncio.Event):
+    def __init__(
+        self, settings: Broker, version: MQTTProtocolVersion, id: str, will: Message | None, wake: asyncio.Event
+    ) -> None:
         self.settings, self.version, self.wake = settings, version, wake
         self.acks: deque[tuple[int, int]] = deque()  # packet id, reason code
         self.retained: dict[str, bytes] = {}  # what the broker kept of an earlier connection, by topic
@@ -187,7 +194,7 @@ class Wire:
         self._socket: Any = None
         self._writing = False
         self._asked: dict[int, str] = {}  # SUBSCRIBE under way, by packet id
-        self._heeded: list[str] = []  # filters of what arrives in `said`
+        self._heeded: dict[str, int] = {}  # filters of what arrives in `said` -> bytes of it, at most
         self._void = 0  # packet ids of what a lost connection did not take, below 0
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -198,7 +205,8 @@ class Wire:
         )
         client.max_inflight_messages_set(0)  # we own the window
         client.connect_timeout = KNOCK
-        client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+        if will is not None:
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -278,9 +286,11 @@ class Wire:
                 self._void -= 1
             return self._void if fence is None else fence
         wanted = None
-        if message.answer and self.version == V5:
+        if (message.answer or message.token) and self.version == V5:
             wanted = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            wanted.ResponseTopic, wanted.CorrelationData = message.answer, message.token
+            if message.answer:
+                wanted.ResponseTopic = message.answer
+            wanted.CorrelationData = message.token
         return self.client.publish(message.topic, message.payload, 1, message.retain, wanted).mid
 
     def listen(self, topic: str) -> None:
@@ -292,9 +302,12 @@ class Wire:
         self.inbox = topic
         self.client.subscribe(topic, 1)
 
-    def hear(self, topic: str) -> None:
-        """Ask for what is said on `topic`, a filter: it arrives in `said`; where the broker denies it, in `denied`."""
-        self._heeded.append(topic)
+    def hear(self, topic: str, most: int = COMMAND_BYTES) -> None:
+        """Ask for what is said on `topic`, a filter: it arrives in `said`; where the broker denies it, in `denied`.
+
+        What is larger than `most` bytes is not read.
+        """
+        self._heeded[topic] = most
         _, mid = self.client.subscribe(topic, 1)
         if mid is not None:
             self._asked[mid] = topic
@@ -396,9 +409,11 @@ class Wire:
             if not message.retain and len(message.payload) <= RECEIPT_BYTES:
                 correlation = getattr(message.properties, "CorrelationData", b"")
                 self.receipts.append((bytes(message.payload), correlation))
-        elif any(paho.topic_matches_sub(wanted, message.topic) for wanted in self._heeded):
-            if len(message.payload) <= COMMAND_BYTES:
-                self.said.append(Said(message.topic, bytes(message.payload), message.retain))
+        elif bounds := [most for wanted, most in self._heeded.items() if paho.topic_matches_sub(wanted, message.topic)]:
+            if len(message.payload) <= max(bounds):
+                answer = getattr(message.properties, "ResponseTopic", "")
+                token = getattr(message.properties, "CorrelationData", b"")
+                self.said.append(Said(message.topic, bytes(message.payload), message.retain, answer, token))
         elif message.retain and message.payload:
             self.retained[message.topic] = bytes(message.payload)
 
