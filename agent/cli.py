@@ -248,7 +248,7 @@ def _run(args: argparse.Namespace) -> int:
         again = asyncio.run(daemon.run(site, trial=trial))
     finally:
         now = update.read(path) if trial is not None and trial.phase == "trial" else None
-        if again and now is not None and now.phase == "trial":
+        if again and trial is not None and now is not None and (now.phase, now.command) == ("trial", trial.command):
             ended_by = sys.exc_info()[1]
             if ended_by is not None and not isinstance(ended_by, ConfigFault):
                 why = f"{type(ended_by).__name__}: {ended_by}"

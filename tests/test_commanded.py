@@ -1,4 +1,4 @@
-"""Commands, whole: signed by openssl or `vedette command`, through mosquitto, done by an agent in a process of its own."""
+"""Commands, whole: keys of openssl, `vedette command`, mosquitto, and an agent in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.cli import main
 from tests.rigs.stage import heard, running, stage, told
-from tests.tools.mosquitto import needs_mosquitto
+from tests.tools.mosquitto import free_port, needs_mosquitto
 from tests.tools.subscriber import Heard, Subscriber
 
 pytestmark = needs_mosquitto
@@ -80,5 +80,43 @@ def test_a_person_far_away_acknowledges_sets_a_limit_and_is_answered(tmp_path):
                     messages = await heard(ear, lambda ms: told(ms, "alarm/")[-1]["event"] == "raised")
         last = told(messages, "alarm/")[-1]
         assert (last["limit"], last["basis"]["standard"]) == (1.8, "set by anna")
+
+    asyncio.run(story())
+
+
+def test_a_new_site_file_proves_itself_and_one_that_does_not_makes_way(tmp_path):
+    async def story() -> None:
+        more = f"commands = true\n{people(tmp_path, anna='configure')}[commands]\nconfirm = 5\n"
+        async with stage(tmp_path, 1, 0.2, lambda: [1.5], uplink=more) as (_, _, broker, path):
+            anna = ("--as", "anna", "--key", tmp_path / "anna.pem", "--broker", broker.url, "--to", "spine/gw1")
+            first, wanted = path.read_text(), tmp_path / "wanted.toml"
+
+            async def configure(text: str, ok: bool) -> Any:
+                wanted.write_text(text)
+                return await asked("configure", f"toml=@{wanted}", *anna, ok=ok)
+
+            with Subscriber(broker.port, "vedette/#") as ear:
+                async with running(path) as agent:
+                    await heard(ear, lambda ms: told(ms, "alarm/"))
+                    no = await configure(first.replace("limit = 1.0", "limit = 'x'"), ok=False)
+                    assert (no["state"], no["reason"]) == ("failed", "check")
+                    assert "site.toml.next:" in no["complaints"][0]
+                    yes = await configure(first.replace("limit = 1.0", "limit = 1.4"), ok=True)
+                    assert yes["state"] == "successful"
+                    second = path.read_text()
+                    assert "limit = 1.4" in second
+                    assert (tmp_path / "site.toml.last").read_text() == first
+                    deaf = second.replace(broker.url, f"mqtt://127.0.0.1:{free_port()}")
+                    no = await configure(deaf, ok=False)
+                    assert (no["state"], no["reason"]) == ("failed", "rolled-back")
+                    assert "is not connected" in no["text"]
+                    assert path.read_text() == second
+                    assert agent.returncode is None  # the same process all along
+                    messages = await heard(ear, lambda ms: told(ms, "state")[-1]["state"] == "online")
+        births = [body for body in told(messages, "state") if body["state"] == "online"]
+        assert [body["config"] for body in births][-1] == yes["config"]
+        kinds = [body["kind"] for body in told(messages, "event")]
+        assert kinds.count("configuration-replaced") == kinds.count("configuration-restored") == 1
+        assert not list(tmp_path.glob("site.toml.trial")) + list(tmp_path.glob("site.toml.next"))
 
     asyncio.run(story())
