@@ -360,7 +360,10 @@ def test_the_site_in_the_readme_loads_with_its_rule(tmp_path, name):
     for unit, (device, keys) in enumerate(channels.items(), 1):
         rows = [f'{{ key = "{k}", at = "holding:{n}", unit = "{units.get(k, "")}" }}' for n, k in enumerate(keys)]
         lines.append(f'[[bus.device]]\nname = "{device}"\nunit = {unit}\nchannel = [{", ".join(rows)}]')
-    path.write_text("\n".join(['[site]\nname = "mine"', *lines, rule, more, *others]), encoding="utf-8")
+    path.write_text(
+        "\n".join(['[site]\nname = "mine"', *lines, rule.replace("heading/ch4", "sump/level"), more, *others]),
+        encoding="utf-8",
+    )
     loaded = config.load(path)
     assert [one.name for one in loaded.interlocks] == ["face"]
     assert loaded.air is not None

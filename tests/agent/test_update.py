@@ -5,7 +5,6 @@ T23 of the scoreboard kills before every statement; here before every touch of t
 
 from __future__ import annotations
 
-
 import pytest
 
 from agent import update
