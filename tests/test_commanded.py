@@ -3,40 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
 import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
-from agent.cli import main
 from tests.rigs.stage import heard, running, stage, told
 from tests.tools.mosquitto import free_port, needs_mosquitto
+from tests.tools.orders import people, vedette
 from tests.tools.subscriber import Heard, Subscriber
 
 pytestmark = needs_mosquitto
-
-
-def vedette(*words: object, ok: bool = True) -> str:
-    """What a verb prints. One at a time."""
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        code = main([str(word) for word in words])
-    assert (code == 0) == ok, out.getvalue()
-    return out.getvalue()
-
-
-def people(folder: Path, **may: str) -> str:
-    """[[issuer]] tables for people whose keys are made in `folder`."""
-    tables = []
-    for name, verbs in may.items():
-        key = folder / f"{name}.pem"
-        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
-        key.chmod(0o600)
-        public = json.loads(vedette("key", "show", key, "--json"))["key"]
-        allowed = ", ".join(f'"{verb}"' for verb in verbs.split())
-        tables.append(f'[[issuer]]\nname = "{name}"\nkey = "{public}"\nmay = [{allowed}]\n')
-    return "".join(tables)
 
 
 def words(messages: list[Heard]) -> list[tuple[str, str, str]]:

@@ -152,6 +152,11 @@ def answered(fly: Callable[..., Any]) -> Callable[..., Any]:
     return flown
 
 
+def forgetful(write: Callable[..., None]) -> Callable[..., None]:
+    """`ledger.write` that keeps everything but the counters."""
+    return lambda folder, one: write(folder, msgspec.structs.replace(one, counters={}))
+
+
 TABLE: dict[str, tuple[Replacement, ...]] = {
     "": (),
     **MUTANTS,  # T16
@@ -186,6 +191,8 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
             lambda old: lambda self, parts: [self._tell_one(part, "late") for part in parts],
         ),
     ),
+    "counter-in-ram": (("agent.ledger", "write", forgetful),),  # T23
+    "signature-unchecked": (("agent.commands", "_holds", lambda old: lambda *any_: True),),  # T23, beside
     "reason-codes-ignored": (("agent.uplink.wire", "Wire._on_publish", always_success),),  # T8
     "window-off": (("agent.uplink.session", "Session.__init__", no_window),),  # T6
     "user-timeout-off": (("agent.uplink.wire", "USER_TIMEOUT", lambda old: 0),),  # T7: the kernel's own, a quarter hour

@@ -9,8 +9,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
+import json
 import os
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import desk, keys, ledger, update
+from agent.cli import main
 from agent.clock import ManualClock
 from agent.commands import SCHEMA, Acknowledge, AnyDeed, Command, Issuer, Rules, signed, written
 from agent.core.frame import Instant
@@ -33,10 +38,32 @@ MAY = ("ack", "set-limit", "drill", "report", "shelve")
 PEOPLE = [Issuer(name="anna", key=keys.text(ANNA), may=MAY), Issuer(name="bo", key=keys.text(BO), may=MAY)]
 
 
-def order(counter: int, do: AnyDeed = ACK, **other: Any) -> bytes:
+def order(counter: int, do: AnyDeed = ACK, signer: Ed25519PrivateKey = ANNA, **other: Any) -> bytes:
+    """A command of anna's that somebody signed in her name."""
     stamps = {"issued": round(1000 * NOW), "expires": round(1000 * NOW) + 60_000}
     usual = {"device": "mine/gw1", "issuer": "anna", "counter": counter, "do": do, **stamps}
-    return signed(written(Command(schema=SCHEMA, **{**usual, **other})), {"anna": ANNA})
+    return signed(written(Command(schema=SCHEMA, **{**usual, **other})), {"anna": signer})
+
+
+def vedette(*words: object, ok: bool = True) -> str:
+    """What a verb prints. One at a time."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = main([str(word) for word in words])
+    assert (code == 0) == ok, out.getvalue()
+    return out.getvalue()
+
+
+def people(folder: Path, **may: str) -> str:
+    """[[issuer]] tables for people whose keys openssl makes in `folder`."""
+    tables = []
+    for name, verbs in may.items():
+        key = folder / f"{name}.pem"
+        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
+        key.chmod(0o600)
+        public = json.loads(vedette("key", "show", key, "--json"))["key"]
+        allowed = ", ".join(f'"{verb}"' for verb in verbs.split())
+        tables.append(f'[[issuer]]\nname = "{name}"\nkey = "{public}"\nmay = [{allowed}]\n')
+    return "".join(tables)
 
 
 class Room:
