@@ -771,9 +771,14 @@ class Agent:
             return self._status()
         if verb == "command":
             return await self._commanded(str(request["envelope"]))
+        if verb == "outcome":
+            entry = self.desk.ledger.entries.get(str(request["id"])) if self.desk is not None else None
+            if entry is None:
+                return {"error": f"no command {request['id']} is remembered"}
+            return {**entry.facts, "id": entry.id, "state": entry.state, "reason": entry.reason, "text": entry.text}
         return {
-            "error": f"unknown verb {verb!r}; known: ack, alarms, colours, command, drill, evidence, presence, status, "
-            f"{', '.join(VERBS)}"
+            "error": f"unknown verb {verb!r}; known: ack, alarms, colours, command, drill, evidence, outcome, "
+            f"presence, status, {', '.join(VERBS)}"
         }
 
     def _status(self) -> dict[str, Any]:
@@ -794,7 +799,8 @@ class Agent:
         }
 
     async def _commanded(self, envelope: str) -> dict[str, Any]:
-        """A signed command that somebody brought to this machine: every word of it until its end, or for a while."""
+        """A signed command that somebody brought to this machine: every word of it until its end, or for a while; what
+        takes longer is asked for by `outcome`."""
         if self.desk is None:
             return {"error": "a recording obeys nobody"}
         said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()

@@ -113,12 +113,10 @@ class Deeds:
     def _set_limit(self, do: SetLimit, by: str) -> Result:
         config = self.reach.config
         rule = next((rule for rule in config.rules if rule.name == do.rule), None)
-        now = dict(self.reach.limits())
-        last = now.get(do.rule)
+        last = self.reach.limits().get(do.rule)
         if do.limit is None:
             if last is None:
                 return failed(f"{do.rule} has the limit of the configuration")
-            del now[do.rule]
             to = None
         else:
             why = limits.refusal(rule, config.bounds.get(do.rule), config.legal.get(do.rule), do.limit)
@@ -130,7 +128,6 @@ class Deeds:
                 limits.changed(rule, to)
             except ValueError as error:
                 return failed(f"{do.rule}: {error}")
-            now[do.rule] = to
         assert isinstance(rule, Limited)
         old = last.limit if last is not None else rule.limit
         if do.was is not None and not math.isclose(do.was, old):
@@ -168,7 +165,8 @@ class Deeds:
             return failed(f"a clip is longer than 0 and at most {SPAN:g} s")
         if end - at.mono > LATER:
             return failed(f"a clip may end {LATER:g} s from now at most")
-        alarm = asked(entry, do, by, at)
+        half = (begin + end) / 2 - at.mono
+        alarm = asked(entry, do, by, Instant(at.mono + half, at.wall + half, at.synced))
         coming = self.reach.manifest(alarm.id)
         clerk.ask(alarm, do.camera, begin, end)
         try:
@@ -194,6 +192,8 @@ class Deeds:
         except OSError as error:
             home = config.path.parent
             return failed(f"{home} cannot be written: {error.strerror}; see ReadWritePaths in systemd/vedette.service")
+        except ValueError as error:
+            return failed(str(error))
         told = await checked(new)
         faults = list(told.get("complaints", []))
         same = {"site": config.site.name, "node": config.site.node, "store": config.store.path}
@@ -234,7 +234,7 @@ def point(memory: Memory, name: str) -> tuple[str, str]:
 
 
 def asked(entry: Entry, do: Clip, by: str, at: Instant) -> Alarm:
-    """What a clip is kept for that no alarm asked for."""
+    """What a clip is kept for that no alarm asked for: it is about `at`, the middle of it."""
     return Alarm(
         id=entry.id.replace(".", "_"),
         edge=1,

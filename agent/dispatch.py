@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 LIFE = 300.0  # s from signing to expiry, if not said
 WAIT = 60.0  # s for the end of a command, if not said
+PAUSE = 0.5  # s between two questions to this machine's daemon
 LOOK = 3.0  # s for what the broker keeps, and for this machine's daemon
 
 
@@ -241,7 +242,7 @@ def _asked(args: argparse.Namespace) -> tuple[str, str]:
 def _by_socket(args: argparse.Namespace, order: Order) -> Iterator[dict[str, Any]]:
     from . import config, control
 
-    state = config.load(args.config).store.path
+    state, end = config.load(args.config).store.path, time.monotonic() + args.wait
     while True:
         reply = control.ask(state, {"verb": "command", "envelope": order.envelope.decode()}, args.wait)
         if "error" in reply:
@@ -249,8 +250,18 @@ def _by_socket(args: argparse.Namespace, order: Order) -> Iterator[dict[str, Any
         words: list[dict[str, Any]] = reply["outcomes"]
         again = bool(words) and words[-1].get("challenge")
         if not again or not order.challenged(again):
-            yield from words
-            return
+            break
+    yield from words
+    last = words[-1]["state"] if words else ""
+    while last not in FINAL and time.monotonic() < end:
+        time.sleep(PAUSE)
+        try:
+            word = control.ask(state, {"verb": "outcome", "id": order.command.id}, LOOK)
+        except LineLost:  # a new configuration: it starts anew
+            continue
+        if "error" not in word and word["state"] in FINAL:
+            last = word["state"]
+            yield word
 
 
 def _by_broker(args: argparse.Namespace, order: Order) -> Iterator[dict[str, Any]]:
@@ -276,7 +287,7 @@ def _line(args: argparse.Namespace, device: str, name: str) -> Iterator[Line]:
     from .uplink.wire import Broker
 
     settings = Broker(name="command", url=args.broker, user=args.user, password=args.password, ca=args.ca)
-    line = Line(settings, f"{args.prefix}/{device}", f"vedette-command-{name}")
+    line = Line(settings, f"{args.prefix}/{device}", f"vedette-command-{name}-{os.getpid()}")
     try:
         line.open()
         yield line

@@ -20,6 +20,7 @@ from .core.frame import Instant
 MAGIC = b"vdc1"
 NAME = "commands.bin"
 KEPT = 32  # outcomes that are remembered, for whoever sends a command twice; project
+UNTOLD = 500  # that are remembered although nobody can be told of them; project
 OVER = frozenset({"successful", "failed", "rejected", "expired"})
 
 
@@ -73,6 +74,9 @@ class Ledger(Struct, frozen=True):
         entries = {**self.entries, entry.id: entry}
         needless = [id for id, one in entries.items() if one.is_over and one.told]
         for id in needless[: max(0, len(entries) - KEPT)]:
+            del entries[id]
+        over = [id for id, one in entries.items() if one.is_over]
+        for id in over[: max(0, len(entries) - UNTOLD)]:
             del entries[id]
         return structs.replace(self, entries=entries)
 

@@ -65,7 +65,9 @@ def digest(path: Path) -> str:
 
 
 def offer(site: Path, text: bytes) -> Path:
-    """Where the new file lies from now on, for a check. Raises `OSError`."""
+    """Where the new file lies from now on, for a check. Raises `OSError`, or `ValueError` in words."""
+    if site.is_symlink():
+        raise ValueError(f"{site.name} is a symbolic link: whoever made it replaces what it points to")
     durable.replace(next_of(site), text)
     os.chmod(next_of(site), site.stat().st_mode & 0o777)
     return next_of(site)

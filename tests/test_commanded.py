@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 from typing import Any
 
 from tests.rigs.stage import heard, running, stage, told
@@ -12,6 +13,9 @@ from tests.tools.orders import people, vedette
 from tests.tools.subscriber import Heard, Subscriber
 
 pytestmark = needs_mosquitto
+
+
+ROOT = "vedette/spine/gw1"
 
 
 def words(messages: list[Heard]) -> list[tuple[str, str, str]]:
@@ -49,6 +53,15 @@ def test_a_person_far_away_acknowledges_sets_a_limit_and_is_answered(tmp_path):
                     assert (await asked("ack", f"alarm={id}", *eve, ok=False))["reason"] == "role"
                     report = await asked("report", *eve)
                     assert report["state"] == "successful"
+                    envelope = await asyncio.to_thread(vedette, "command", "report", *eve, "--print")
+                    where = ("-h", "127.0.0.1", "-p", str(broker.port), "-t", f"{ROOT}/cmd/7", "-e", "answers/7")
+                    answer = subprocess.run(
+                        ["mosquitto_rr", *where, "-V", "5", "-q", "1", "-m", envelope.strip(), "-W", "9"],
+                        check=True,
+                        capture_output=True,
+                    ).stdout
+                    assert json.loads(answer)["by"] == ["eve"]
+                    await heard(ear, lambda ms: told(ms, "cmd/7/ack"))
                     await heard(ear, lambda ms: len(words(ms)) >= 12)
                 async with running(path):  # what was set, stays
                     level = 1.9

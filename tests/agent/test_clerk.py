@@ -194,6 +194,25 @@ def test_a_clip_may_be_webm_which_is_cheaper(tmp_path):
     assert len(frames(site.shelf / one.id / "clip.webm")) == one.clip.pictures == 15
 
 
+def test_a_clip_that_somebody_asked_for_shows_the_time_that_was_asked_for(tmp_path):
+    site = Site(tmp_path)
+    site.witness = replace(site.witness, format="webm")
+
+    async def story():
+        now = site.now
+        fill(site.ring, now - 5, now + 1)
+        alarm = site.alarm(now - 3)
+        async with site.at_work() as one:
+            one.ask(alarm, "elsewhere", now - 4, now - 2)
+            one.ask(alarm, "gate", now - 4, now - 2)
+            await site.until(lambda: site.kept)
+        return site.manifest(alarm), now
+
+    one, now = asyncio.run(story())
+    assert (one.clip.pictures, one.missing, len(site.kept)) == (20, (), 1)
+    assert abs(one.begin.mono - (now - 4)) < 0.01
+
+
 def test_alarms_of_some_rules_have_other_times_and_a_silent_source_and_the_camera_itself_are_seen(tmp_path):
     site = Site(tmp_path)
 
