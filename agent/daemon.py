@@ -878,6 +878,8 @@ async def run(
 
     The process ends within `LAST` seconds of the first, whatever hangs.
     """
+    if trial is not None:
+        Watchdog().notify("WATCHDOG=1")  # it was alive before, and to read the configuration took its time
     agent = Agent(config, record=record, trial=trial)
     loop = asyncio.get_running_loop()
     if trial is not None and trial.phase == "trial":
@@ -918,6 +920,7 @@ def _watched(config: Config, trial: update.Trial) -> None:
 
 def anew() -> None:
     """This process becomes a new one with the same words. What has to be closed is closed, or as after a SIGKILL."""
+    Watchdog().notify("WATCHDOG=1")
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from tests.rigs.stage import heard, running, stage, told
+from agent import audit
+from tests.rigs.stage import heard, running, stage, told, until
 from tests.tools.mosquitto import free_port, needs_mosquitto
 from tests.tools.orders import people, vedette
 from tests.tools.subscriber import Heard, Subscriber
@@ -22,6 +27,19 @@ def words(messages: list[Heard]) -> list[tuple[str, str, str]]:
     """(id, state, reason) of every word about a command."""
     found = [m.body["facts"] for m in messages if m.topic.endswith("/ack")]
     return [(f["id"], f["state"], f["reason"]) for f in found]
+
+
+@contextlib.contextmanager
+def systemd(path: Path) -> Iterator[list[str]]:
+    """What systemd is told."""
+    states: list[str] = []
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(path))
+        sock.setblocking(False)
+        loop.add_reader(sock, lambda: states.append(sock.recv(100).decode()))
+        yield states
+        loop.remove_reader(sock)
 
 
 async def asked(*arguments: object, ok: bool = True) -> Any:
@@ -66,6 +84,12 @@ def test_a_person_far_away_acknowledges_sets_a_limit_and_is_answered(tmp_path):
                 async with running(path):  # what was set, stays
                     level = 1.9
                     messages = await heard(ear, lambda ms: told(ms, "alarm/")[-1]["event"] == "raised")
+        records = [json.loads(record.body).get("event", {}) for record in audit.records(tmp_path / "state" / "journal")]
+        facts = [event["facts"] for event in records if event.get("kind") == "command"]
+        assert [one["state"] for one in facts if one["verb"] == "ack" and one["issuer"] == "anna"][-3:] == [
+            "accepted", "executing", "successful"
+        ]  # fmt: skip
+        assert all("envelope" in one for one in facts if one["state"] in ("accepted", "rejected"))
         last = told(messages, "alarm/")[-1]
         assert (last["limit"], last["basis"]["standard"]) == (1.8, "set by anna")
 
@@ -83,8 +107,8 @@ def test_a_new_site_file_proves_itself_and_one_that_does_not_makes_way(tmp_path)
                 wanted.write_text(text)
                 return await asked("configure", f"toml=@{wanted}", *anna, ok=ok)
 
-            with Subscriber(broker.port, "vedette/#") as ear:
-                async with running(path) as agent:
+            with Subscriber(broker.port, "vedette/#") as ear, systemd(tmp_path / "notify") as states:
+                async with running(path, env={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as agent:
                     await heard(ear, lambda ms: told(ms, "alarm/"))
                     no = await configure(first.replace("limit = 1.0", "limit = 'x'"), ok=False)
                     assert (no["state"], no["reason"]) == ("failed", "check")
@@ -100,6 +124,8 @@ def test_a_new_site_file_proves_itself_and_one_that_does_not_makes_way(tmp_path)
                     assert "is not connected" in no["text"]
                     assert path.read_text() == second
                     assert agent.returncode is None  # the same process all along
+                    await until(lambda: states.count("READY=1") == 4, what="ready after each start")
+                    assert "STOPPING=1" not in states
                     messages = await heard(ear, lambda ms: told(ms, "state")[-1]["state"] == "online")
         births = [body for body in told(messages, "state") if body["state"] == "online"]
         assert [body["config"] for body in births][-1] == yes["config"]
