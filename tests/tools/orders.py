@@ -180,18 +180,18 @@ def settle(knife: Guillotine, folder: Path) -> tuple[str, str]:
     return (folder / "site.toml").read_text(), book.entries[ID].state
 
 
-def updates(folder: Path, wanted: str, *files: str) -> set[tuple[str, str]]:
-    """All the ends that there are when one of the lives is killed, each at each moment."""
-    ends = set()
+def updates(folder: Path, *files: str) -> dict[str, set[tuple[str, str]]]:
+    """All the ends that there are, by wanted file, when one of the lives is killed, each at each moment."""
+    ends: dict[str, set[tuple[str, str]]] = {NEW: set(), BAD: set()}
     with Guillotine("tests.tools.orders:update_scene", *files) as knife:
-        for lives in range(3) if wanted == NEW else [1]:  # so many are let go before the one that is killed
+        for wanted, lives in ((NEW, 0), (NEW, 1), (NEW, 2), (BAD, 1)):  # so many are let go before one is killed
             for k in range(1, 1000):
                 begin(folder, wanted)
                 for _ in range(lives):
                     knife.life(folder)
                 killed = knife.life(folder, k)
                 assert (folder / "site.toml").read_text() in (OLD, wanted)
-                ends.add(settle(knife, folder))
+                ends[wanted].add(settle(knife, folder))
                 if not killed:
                     break
     return ends
