@@ -351,6 +351,10 @@ class Uplink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The same uplink, which knows the folder of the state and the one in which evidence is kept. Pure."""
         return self
 
+    def certificates(self) -> tuple[str, ...]:
+        """Whose certificates it watches the end of: channels `tls/<name>.<whose>`. Pure."""
+        return ()
+
     def faults(self, channels: Collection[str]) -> list[str]:
         """What does not fit these channels of the site, each with what to do. Pure; asked by the configuration."""
         return []

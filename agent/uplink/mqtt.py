@@ -48,8 +48,8 @@ import numpy as np
 from ..core.alarm import LEVELS, Alarm
 from ..core.frame import Array, Instant
 from ..core.ports import Batch, Clock, Event, Feed, Identity, Item
+from ..wire import Broker, Message, Wire, size
 from .session import Receipt, Session, serve
-from .wire import Broker, Message, Wire, size
 
 STATE_BYTES = 64 * 1024  # of a state message at most, whatever the broker allows
 SWEEP = 1.0  # s after which what the broker kept of this node has arrived
@@ -317,6 +317,9 @@ class Native(Session):
 
     def goodbye(self, at: Instant) -> Message:
         return self.language.offline(at)
+
+    def pausing(self, at: Instant) -> None:
+        """It is back before anybody misses it."""
 
     def hear(self) -> None:
         if self.wire.receipts:

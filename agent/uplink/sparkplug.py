@@ -41,6 +41,7 @@ from ..core.errors import LineLost, Refused
 from ..core.frame import OFFLINE_AFTER, Array, Instant, Quality
 from ..core.ports import Batch, Clock, Event, Feed, Identity, Item, Latest
 from ..hand import Hand
+from ..wire import Broker, Message, Wire, size
 from .session import Leaving, Session, serve, token_of
 from .sparkplug_wire import (
     BAD,
@@ -57,7 +58,6 @@ from .sparkplug_wire import (
     head,
     metric,
 )
-from .wire import Broker, Message, Wire, size
 
 NAMESPACE = "spBv1.0"
 REBIRTH, NEXT, RECEIPT, RANGE = (f"Node Control/{name}" for name in ("Rebirth", "Next Server", "Receipt", "Range"))

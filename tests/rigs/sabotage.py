@@ -186,9 +186,9 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
             lambda old: lambda self, parts: [self._tell_one(part, "late") for part in parts],
         ),
     ),
-    "reason-codes-ignored": (("agent.uplink.wire", "Wire._on_publish", always_success),),  # T8
+    "reason-codes-ignored": (("agent.wire", "Wire._on_publish", always_success),),  # T8
     "window-off": (("agent.uplink.session", "Session.__init__", no_window),),  # T6
-    "user-timeout-off": (("agent.uplink.wire", "USER_TIMEOUT", lambda old: 0),),  # T7: the kernel's own, a quarter hour
+    "user-timeout-off": (("agent.wire", "USER_TIMEOUT", lambda old: 0),),  # T7: the kernel's own, a quarter hour
     "leaves-run-once": (("agent.daemon", "keep", once),),  # T9
     "checksum-ignored": (("agent.store", "check", lambda old: lambda *columns: Agreeable(old(*columns))),),  # T5
     "dirty-line": (  # T12: after a time-out the next request follows at once, and nobody asks what is still on its way

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -26,6 +27,17 @@ def free_port() -> int:
 PATIENT = "max_queued_messages 0\nmax_inflight_messages 0"  # the broker drops nothing for a slow ear
 
 
+class Served(Protocol):
+    """Files of a broker that speaks TLS."""
+
+    @property
+    def ca(self) -> Path: ...
+    @property
+    def cert(self) -> Path: ...
+    @property
+    def key(self) -> Path: ...
+
+
 class Mosquitto:
     """One broker. `users` maps names to passwords; `acl` and `more` are lines of its own files."""
 
@@ -35,7 +47,7 @@ class Mosquitto:
         users: Mapping[str, str] | None = None,
         acl: str = "",
         more: str = "",
-        tls: Certificates | None = None,
+        tls: Served | None = None,
     ) -> None:
         self.folder, self.port = folder, free_port()
         folder.mkdir(parents=True, exist_ok=True)

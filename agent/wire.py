@@ -26,10 +26,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from .. import secret
-from ..core.errors import LineLost, Refused
-from ..core.ports import Uplink
-from ..hand import Hand
+from . import secret
+from .core.errors import LineLost, Refused
+from .hand import Hand
+from .tls import Secured
 
 V5, V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
 VERSIONS = {"auto": (V5, V311), "5": (V5,), "3.1.1": (V311,)}
@@ -74,15 +74,12 @@ INNOCENT = {0x88, 0x89, 0x8B, 0x8D, 0x8E, 0x98, 0x9C, 0x9D, 0x9F}
 DEAD = {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 
 
-class Broker(Uplink, frozen=True, kw_only=True):
+class Broker(Secured, frozen=True, kw_only=True):
     """Settings of whoever speaks to a broker."""
 
     url: str  # mqtt://host[:1883] or mqtts://host[:8883]
     user: str = ""
     password: str = ""  # where it is kept, never itself: env:NAME, file:/path or credential:NAME (systemd)
-    ca: str = ""  # file of the authority that signed the broker's certificate; empty: those of the system
-    cert: str = ""  # file of the client's certificate
-    key: str = ""  # file of its key
     window: Annotated[int, Meta(ge=1, le=1000)] = 8  # messages of telemetry in flight
     keepalive: Annotated[int, Meta(ge=1, le=10)] = 10  # s; a dead link is noticed after twice as long (1.2)
     version: Literal["auto", "5", "3.1.1"] = "auto"  # auto: 5, and 3.1.1 where the broker cannot
@@ -99,10 +96,11 @@ class Broker(Uplink, frozen=True, kw_only=True):
             raise ValueError("user and password do not belong into url; use user and password")
         if wrong := secret.fault(self.password, self.user):
             raise ValueError(wrong)
-        if (self.ca or self.cert or self.key) and place.scheme != "mqtts":
-            raise ValueError("ca, cert and key need mqtts:// in url")
-        if bool(self.cert) != bool(self.key):
-            raise ValueError("cert and key go together")
+        self.complain("mqtts")
+
+    @property
+    def secured(self) -> bool:
+        return _split(self.url).scheme == "mqtts"
 
     def place(self) -> tuple[str, int]:
         """Host and port."""
@@ -113,23 +111,11 @@ class Broker(Uplink, frozen=True, kw_only=True):
         """The password, from where it is kept. Raises `LineLost` where it is not there."""
         return secret.read(self.password, f"connect uplink {self.name!r}")
 
-    def context(self) -> ssl.SSLContext | None:
-        """TLS as configured, None without. Raises `LineLost` where a file is missing or damaged."""
-        if _split(self.url).scheme != "mqtts":
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.ca or None)
-            if self.cert:
-                context.load_cert_chain(self.cert, self.key)
-        except (OSError, ssl.SSLError) as error:
-            raise LineLost(f"connect uplink {self.name!r}: ca, cert or key: {error}") from error
-        return context
-
 
 def _split(url: str) -> SplitResult:
     place = urlsplit(url)
     if place.scheme not in SCHEMES or not place.hostname or place.path.strip("/") or place.query or place.fragment:
-        raise ValueError(f"url must be mqtt://host:port or mqtts://host:port, not {url!r}")
+        raise ValueError(f"url must be mqtt://host:port or mqtts://host:port, not {secret.masked(url)!r}")
     _ = place.port  # raises ValueError where it is no port
     return place
 
@@ -209,13 +195,16 @@ class Wire:
         client.on_socket_close = self._on_socket_close
         self.client = client
 
-    async def open(self) -> None:
-        """Connect and wait for the broker's answer. Raises `LineLost`, `Refused` or `Unsupported`."""
+    async def open(self, context: ssl.SSLContext | None = None) -> None:
+        """Connect, by TLS with a context, and wait for the broker's answer.
+
+        Raises `LineLost`, `Refused` or `Unsupported`.
+        """
         settings = self.settings
         host, port = settings.place()
         if settings.user:
             self.client.username_pw_set(settings.user, settings.secret() if settings.password else None)
-        if (context := settings.context()) is not None:
+        if context is not None:
             self.client.tls_set_context(context)
         start: dict[str, Any] = {}
         if self.version == V5:
@@ -260,6 +249,11 @@ class Wire:
             raise Unsupported(f"connect {self.where}: {HINTS[code]}")
         if code >= 0x80:
             raise Refused(f"connect {self.where}: {hint(code, self.settings.name)}", code)
+
+    @property
+    def socket(self) -> Any:
+        """What it speaks over; with TLS an `ssl.SSLSocket`."""
+        return self._socket
 
     def limit(self, name: str, default: int) -> int:
         """A limit that the broker named in its answer."""
