@@ -105,7 +105,8 @@ async def main(verb: str, folder: str, url: str) -> None:
         for source, channels in SOURCES.items():
             outbox.put_frame(frame(source, clock.now(), channels, np.full(40, float(n))))
         if url.startswith("tcp:"):
-            outbox.put_frame(frame("gnss", clock.now(), GNSS, [30.0 + n * 1e-5, 120.0, 50.0, 3.0]))
+            now = clock.now()  # no two children of one second are in the same place
+            outbox.put_frame(frame("gnss", now, GNSS, [30.0 + now.mono % 1000.0 * 1e-3, 120.0, 50.0, 3.0]))
         await asyncio.sleep(0.005)
 
 
