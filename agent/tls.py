@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from . import secret
 from .core.errors import LineLost
+from .core.frame import Frame, Instant, Layout, Quality, frame, layout
 from .core.ports import Clock, Event, Feed, Uplink
 from .hand import Hand
 
@@ -33,6 +34,8 @@ KNOCK = 5.0  # s for TCP and for the handshake of a trial
 ALERT = 2.0  # s in which the other side of a trial may still refuse: in TLS 1.3 it does so after the handshake
 AGAIN = 3600.0  # s after which what was refused is tried again, though it is the same: the other side may have changed
 DAY = 86400.0  # s
+STALE = 30.0  # s; they are told every 5 s
+DEADBAND = 0.25  # d
 SOURCE = "tls"  # where the days stand that certificates are still valid: <uplink>.<whose>
 KEYRING = "keyring"  # among the notes of a feed
 WHOSE = ("own", "peer", "authority", "crl")
@@ -321,6 +324,22 @@ def keyring_of(
         keyring = feed.notes[KEYRING] = Keyring(settings, place, f"TLS of uplink {settings.name!r}", told)
     keyring.place, keyring.tell = place, told
     return keyring
+
+
+def watched(uplinks: Iterable[Uplink]) -> Layout | None:
+    """The source `tls`: a channel for each certificate whose end is watched; None where there is none."""
+    keys = [f"{one.name}.{whose}" for one in uplinks for whose in one.certificates()]
+    return layout(keys, ["d"] * len(keys), stale=STALE, deadband=DEADBAND) if keys else None
+
+
+def left(uplinks: Iterable[Uplink], feeds: Callable[[str], Feed], columns: Layout, at: Instant) -> Frame:
+    """The days that are left of each. Where the wall clock cannot be trusted they are uncertain."""
+    value: list[float] = []
+    for one in uplinks:
+        keyring = feeds(one.name).notes.get(KEYRING)
+        value += days(keyring.expires if isinstance(keyring, Keyring) else {}, one.certificates(), at.wall)
+    quality = [Quality.UNCERTAIN if number != number or not at.synced else Quality.GOOD for number in value]
+    return frame(SOURCE, at, columns, value, quality)
 
 
 def days(expires: dict[str, float], whose: Iterable[str], wall: float) -> list[float]:

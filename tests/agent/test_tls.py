@@ -15,7 +15,10 @@ import msgspec
 import pytest
 
 from agent import secret, tls
-from agent.core.errors import LineLost
+from agent.config import load
+from agent.core.errors import ConfigFault, LineLost
+from agent.core.frame import Instant, frame
+from agent.profiles import SHIPPED
 from agent.tls import Keyring, days, papers
 from agent.uplink.jt808 import Jt808
 from agent.uplink.mqtt import Mqtt
@@ -267,3 +270,65 @@ def test_a_secret_that_cannot_be_read_is_told_without_it(tmp_path: Path, monkeyp
         with pytest.raises(LineLost, match="cannot be read") as told:
             secret.read(reference, "connect")
         assert "hunter2" not in str(told.value)
+
+
+SITE = """
+[site]
+name = "mine"
+[[bus]]
+name = "net"
+url = "tcp://127.0.0.1:1"
+[[bus.device]]
+name = "plant"
+unit = 1
+[[bus.device.channel]]
+key = "c"
+at = "holding:0"
+[[uplink]]
+name = "platform"
+url = "mqtts://127.0.0.1:1"
+ca = "ca.pem"
+pkcs12 = "gw.p12"
+passphrase = "env:GATE"
+[[uplink]]
+name = "plain"
+url = "mqtt://127.0.0.1:1"
+"""
+
+
+def test_a_certificate_that_runs_out_is_an_alarm_by_two_limits_that_a_site_may_move(tmp_path: Path):
+    (tmp_path / "site.toml").write_text(SITE)
+    config = load(tmp_path / "site.toml")
+    assert config.layouts[tls.SOURCE].key == ("platform.own", "platform.peer", "platform.authority")
+
+    def raised(path: Path, left: list[float]) -> set[tuple[str, str, str]]:
+        config = load(path)
+        core = config.core()
+        at = Instant(5.0, 1.8e9, True)
+        told = frame(tls.SOURCE, at, config.layouts[tls.SOURCE], left)
+        _, verdict = core.step(core.start("b", Instant(0.0, 1.8e9)), told)
+        return {(alarm.rule, alarm.channel, alarm.level) for alarm in verdict.alarms}
+
+    soon, urgent = "agent.certificate.soon", "agent.certificate.urgent"
+    assert raised(tmp_path / "site.toml", [29.0, 400.0, 31.0]) == {(soon, "tls/platform.own", "yellow")}
+    assert raised(tmp_path / "site.toml", [400.0, -1.0, 400.0]) == {
+        (soon, "tls/platform.peer", "yellow"),
+        (urgent, "tls/platform.peer", "orange"),
+    }
+    (tmp_path / "profiles").mkdir()
+    shipped = (SHIPPED / "profiles" / "agent.toml").read_text()
+    (tmp_path / "profiles" / "agent.toml").write_text(shipped.replace("30.0", "0.5").replace("7.0", "0.1"))
+    assert raised(tmp_path / "site.toml", [29.0, 0.4, 31.0]) == {(soon, "tls/platform.peer", "yellow")}
+    assert any("profiles/agent.toml" in text for text in load(tmp_path / "site.toml").overrides)
+
+
+def test_a_literal_secret_in_a_site_file_is_refused_at_its_line_and_never_repeated(tmp_path: Path):
+    words = ("hunter2", "31415926")
+    text = SITE.replace('"env:GATE"', '"hunter2"') + 'user = "u"\npassword = 31415926\n'
+    (tmp_path / "site.toml").write_text(text)
+    with pytest.raises(ConfigFault) as told:
+        load(tmp_path / "site.toml")
+    said = "\n".join(told.value.complaints)
+    assert "passphrase must say where it is kept" in said
+    assert "`password` = (not shown): should be text" in said
+    assert not [word for word in words if word in said]
