@@ -177,7 +177,7 @@ class _Reader:
         drivers = [(table, driver) for table, driver in found if driver is not None]
         speakers = [(table, one) for table in self._tables(raw, "uplink") if (one := self._speaker(table)) is not None]
         layouts = self._layouts(drivers)
-        self._certificates(speakers, layouts, site)
+        self._certificates(speakers, drivers, layouts, site)
         detectors, gained = self._detectors(raw, layouts)
         complete = not self.told.lines  # else names may be missing that are only misspelt elsewhere
         gained = gained if complete else {}
@@ -380,16 +380,22 @@ class _Reader:
         found: Uplink | None = self._worker(table, "uplink", "kind", "mqtt", uplink.UPLINKS, uplink.find)
         return found
 
-    def _certificates(self, speakers: list[tuple[Table, Uplink]], layouts: dict[str, Layout], site: Site) -> None:
+    def _certificates(
+        self,
+        speakers: list[tuple[Table, Uplink]],
+        drivers: list[tuple[Table, Driver]],
+        layouts: dict[str, Layout],
+        site: Site,
+    ) -> None:
         """The end of each certificate is a channel, and watched by the limits of a profile."""
+        claims = [(name, table) for table, driver in drivers for name in driver.certificates()]
         columns = tls.watched(one for _, one in speakers)
-        if columns is None:
-            return
-        if tls.SOURCE in layouts:
-            self.told.add(speakers[0][0], None, f"a source is called `{tls.SOURCE}`, like that of certificates")
-        layouts[tls.SOURCE] = columns
-        if site.builtin:
-            claims = [(name, speakers[0][0]) for name in channels(tls.SOURCE, columns)]
+        if columns is not None:
+            if tls.SOURCE in layouts:
+                self.told.add(speakers[0][0], None, f"a source is called `{tls.SOURCE}`, like that of certificates")
+            layouts[tls.SOURCE] = columns
+            claims += [(name, speakers[0][0]) for name in channels(tls.SOURCE, columns)]
+        if site.builtin and claims:
             self._claims.setdefault(EXPIRY, []).extend(claims)
 
     def _uplinks(
@@ -622,7 +628,12 @@ class _Reader:
         except ValueError as error:
             self.told.add(tables[0], "item", f"items {', '.join(listed)}: {error}")
         if found and "site" not in names:
-            coloured = [n for s, base in layouts.items() if s not in colours.UNCOLOURED for n in channels(s, base)]
+            coloured = [  # of this site: what neighbours say colours theirs
+                name
+                for source, base in layouts.items()
+                if source not in colours.UNCOLOURED and not base.origin
+                for name in channels(source, base)
+            ]
             taken = set(matching([pattern for _, item in found for pattern in item.channel], dict.fromkeys(coloured)))
             parts = {name for _, item in found for name in item.item}
             rest = {

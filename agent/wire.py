@@ -54,8 +54,8 @@ HINTS = {
     0x83: "the broker has its own reason; see its log",
     0x84: "the broker does not speak this MQTT version; set version",
     0x85: "the broker does not accept the client's name; check site and node",
-    0x86: "wrong user or password: check user and password of uplink {name!r}",
-    0x87: "not authorised: check user, password and rights (ACL) of uplink {name!r}",
+    0x86: "wrong user or password: check user and password of {name!r}",
+    0x87: "not authorised: check user, password and rights (ACL) of {name!r}",
     0x88: "the broker is not available",
     0x89: "the broker is busy",
     0x8A: "banned by the broker",
@@ -155,7 +155,9 @@ class Unsupported(LineLost):
 class Wire:
     """One connection. paho's callbacks only note; everything happens when the owner calls."""
 
-    def __init__(self, settings: Broker, version: MQTTProtocolVersion, id: str, will: Message, wake: asyncio.Event):
+    def __init__(
+        self, settings: Broker, version: MQTTProtocolVersion, id: str, will: Message | None, wake: asyncio.Event
+    ):
         self.settings, self.version, self.wake = settings, version, wake
         self.acks: deque[tuple[int, int]] = deque()  # packet id, reason code
         self.retained: dict[str, bytes] = {}  # what the broker kept of an earlier connection, by topic
@@ -173,7 +175,7 @@ class Wire:
         self._socket: Any = None
         self._writing = False
         self._asked: dict[int, str] = {}  # SUBSCRIBE under way, by packet id
-        self._heeded: list[str] = []  # filters of what arrives in `said`
+        self._heeded: dict[str, int] = {}  # filters of what arrives in `said` -> bytes of it, at most
         self._void = 0  # packet ids of what a lost connection did not take, below 0
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -184,7 +186,8 @@ class Wire:
         )
         client.max_inflight_messages_set(0)  # we own the window
         client.connect_timeout = KNOCK
-        client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+        if will is not None:
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -286,12 +289,20 @@ class Wire:
         self.inbox = topic
         self.client.subscribe(topic, 1)
 
-    def hear(self, topic: str) -> None:
-        """Ask for what is said on `topic`, a filter: it arrives in `said`; where the broker denies it, in `denied`."""
-        self._heeded.append(topic)
+    def hear(self, topic: str, most: int = COMMAND_BYTES) -> None:
+        """Ask for what is said on `topic`, a filter: it arrives in `said`; where the broker denies it, in `denied`.
+
+        What is larger than `most` bytes is not read.
+        """
+        self._heeded[topic] = most
         _, mid = self.client.subscribe(topic, 1)
         if mid is not None:
             self._asked[mid] = topic
+
+    @property
+    def asked(self) -> bool:
+        """Whether the broker has not yet answered all that was asked for by `hear`."""
+        return bool(self._asked)
 
     def unlisten(self, topic: str) -> None:
         self.client.unsubscribe(topic)
@@ -390,8 +401,8 @@ class Wire:
             if not message.retain and len(message.payload) <= RECEIPT_BYTES:
                 correlation = getattr(message.properties, "CorrelationData", b"")
                 self.receipts.append((bytes(message.payload), correlation))
-        elif any(paho.topic_matches_sub(wanted, message.topic) for wanted in self._heeded):
-            if len(message.payload) <= COMMAND_BYTES:
+        elif bounds := [most for wanted, most in self._heeded.items() if paho.topic_matches_sub(wanted, message.topic)]:
+            if len(message.payload) <= max(bounds):
                 self.said.append(Said(message.topic, bytes(message.payload), message.retain))
         elif message.retain and message.payload:
             self.retained[message.topic] = bytes(message.payload)

@@ -134,6 +134,10 @@ class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The resolved wiring for people, a line each: sources, blocks, worst-case scan time. Pure."""
         return []
 
+    def certificates(self) -> tuple[str, ...]:
+        """Its channels that say for how many days a certificate is still valid. Pure."""
+        return ()
+
     def frames(self, clock: Clock, orders: Orders) -> AsyncIterator[Frame | Event]:
         """Poll until cancelled. Raises `WorldFault` when the line is gone."""
         raise NotImplementedError

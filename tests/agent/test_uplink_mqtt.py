@@ -546,7 +546,7 @@ def test_a_wrong_password_and_a_missing_one_are_told_as_such(tmp_path: Path):
             login: dict[str, Any] = {"user": "north", "password": f"file:{tmp_path / 'secret'}"}
             async with station(tmp_path, broker.url, **login) as here:
                 await until(lambda: here.faults)
-                assert "not authorised: check user, password and rights (ACL) of uplink 'platform'" in here.faults[0]
+                assert "not authorised: check user, password and rights (ACL) of 'platform'" in here.faults[0]
                 assert "right" not in here.faults[0].replace("rights", "")
                 (tmp_path / "secret").unlink()
                 await until(lambda: any("cannot be read" in fault for fault in here.faults))
