@@ -25,6 +25,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from . import secret
 from .core.errors import LineLost, Refused
@@ -289,13 +290,17 @@ class Wire:
         self.inbox = topic
         self.client.subscribe(topic, 1)
 
-    def hear(self, topic: str, most: int = COMMAND_BYTES) -> None:
+    def hear(self, topic: str, most: int = COMMAND_BYTES, flagged: bool = False) -> None:
         """Ask for what is said on `topic`, a filter: it arrives in `said`; where the broker denies it, in `denied`.
 
-        What is larger than `most` bytes is not read.
+        What is larger than `most` bytes is not read. `flagged`, in MQTT 5: what is said is `retained` there, too, if
+        whoever says it wants it kept.
         """
         self._heeded[topic] = most
-        _, mid = self.client.subscribe(topic, 1)
+        if flagged and self.version == V5:
+            _, mid = self.client.subscribe(topic, options=SubscribeOptions(1, retainAsPublished=True))
+        else:
+            _, mid = self.client.subscribe(topic, 1)
         if mid is not None:
             self._asked[mid] = topic
 

@@ -135,7 +135,7 @@ class Neighbour(Driver, tag="neighbour", frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         broker = self.broker()
         if not broker.secured and not _is_here(broker.place()[0]):
-            raise ValueError("url: a word that raises sirens must be known to come from its neighbour: use mqtts://")
+            raise ValueError("url: who speaks at a broker far away is only known by TLS: use mqtts://")
         if self.trust == "proved" and self.version == "3.1.1":
             raise ValueError('trust: in MQTT 3.1.1 a broker cannot say no; use version 5, or trust = "given"')
         names = [one.name for one in self.neighbour]
@@ -225,7 +225,6 @@ class Heard(Struct, frozen=True):
     rule: str
     channel: str
     level: Level
-    at: int = 0  # ms UTC, of the neighbour's clock
     text: str = ""
     origin: str = ""
     drill: bool = False
@@ -235,8 +234,6 @@ class State(Struct, frozen=True):
     """What a neighbour says of itself."""
 
     state: Literal["online", "offline"]
-    boot: str = ""
-    since: int = 0  # ms UTC, of the neighbour's clock
     alarms: tuple[Heard, ...] = ()
     more: int = 0  # that had no room
     unkept: frozenset[str] = frozenset()  # ids of those that the broker does not keep on their topics
@@ -250,7 +247,7 @@ class Page:
         self.online = False
         self.told = False  # it said whether it is there
         self.heard = -np.inf  # s, monotonic: its last word
-        self.birth = State("offline")
+        self.exact = True  # what is told late can be told from what stands (MQTT 5)
         self.standing: dict[str, tuple[str, Heard]] = {}  # by id: topic, and the last edge
         self.over: OrderedDict[str, int] = OrderedDict()  # id of what is over -> its last edge
         self.unread = 0  # words that are none
@@ -279,7 +276,6 @@ class Page:
             self.events.append((kind, f"{self.who.origin} is {state.state}", {}))
         if not self.online:
             return
-        self.birth = state
         listed = {alarm.id: alarm for alarm in state.alarms}
         if said.retained:  # it may be old: of what stands the broker keeps the last word on its topic, or it is unkept
             listed = {id: alarm for id, alarm in listed.items() if id in state.unkept}
@@ -299,10 +295,10 @@ class Page:
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             self.unread += 1
             return
-        if not said.retained:
+        if settled:
             self.heard = now
-            if alarm.at < self.birth.since and alarm.id not in self.standing and not self.birth.more:
-                return  # told late: it was over when the neighbour came back, or it would have been listed
+        if alarm.state.startswith("active") and self.exact and not said.retained:
+            return  # told late: it is over, or else it would be kept; no clock says that as surely
         self._take(said.topic, alarm, settled)
 
     def _take(self, topic: str, alarm: Heard, news: bool) -> None:
@@ -415,8 +411,9 @@ class Ear:
         if settings.trust == "proved":
             await self._prove(wire)
         for page in self.pages:
+            page.exact = wire.version == V5
             for part in ("state", "alarm/#", "telemetry/agent"):
-                wire.hear(f"{page.who.root}/{part}", LARGEST)
+                wire.hear(f"{page.who.root}/{part}", LARGEST, flagged=part == "alarm/#")
         end, self.last = loop.time() + PATIENCE, loop.time()
         while wire.asked or loop.time() < self.last + SETTLE:
             await self.listen(0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import os
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -107,6 +108,15 @@ class Authority:
         if use:
             builder = builder.add_extension(x509.ExtendedKeyUsage([USES[use]]), False)
         return Issued(builder.sign(key if self_signed else self.key, hashes.SHA256()), key)
+
+    def context(self, issued: Issued | None = None) -> ssl.SSLContext:
+        """What a client of the tests, which is nobody's but theirs, believes and shows."""
+        context = ssl.create_default_context(cafile=self.ca)
+        if issued is not None:
+            cert, key = (self.folder / f"{issued.certificate.serial_number:x}.{end}" for end in ("pem", "key"))
+            issued.put(cert, key)
+            context.load_cert_chain(cert, key)
+        return context
 
     def server(self, name: str = "server", hosts: Sequence[str] = ("127.0.0.1", "localhost"), **how: object) -> Files:
         """Files of a broker on this machine."""

@@ -109,6 +109,33 @@ class Mosquitto:
         self.stop()
 
 
+SHIPPED = Path(__file__).parent.parent.parent / "configs" / "brokers"
+
+
+class Guarded(Mosquitto):
+    """The broker that ships as an example, `configs/brokers/mosquitto.conf` and its rights, on this machine."""
+
+    def __init__(self, folder: Path, tls: Served, crl: Path, more: str = "") -> None:
+        super().__init__(folder, tls=tls)
+        (folder / "acl").write_bytes((SHIPPED / "mosquitto.acl").read_bytes())
+        (folder / "acl").chmod(0o600)
+        places = {
+            "/etc/mosquitto/ca.pem": tls.ca,
+            "/etc/mosquitto/server.pem": tls.cert,
+            "/etc/mosquitto/server.key": tls.key,
+            "/etc/mosquitto/crl.pem": crl,
+            "/etc/mosquitto/vedette.acl": folder / "acl",
+            "/var/lib/mosquitto/": f"{folder}/",
+            "listener 8883": f"listener {self.port} 127.0.0.1",
+        }
+        text = (SHIPPED / "mosquitto.conf").read_text()
+        for old, new in places.items():
+            assert old in text, old
+            text = text.replace(old, str(new))
+        own = ["set_tcp_nodelay true", "log_dest stderr", *(["user root"] if os.getuid() == 0 else []), more, ""]
+        (folder / "mosquitto.conf").write_text("\n".join([text, *own]))
+
+
 class Certificates:
     """An authority, and a certificate for 127.0.0.1 signed by it; and one for a client."""
 

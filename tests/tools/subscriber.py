@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +27,9 @@ class Heard(NamedTuple):
 class Subscriber:
     """Listens from construction (it waits for the SUBACK) until `close`; connects again by itself."""
 
-    def __init__(self, port: int, topic: str = "#", user: str = "", password: str = "") -> None:
+    def __init__(
+        self, port: int, topic: str = "#", user: str = "", password: str = "", tls: ssl.SSLContext | None = None
+    ) -> None:
         self.messages: list[Heard] = []
         self._news = threading.Condition()
         self._subscribed = threading.Event()
@@ -34,6 +37,8 @@ class Subscriber:
         self.client.reconnect_delay_set(1, 1)
         if user:
             self.client.username_pw_set(user, password)
+        if tls is not None:
+            self.client.tls_set_context(tls)
         self.client.on_connect = lambda *_: self.client.subscribe(topic, 1)
         self.client.on_subscribe = lambda *_: self._subscribed.set()
         self.client.on_message = self._on_message
