@@ -5,7 +5,7 @@ heard `state` (who is there, and which alarms stand), `alarm/#` (each edge) and 
 minute and says that somebody lives. A neighbour is a source:
 
     level     the highest colour of its alarms that stand: 4 red, 3 orange, 2 yellow, 1 blue, 0 none
-    red ...   how many of each colour stand
+    count     how many stand
     colour    the colour of its item `site`, where it has items
     <watch>   the highest colour of the alarms that a `watch` names
     online    1 while it is there
@@ -39,7 +39,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct, structs
 
-from agent.core.alarm import LEVELS, Level, colour
+from agent.core.alarm import Level, colour
 from agent.core.errors import LineLost
 from agent.core.frame import Frame, Instant, Layout, Quality, frame, layout
 from agent.core.ports import Clock, Driver, Event, Orders
@@ -55,7 +55,7 @@ KNOWN = 4096  # alarms that are over whose last edge is remembered: an old one t
 LARGEST = 256 * 1024  # bytes of what a neighbour says at once; its state has 64 kB at most
 MEASURED: tuple[tuple[str, str], ...] = (
     ("level", ""),
-    *((level, "") for level in LEVELS),
+    ("count", ""),
     ("colour", ""),
     ("online", ""),
     ("age", "s"),
@@ -342,7 +342,7 @@ class Page:
         there = self.is_there(now)
         value = {
             "level": _highest(counted),
-            **{level: float(sum(alarm.level == level for alarm in counted)) for level in LEVELS},
+            "count": float(len(counted)),
             "colour": _highest(site),
             "online": float(there),
             "age": now - max(self.heard, self.began),

@@ -97,14 +97,14 @@ def test_what_stands_is_counted_and_what_is_over_is_not():
     assert says(here, "state", online())["level"] == 0
     assert says(here, TOPIC, edge())["level"] == 4
     now = says(here, "alarm/yellow/gas/co/high", edge(2, level="yellow", channel="gas/co"))
-    assert (now["level"], now["red"], now["yellow"], now["breach"]) == (4, 1, 1, 4)
+    assert (now["level"], now["count"], now["breach"]) == (4, 2, 4)
     assert says(here, "alarm/orange/colour/site/site", edge(3, level="orange", channel="colour/site"))["colour"] == 3
-    assert shown(here)["orange"] == 0  # a colour is made of alarms, and is none beside them
+    assert shown(here)["count"] == 2  # a colour is made of alarms, and is none beside them
     now = says(here, TOPIC, edge(1, 2, "active-acked"))
-    assert (now["level"], now["red"]) == (4, 1)
+    assert (now["level"], now["count"]) == (4, 2)
     now = says(here, TOPIC, edge(1, 3, "normal"))
-    assert (now["level"], now["red"], now["breach"]) == (2, 0, 0)
-    assert says(here, TOPIC, edge(1, 1, resent=True))["red"] == 0  # an old edge that comes late
+    assert (now["level"], now["count"], now["breach"]) == (2, 1, 0)
+    assert says(here, TOPIC, edge(1, 1, resent=True))["level"] == 2  # an old edge that comes late
     assert says(here, "alarm/yellow/gas/co/high", b"")["level"] == 0
     assert [kind for kind, _, _ in here.events] == [
         "neighbour-up",
@@ -124,24 +124,24 @@ def test_what_a_neighbour_has_from_a_neighbour_a_drill_and_its_own_ills_are_not_
 def test_what_the_broker_kept_is_a_state_and_no_news():
     here = page()
     says(here, "state", online(edge(1), edge(2)), kept=True)
-    assert shown(here)["red"] == 0  # the birth may be old: what stands is kept on its topic
-    assert says(here, TOPIC, edge(2), kept=True)["red"] == 1
+    assert shown(here)["count"] == 0  # the birth may be old: what stands is kept on its topic
+    assert says(here, TOPIC, edge(2), kept=True)["count"] == 1
     assert not [one for one in here.events if one[0] == "neighbour-alarm"]
     lost = page()
     says(lost, "state", online(edge(1), edge(2), unkept=["u-2"]), kept=True)
-    assert shown(lost)["red"] == 1  # unless the broker lost that
-    assert says(lost, "state", online())["red"] == 0
+    assert shown(lost)["count"] == 1  # unless the broker lost that
+    assert says(lost, "state", online())["count"] == 0
 
 
 def test_what_is_over_and_told_late_raises_nothing_whatever_the_clocks_say():
     here = page()
     says(here, "state", online(edge(4)))
-    assert says(here, TOPIC, edge(2), late=True)["red"] == 1  # only that which was listed
-    assert says(here, TOPIC, edge(2, 2, "normal"))["red"] == 1
-    assert says(here, TOPIC, edge(4, 2, "normal"))["red"] == 0
-    assert says(here, TOPIC, edge(6))["red"] == 1
+    assert says(here, TOPIC, edge(2), late=True)["count"] == 1  # only that which was listed
+    assert says(here, TOPIC, edge(2, 2, "normal"))["count"] == 1
+    assert says(here, TOPIC, edge(4, 2, "normal"))["count"] == 0
+    assert says(here, TOPIC, edge(6))["count"] == 1
     here.exact = False  # MQTT 3.1.1 does not say it
-    assert says(here, TOPIC, edge(7), late=True)["red"] == 2
+    assert says(here, TOPIC, edge(7), late=True)["count"] == 2
 
 
 def test_a_neighbour_that_is_gone_or_mute_is_offline_and_says_nothing():
@@ -156,7 +156,7 @@ def test_a_neighbour_that_is_gone_or_mute_is_offline_and_says_nothing():
     assert told["age"] == (181.0, Quality.GOOD)
     assert np.isnan(told["level"][0])
     assert told["level"][1] == Quality.OFFLINE
-    assert says(here, TOPIC, edge(9), now=362.0)["red"] == 2
+    assert says(here, TOPIC, edge(9), now=362.0)["count"] == 2
     says(here, "state", {"state": "offline"}, now=363.0)
     assert here.columns(363.0)[1][0] == Quality.OFFLINE
 
@@ -168,7 +168,7 @@ def test_nonsense_changes_nothing(junk: bytes):
     says(here, TOPIC, edge())
     says(here, "state", junk)
     says(here, "alarm/red/other/x/y", junk)
-    assert shown(here)["red"] == 1
+    assert shown(here)["count"] == 1
 
 
 # -- whose word it is --------------------------------------------------------------------------------------

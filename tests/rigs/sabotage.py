@@ -152,6 +152,17 @@ def answered(fly: Callable[..., Any]) -> Callable[..., Any]:
     return flown
 
 
+def any_name(papers: Callable[..., Any]) -> Callable[..., Any]:
+    """`tls.papers` that believe a certificate whoever it is for."""
+
+    def believing(*args: Any) -> Any:
+        found = papers(*args)
+        found.context.check_hostname = False
+        return found
+
+    return believing
+
+
 TABLE: dict[str, tuple[Replacement, ...]] = {
     "": (),
     **MUTANTS,  # T16
@@ -179,6 +190,7 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
         ),
     ),
     "answered-when-sent": (("agent.uplink.jt808", "Session._fly", answered),),  # JT/T 808: 0x8001 is not waited for
+    "name-check-off": (("agent.tls", "papers", any_name),),  # T22
     "repeats-unmarked": (  # JT/T 808: what was sent before comes as news
         (
             "agent.uplink.jt808",
