@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from . import __version__, checkpoint, control, deeds, drill, ledger, limits, reels, update
+from . import __version__, checkpoint, control, deeds, drill, ledger, limits, reels, secret, tls, update
 from .audit import Audit
 from .clerk import Clerk
 from .clock import Steps, SystemClock, kernel
@@ -59,6 +59,7 @@ from .supervise import (
 Task = asyncio.Task[None]
 
 QUEUE = 1000  # frames between drivers and judge
+OWN = (Health.SOURCE, tls.SOURCE)  # sources that are told by this program itself
 RELEASE = "start"  # the reason of orders that no alarm gave
 
 # Leases, s: how long each may do no useful work before it counts as hanging. All of them are longer than any work
@@ -455,7 +456,9 @@ class Agent:
 
     def _certain(self) -> float:
         """Seconds after the start in which every source was read or went stale, so that its alarms are known."""
-        layouts = [layout for source, layout in self.config.layouts.items() if source != Health.SOURCE]
+        layouts = [
+            layout for source, layout in self.config.layouts.items() if source not in (Health.SOURCE, tls.SOURCE)
+        ]
         return max((float(layout.stale.max()) for layout in layouts), default=0.0) + 1.0
 
     def _release(self) -> None:
@@ -546,6 +549,8 @@ class Agent:
                     alarms_top_ten=seen.top_share,
                 )
                 await self.queue.put(health.frame(at, measured, self.outbox.depth()))
+                if (columns := self.config.layouts.get(tls.SOURCE)) is not None:
+                    await self.queue.put(tls.left(self.config.uplinks, self.outbox.feed, columns, at))
                 worst = 0.0
 
     # -- commands from afar -----------------------------------------------------------------------
@@ -880,6 +885,7 @@ async def run(
     """
     if trial is not None:
         Watchdog().notify("WATCHDOG=1")  # it was alive before, and to read the configuration took its time
+    secret.stay()
     agent = Agent(config, record=record, trial=trial)
     loop = asyncio.get_running_loop()
     if trial is not None and trial.phase == "trial":

@@ -134,6 +134,10 @@ class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The resolved wiring for people, a line each: sources, blocks, worst-case scan time. Pure."""
         return []
 
+    def certificates(self) -> tuple[str, ...]:
+        """Its channels that say for how many days a certificate is still valid. Pure."""
+        return ()
+
     def frames(self, clock: Clock, orders: Orders) -> AsyncIterator[Frame | Event]:
         """Poll until cancelled. Raises `WorldFault` when the line is gone."""
         raise NotImplementedError
@@ -354,6 +358,10 @@ class Uplink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def at_home(self, home: str, shelf: str) -> Uplink:
         """The same uplink, which knows the folder of the state and the one in which evidence is kept. Pure."""
         return self
+
+    def certificates(self) -> tuple[str, ...]:
+        """Whose certificates it watches the end of: channels `tls/<name>.<whose>`. Pure."""
+        return ()
 
     def faults(self, channels: Collection[str]) -> list[str]:
         """What does not fit these channels of the site, each with what to do. Pure; asked by the configuration."""

@@ -157,6 +157,17 @@ def forgetful(write: Callable[..., None]) -> Callable[..., None]:
     return lambda folder, one: write(folder, msgspec.structs.replace(one, counters={}))
 
 
+def any_name(papers: Callable[..., Any]) -> Callable[..., Any]:
+    """`tls.papers` that believe a certificate whoever it is for."""
+
+    def believing(*args: Any) -> Any:
+        found = papers(*args)
+        found.context.check_hostname = False
+        return found
+
+    return believing
+
+
 TABLE: dict[str, tuple[Replacement, ...]] = {
     "": (),
     **MUTANTS,  # T16
@@ -184,6 +195,7 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
         ),
     ),
     "answered-when-sent": (("agent.uplink.jt808", "Session._fly", answered),),  # JT/T 808: 0x8001 is not waited for
+    "name-check-off": (("agent.tls", "papers", any_name),),  # T22
     "repeats-unmarked": (  # JT/T 808: what was sent before comes as news
         (
             "agent.uplink.jt808",
@@ -193,9 +205,9 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
     ),
     "counter-in-ram": (("agent.ledger", "write", forgetful),),  # T23
     "signature-unchecked": (("agent.commands", "_holds", lambda old: lambda *any_: True),),  # T23, beside
-    "reason-codes-ignored": (("agent.uplink.wire", "Wire._on_publish", always_success),),  # T8
+    "reason-codes-ignored": (("agent.wire", "Wire._on_publish", always_success),),  # T8
     "window-off": (("agent.uplink.session", "Session.__init__", no_window),),  # T6
-    "user-timeout-off": (("agent.uplink.wire", "USER_TIMEOUT", lambda old: 0),),  # T7: the kernel's own, a quarter hour
+    "user-timeout-off": (("agent.wire", "USER_TIMEOUT", lambda old: 0),),  # T7: the kernel's own, a quarter hour
     "leaves-run-once": (("agent.daemon", "keep", once),),  # T9
     "checksum-ignored": (("agent.store", "check", lambda old: lambda *columns: Agreeable(old(*columns))),),  # T5
     "dirty-line": (  # T12: after a time-out the next request follows at once, and nobody asks what is still on its way

@@ -47,7 +47,7 @@ from agent.health import Health, rules
 from agent.outbox import Store
 from agent.uplink.mqtt import Mqtt
 from agent.uplink.session import TRIES
-from agent.uplink.wire import Message
+from agent.wire import Message
 
 from .platter import FAULTS, Disk, Hand, Key, Loop, copied, lying, replaced
 
@@ -179,7 +179,7 @@ class Plant(Driver, tag="plant"):
 
 
 class Wire:
-    """`agent.uplink.wire.Wire` on a simulated network."""
+    """`agent.wire.Wire` on a simulated network."""
 
     def __init__(self, settings: Mqtt, version: Any, id: str, will: Message, wake: asyncio.Event) -> None:
         self.settings, self.version, self.id, self.will, self.wake = settings, version, id, will, wake
@@ -201,7 +201,7 @@ class Wire:
         self.arrival = 0.0  # when the last byte sent so far arrives
         self.silent_since: float | None = None  # sent, and nothing can come back
 
-    async def open(self) -> None:
+    async def open(self, context: Any = None) -> None:
         world = self.world
         await asyncio.sleep(2 * LATENCY)
         if world.cut:
