@@ -18,8 +18,8 @@ from typing import Any
 
 import msgspec
 
-from . import __version__, checkpoint, control, drill, reels
-from .audit import Audit
+from . import __version__, checkpoint, control, drill, keys, reels
+from .audit import Audit, Pace
 from .clerk import Clerk
 from .clock import Steps, SystemClock, kernel
 from .config import Config
@@ -98,6 +98,7 @@ class Agent:
         self._drills = 0  # since the start
         self._drilling = False
         self.clerk: Clerk | None = None  # where a camera keeps evidence
+        self._unsigned = ""  # why nothing signs the journal
         self._set_back: list[tuple[float, float]] = []  # when and how far the wall clock was set back lately, s
         self._stopping = asyncio.Event()
         self._patience: asyncio.Timeout | None = None  # of a stop under way
@@ -120,7 +121,10 @@ class Agent:
             choices={uplink.name: uplink for uplink in self.config.uplinks if uplink.is_choosy()},
         )
         journal_mb, home = self.config.store.journal_mb, Path(self.config.store.path)
-        self.audit = Audit(home / "journal", int(journal_mb * 2**20), self._told)
+        store = self.config.store
+        self.key, unsigned = keys.gateway(store.key_file, make=not store.journal_key)
+        self.audit = Audit(home / "journal", int(journal_mb * 2**20), self._told, self.key)
+        self._witness = Pace(at.mono)
         self.memory, restored = self._recall()
         # nothing of a recording is kept
         self.keeper = None if self.recorder else checkpoint.Keeper(home, self.core, kernel(), self._event)
@@ -166,6 +170,9 @@ class Agent:
             channels=sum(len(layout) for layout in self.config.layouts.values()),
             rules=len(self.config.rules),
         )
+        if unsigned:
+            self._unsigned = unsigned
+            self._event(Event("journal-unsigned", "journal", at, f"the journal is chained, but not signed: {unsigned}"))
         self._event(Event("started", "agent", at, f"version {__version__}, configuration {self.config.hash}"))
         for override in self.config.overrides:
             self._event(Event("limit-override", "agent", at, override))
@@ -374,6 +381,7 @@ class Agent:
             self._event(event)
         for alarm in verdict.alarms:
             self.audit.put(alarm)
+            self._witness.hurry()
             if self.clerk is not None:
                 self.clerk.alarm(alarm)
             say(
@@ -478,6 +486,8 @@ class Agent:
             if certain is not None and at.mono >= certain:
                 certain = None
                 self._release()
+            if self._witness.is_due(at.mono, self.audit.head[0]):
+                self._tell_head(at)
             if at.mono >= report:
                 report = at.mono + Health.PERIOD
                 dropped = sum(self.outbox.lost().values()) + self.audit.lost
@@ -487,7 +497,7 @@ class Agent:
                     loop_lag=worst,
                     judge_queue=self.queue.qsize(),
                     orders_unmet=unmet,
-                    store_trouble=len(self.outbox.trouble) + bool(self.audit.trouble),
+                    store_trouble=len(self.outbox.trouble) + bool(self.audit.trouble) + bool(self._unsigned),
                     store_quarantined=self._quarantined,
                     dropped=dropped,
                     evidence_trouble=0 if self.clerk is None else len(self.clerk.troubles),
@@ -540,6 +550,12 @@ class Agent:
             self.memory, verdict = self.core.adopt(self.memory, self.outbox.recall(), event.at)
             self._act(verdict)
 
+    def _tell_head(self, at: Instant) -> None:
+        """Let the platforms know how far the journal is: whoever cuts it off or puts an old one back is found out."""
+        head = self.audit.witnessed()
+        text = f"the journal stands at record {head['record']}, {head['checksum']}"
+        self.outbox.put_event(Event("journal-head", "journal", at, text, head))
+
     def _told(self, kind: str, leaf: str, text: str) -> None:
         if kind == "lost":
             self._lost.add(leaf)
@@ -590,6 +606,8 @@ class Agent:
                 "dropped": dict(self.outbox.lost()),
                 "alarms": len(open_alarms(self.memory)),
                 "hazards": msgspec.to_builtins(self.config.hazards),
+                "journal": self.audit.witnessed()
+                | ({"fingerprint": keys.fingerprint(self.key)} if self.key is not None else {}),
             }
         return {
             "error": f"unknown verb {verb!r}; known: ack, alarms, colours, drill, evidence, presence, status, "

@@ -1,0 +1,142 @@
+"""`vedette audit verify | key | export ALARM`, `vedette report accident | hazard ALARM`: the journal for people.
+
+None of these needs a running daemon. `verify` names the first record that is not as it was written, and holds the
+journal against the newest head that somebody else noted; exit 1 where anything does not fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .core.errors import WorldFault
+
+if TYPE_CHECKING:
+    from .audit import Verdict
+
+SHOWN = 20  # faults that are told; the first is what matters
+
+
+def add(verb: Callable[..., Any]) -> None:
+    """The verbs' arguments."""
+    sub = verb("audit", _audit, "the journal of decisions: is it whole, whose is it, what proves an alarm", site=True)
+    sub.add_argument("deed", nargs="?", default="verify", choices=("verify", "key"), help="verify, where none is said")
+    sub.add_argument("--folder", type=Path, help="a journal somewhere else: a copy, say")
+    sub.add_argument("--last", type=int, default=0, metavar="N", help="show the last N records")
+    sub.add_argument(
+        "--key", metavar="PUBLIC", action="append", default=[], help="public key that must have signed; may be repeated"
+    )
+    sub.add_argument(
+        "--head", metavar="N:CHECKSUM", action="append", default=[], help="what a witness noted; may be repeated"
+    )
+
+
+def head_line(head: dict[str, Any]) -> str:
+    """The newest record of a running daemon, for people."""
+    whose = f", key {head['fingerprint']}" if head.get("fingerprint") else ", NOT signed"
+    return f"journal    record {head['record']}, {head['checksum']}{whose}"
+
+
+def folder_of(args: argparse.Namespace) -> Path:
+    """The folder of decisions. Raises `WorldFault`."""
+    from . import config
+
+    folder: Path = args.folder or Path(config.load(args.config).store.path) / "journal"
+    if not folder.is_dir():
+        raise WorldFault(f"no journal in {folder}")
+    return folder
+
+
+def _audit(args: argparse.Namespace) -> int:
+    try:
+        if args.deed == "key":
+            return _key(args)
+        return _last(args) if args.last else _verify(args)
+    except ValueError as error:
+        print(f"vedette audit: {error}", file=sys.stderr)
+        return os.EX_USAGE
+
+
+def _last(args: argparse.Namespace) -> int:
+    from . import audit
+
+    for record in deque(audit.records(folder_of(args)), args.last):
+        print(record.body.decode(errors="replace"))
+    return 0
+
+
+def _key(args: argparse.Namespace) -> int:
+    from . import config, keys
+
+    path = config.load(args.config).store.key_file
+    try:
+        key = keys.private(path)
+    except ValueError as error:
+        raise WorldFault(f"{error}. It is made when the agent starts for the first time") from None
+    facts = {"public": keys.text(key), "fingerprint": keys.fingerprint(key), "file": str(path)}
+    return _say(args, facts, f"public key {facts['public']}\nfingerprint {facts['fingerprint']}\n{path}")
+
+
+def _trusted(args: argparse.Namespace) -> list[str]:
+    """Public keys that must have signed: those that were named, else this gateway's own. Raises `ValueError`."""
+    from . import config, keys
+
+    if args.key:
+        return [keys.text(keys.public(text)) for text in args.key]
+    if args.folder is not None:
+        return []
+    path = config.load(args.config).store.key_file
+    return [keys.text(keys.private(path))] if path.exists() else []
+
+
+def _head(text: str) -> tuple[int, str]:
+    """Raises `ValueError`."""
+    n, _, chain = text.partition(":")
+    if not n.isdigit() or len(chain) != 64:
+        raise ValueError(f"--head {text}: number and checksum are expected, like 1042:{'9f' * 32}")
+    return int(n), chain.lower()
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from . import audit, keys
+
+    folder, trusted, heads = folder_of(args), _trusted(args), [_head(text) for text in args.head]
+    verdict = audit.verify(folder, trusted, heads)
+    if verdict.faults:  # a running daemon may have been in the middle of a line
+        time.sleep(audit.PAUSE)
+        verdict = audit.verify(folder, trusted, heads)
+    whose = [keys.fingerprint(keys.public(key)) for key in verdict.keys]
+    facts = verdict._asdict() | {"faults": [fault._asdict() for fault in verdict.faults], "fingerprints": whose}
+    lines = [
+        f"{verdict.records} records, {verdict.first} to {verdict.last}, newest checksum {verdict.head}",
+        _signed(verdict, bool(trusted), whose),
+        *(f"head {n} is older than the oldest record, and was not compared" for n in verdict.unseen),
+        *(f"record {n} is there as a witness noted it" for n in verdict.met),
+        *(f"{'FIRST ' if i == 0 else ''}{fault}" for i, fault in enumerate(verdict.faults[:SHOWN])),
+        *([f"and {len(verdict.faults) - SHOWN} more"] if len(verdict.faults) > SHOWN else []),
+        "broken" if verdict.faults else "whole",
+    ]
+    _say(args, facts | {"whole": not verdict.faults}, "\n".join(lines))
+    return 1 if verdict.faults else 0
+
+
+def _signed(verdict: Verdict, trusted: bool, whose: list[str]) -> str:
+    """How far it is signed, and by whom."""
+    if not verdict.signed:
+        return "nothing is signed"
+    by = f"by {', '.join(whose)}" + ("" if trusted else ", which was compared with no key of yours: give --key")
+    rest = verdict.last - verdict.signed
+    return f"signed up to record {verdict.signed} {by}" + (f"; the last {rest} not yet" if rest else "")
+
+
+def _say(args: argparse.Namespace, facts: Any, text: str) -> int:
+    print(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode() if args.json else text)
+    return 0
