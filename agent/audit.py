@@ -208,22 +208,22 @@ class _Reading:
             self.known = False
             return
         n, chain, body = record
-        previous = self.head if self.known else _previous(record) if begins else ""
+        before = self.head if self.known else previous(record) if begins else ""
         if self.known and n != last + 1:
             gap = f"records {last + 1} to {n - 1} are missing" if n > last else f"it follows record {last}"
             self.faults.append(Fault(path.name, last + 1, at, f"record {n} stands here; {gap}"))
-        elif (self.known or begins) and seal(previous, n, body) != chain:
+        elif (self.known or begins) and seal(before, n, body) != chain:
             self.faults.append(Fault(path.name, n, at, "it does not fit its checksum, or not what stands before it"))
         elif begins and _said(record, "segment") not in (0, int(path.stem)):
             self.faults.append(Fault(path.name, n, at, f"it is of segment {_said(record, 'segment')}"))
-        elif previous and body.startswith(SIGNED):
-            self._signature(path, at, record, previous)
+        elif before and body.startswith(SIGNED):
+            self._signature(path, at, record, before)
         if begins:
             self._oldest = max(self._oldest, _said(record, "oldest"))
         if n in self.heads:
             self._witness(path, at, n, chain)
         elif begins and not self.records and n - 1 in self.heads:
-            self._witness(path, at, n - 1, previous)
+            self._witness(path, at, n - 1, before)
         self.records, self.first, self.last, self.head, self.known = self.records + 1, self.first or n, n, chain, True
 
     def _signature(self, path: Path, at: int, record: Record, previous: str) -> None:
@@ -283,7 +283,7 @@ class _Told(msgspec.Struct):
     alarm: Alarm
 
 
-def _previous(record: Record) -> str:
+def previous(record: Record) -> str:
     """The checksum that a segment says it continues; empty where this is not the first record of one."""
     try:
         return str(msgspec.json.decode(record.body)["previous"])
@@ -467,6 +467,7 @@ class Trace(msgspec.Struct, frozen=True, omit_defaults=True):
     said: tuple[Said, ...]
     judged: dict[str, Any] = {}
     cut: int = 0  # rows that were too many, and are left out
+    left_out: int = 0  # whole traces that were too many, since the start
 
 
 class Said(msgspec.Struct, frozen=True, omit_defaults=True):

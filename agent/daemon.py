@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from . import __version__, checkpoint, control, drill, keys, reels
+from . import __version__, checkpoint, control, drill, keys, provenance, reels
 from .audit import Audit, Pace
 from .clerk import Clerk
 from .clock import Steps, SystemClock, kernel
@@ -29,6 +29,7 @@ from .core.exposure import PERSON, Presence
 from .core.frame import Instant
 from .core.load import figures
 from .core.ports import Driver, Event, Identity
+from .hand import Hand
 from .hazards import sentence
 from .health import Health, Vitals
 from .journal import Recorder, Start
@@ -50,6 +51,7 @@ from .supervise import (
     turning,
     watch,
 )
+from .traces import Traces
 
 Task = asyncio.Task[None]
 
@@ -129,6 +131,7 @@ class Agent:
         # nothing of a recording is kept
         self.keeper = None if self.recorder else checkpoint.Keeper(home, self.core, kernel(), self._event)
         site = self.config.site
+        self.traces = Traces(self.core, self.outbox.boot, self.config.hash, partial(self.audit.put, sign=True))
         self.who = Identity(
             site.name,
             site.node,
@@ -201,6 +204,7 @@ class Agent:
             asyncio.create_task(self._tick(), name="tick"),
             asyncio.create_task(self.outbox.serve(), name="store"),
             asyncio.create_task(self.audit.serve(), name="journal"),
+            asyncio.create_task(self._originate(), name="provenance"),
             asyncio.create_task(watch(self.leases, watchdog, self.clock, self._told), name="watch"),
             self._kept("control", self._control),
             *([self._kept("evidence", self._keep_evidence)] if self.clerk is not None else []),
@@ -262,6 +266,7 @@ class Agent:
         finally:
             if self.recorder:
                 self.recorder.close()
+            self.traces.close()
             keeping = [] if self.keeper is None else [self.keeper.close(self.memory, self.clock.now())]
             keeping += [] if self.clerk is None else [self.clerk.close()]
             await asyncio.gather(self.outbox.close(), self.audit.close(), *keeping)
@@ -375,12 +380,14 @@ class Agent:
                 self.recorder.alarms(verdict.alarms)
         for frame in verdict.frames:
             self.outbox.put_frame(frame)
+            self.traces.frame(frame)
             if self.clerk is not None:
                 self.clerk.frame(frame)
         for event in verdict.events:
             self._event(event)
         for alarm in verdict.alarms:
             self.audit.put(alarm)
+            self.traces.alarm(alarm)
             self._witness.hurry()
             if self.clerk is not None:
                 self.clerk.alarm(alarm)
@@ -392,6 +399,19 @@ class Agent:
                 id=alarm.id,
                 text=alarm.text,
             )
+
+    async def _originate(self) -> None:
+        """Tell the journal which program runs here, by which files; then only wait, as nothing here may end."""
+        hand = Hand("provenance")
+        config = self.config
+        try:
+            told = await hand.do(provenance.facts, Path(config.store.path), config.path, config.sources, config.hash)
+            text = f"configuration {config.hash} of {len(told['files'])} files, program {told['program'][:16]}"
+        except OSError as error:
+            told, text = {}, f"what runs here could not be kept: {error}"
+        hand.end()
+        self.audit.put(Event("provenance", "agent", self.clock.now(), text, told), sign=True)
+        await asyncio.Event().wait()
 
     async def _keep_evidence(self) -> None:
         assert self.clerk is not None
@@ -474,6 +494,7 @@ class Agent:
                     Event("clock-step", "agent", at, f"wall clock moved by {jump:+.1f} s", {"seconds": round(jump, 3)})
                 )
             self.outbox.look(at)
+            self.traces.look(at.mono)
             if self.keeper is not None:
                 self.keeper.look(self.memory, at)
             await self.queue.put(Tick(at))

@@ -21,6 +21,7 @@ from .core.errors import WorldFault
 
 if TYPE_CHECKING:
     from .audit import Verdict
+    from .bundle import Site
 
 SHOWN = 20  # faults that are told; the first is what matters
 
@@ -28,7 +29,12 @@ SHOWN = 20  # faults that are told; the first is what matters
 def add(verb: Callable[..., Any]) -> None:
     """The verbs' arguments."""
     sub = verb("audit", _audit, "the journal of decisions: is it whole, whose is it, what proves an alarm", site=True)
-    sub.add_argument("deed", nargs="?", default="verify", choices=("verify", "key"), help="verify, where none is said")
+    sub.add_argument(
+        "deed", nargs="?", default="verify", choices=("verify", "key", "export"), help="verify, where none is said"
+    )
+    sub.add_argument("alarm", nargs="?", default="", metavar="ID", help="of an export: as `vedette alarms` shows it")
+    sub.add_argument("--out", type=Path, metavar="DIR|FILE.zip", help="of an export: incident-ID.zip, if none is said")
+    sub.add_argument("--state", type=Path, metavar="DIR", help="of an export: the state folder, or a copy of it")
     sub.add_argument("--folder", type=Path, help="a journal somewhere else: a copy, say")
     sub.add_argument("--last", type=int, default=0, metavar="N", help="show the last N records")
     sub.add_argument(
@@ -59,6 +65,8 @@ def _audit(args: argparse.Namespace) -> int:
     try:
         if args.deed == "key":
             return _key(args)
+        if args.deed == "export":
+            return _export(args)
         return _last(args) if args.last else _verify(args)
     except ValueError as error:
         print(f"vedette audit: {error}", file=sys.stderr)
@@ -83,6 +91,38 @@ def _key(args: argparse.Namespace) -> int:
         raise WorldFault(f"{error}. It is made when the agent starts for the first time") from None
     facts = {"public": keys.text(key), "fingerprint": keys.fingerprint(key), "file": str(path)}
     return _say(args, facts, f"public key {facts['public']}\nfingerprint {facts['fingerprint']}\n{path}")
+
+
+def site_of(args: argparse.Namespace) -> Site:
+    """Where the things of this site are. A copy of its state needs no configuration. Raises as `config.load`."""
+    from . import config, keys
+    from .bundle import Site
+
+    if args.state is not None and not Path(args.config).exists():
+        key, _ = keys.gateway(args.state / "gateway.key", make=False)
+        return Site(args.state, args.state / "evidence", "", "", key)
+    told = config.load(args.config)
+    state = args.state or Path(told.store.path)
+    key, _ = keys.gateway(told.store.key_file, make=False)
+    return Site(state, Path(told.evidence.path), told.site.name, told.site.node, key)
+
+
+def _export(args: argparse.Namespace) -> int:
+    from . import bundle
+
+    if not args.alarm:
+        raise ValueError("export which alarm? `vedette alarms` shows those that stand, the journal all of them")
+    site = site_of(args)
+    if not (site.state / "journal").is_dir():
+        raise WorldFault(f"no journal in {site.state}")
+    out = args.out or Path(f"incident-{args.alarm}.zip")
+    told = bundle.export(site, args.alarm, out, time.time())
+    lines = [
+        f"{out}: {len(told['files'])} files, {len(told['ranges'])} excerpts of the journal",
+        *(f"missing: {what}" for what in told["missing"]),
+        *([] if told["signed"] else ["NOT signed: the gateway's private key cannot be read here"]),
+    ]
+    return _say(args, {"out": str(out), **told}, "\n".join(lines))
 
 
 def _trusted(args: argparse.Namespace) -> list[str]:
