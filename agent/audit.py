@@ -93,6 +93,7 @@ class Signature(msgspec.Struct, frozen=True):
 
 
 SIGNED = b'{"kind":"signature"'  # how its body begins
+BEGUN = b'{"kind":"segment"'  # and that of the first record of a segment
 
 
 def signature(key: Ed25519PrivateKey, n: int, chain: str) -> bytes:
@@ -212,6 +213,9 @@ class _Reading:
         if self.known and n != last + 1:
             gap = f"records {last + 1} to {n - 1} are missing" if n > last else f"it follows record {last}"
             self.faults.append(Fault(path.name, last + 1, at, f"record {n} stands here; {gap}"))
+        elif begins and not self.known and not body.startswith(BEGUN):
+            gone = 1 if int(path.stem) == 1 else max(1, n - 1)
+            self.faults.append(Fault(path.name, gone, at, f"record {n} stands here, which begins no segment"))
         elif (self.known or begins) and seal(before, n, body) != chain:
             self.faults.append(Fault(path.name, n, at, "it does not fit its checksum, or not what stands before it"))
         elif begins and _said(record, "segment") not in (0, int(path.stem)):
