@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from . import __version__, checkpoint, control, drill, keys, provenance, reels
+from . import __version__, checkpoint, control, drafts, drill, keys, provenance, reels
 from .audit import Audit, Pace
 from .clerk import Clerk
 from .clock import Steps, SystemClock, kernel
@@ -411,7 +411,21 @@ class Agent:
             told, text = {}, f"what runs here could not be kept: {error}"
         hand.end()
         self.audit.put(Event("provenance", "agent", self.clock.now(), text, told), sign=True)
+        await self._reports()  # drafted while nobody was here
         await asyncio.Event().wait()
+
+    async def _reports(self) -> int:
+        """Tell the journal of drafts that it does not know yet; how many."""
+        found = drafts.pending(Path(self.config.store.path))
+        for _, told in found:
+            text = f"{told.report} report of {told.alarm}, version {told.version}, sha256 {told.sha256}"
+            self.audit.put(
+                Event("report-draft", "report", self.clock.now(), text, msgspec.to_builtins(told)), sign=True
+            )
+        await self.audit.written()
+        for note, _ in found if not self.audit.trouble else ():
+            note.unlink(missing_ok=True)
+        return len(found)
 
     async def _keep_evidence(self) -> None:
         assert self.clerk is not None
@@ -601,6 +615,8 @@ class Agent:
                 return {"error": f"no open alarm has the id {id}"}
             await self.queue.put(Ack(id, by, self.clock.now()))
             return {"ok": id}
+        if verb == "reports":
+            return {"ok": await self._reports()}
         if verb == "drill":
             return await self._drill(str(request["name"]), str(request["by"]))
         if verb == "presence":
@@ -631,7 +647,7 @@ class Agent:
                 | ({"fingerprint": keys.fingerprint(self.key)} if self.key is not None else {}),
             }
         return {
-            "error": f"unknown verb {verb!r}; known: ack, alarms, colours, drill, evidence, presence, status, "
+            "error": f"unknown verb {verb!r}; known: ack, alarms, colours, drill, evidence, presence, reports, status, "
             f"{', '.join(VERBS)}"
         }
 

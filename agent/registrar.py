@@ -44,6 +44,19 @@ def add(verb: Callable[..., Any]) -> None:
         "--head", metavar="N:CHECKSUM", action="append", default=[], help="what a witness noted; may be repeated"
     )
 
+    sub = verb(
+        "report", _report, "a draft of the accident report or hazard ticket of an alarm; a person sends it", site=True
+    )
+    sub.add_argument("kind", choices=("accident", "hazard"))
+    sub.add_argument("alarm", metavar="ID", help="as `vedette alarms` shows it")
+    sub.add_argument("--by", metavar="NAME", default="", help="who has it drafted")
+    sub.add_argument("--known", metavar="TIME", default="", help="when the first person knew: YYYY-MM-DD HH:MM, local")
+    sub.add_argument(
+        "--set", metavar="FIELD=TEXT", action="append", default=[], help="fill in a blank; may be repeated"
+    )
+    sub.add_argument("--out", type=Path, metavar="FILE.md|FILE.html", help="a copy of the new version")
+    sub.add_argument("--state", type=Path, metavar="DIR", help="the state folder, or a copy of it")
+
 
 def head_line(head: dict[str, Any]) -> str:
     """The newest record of a running daemon, for people."""
@@ -123,6 +136,54 @@ def _export(args: argparse.Namespace) -> int:
         *([] if told["signed"] else ["NOT signed: the gateway's private key cannot be read here"]),
     ]
     return _say(args, {"out": str(out), **told}, "\n".join(lines))
+
+
+def _report(args: argparse.Namespace) -> int:
+    from . import bundle, control, drafts
+
+    try:
+        asked = drafts.Asked(by=args.by, known=_moment(args.known), values=dict(map(_filled, args.set)))
+        site = site_of(args)
+        found = bundle.excerpt(site.state / "journal", args.alarm)
+        told, blank = drafts.draft(site.state, args.kind, found, site.name, asked, time.time())
+        path = site.state / drafts.FOLDER / told.file
+        if args.out:
+            args.out.write_bytes((path.with_suffix(".html") if args.out.suffix == ".html" else path).read_bytes())
+    except ValueError as error:
+        print(f"vedette report: {error}", file=sys.stderr)
+        return os.EX_USAGE
+    except OSError as error:
+        raise WorldFault(f"{error.filename}: {error.strerror}") from None
+    try:
+        control.ask(str(site.state), {"verb": "reports"}, 5.0)
+        journal = "the journal has its hash"
+    except WorldFault:
+        journal = "the agent does not run: the journal is told of it when it starts"
+    due = f"the county authority has to know by {drafts.stamp(told.due)}" if told.due is not None else ""
+    lines = [f"{path}, version {told.version}, sha256 {told.sha256}", journal, due]
+    lines.append(f"blank, for a person: {', '.join(blank)}" if blank else "nothing is blank")
+    facts = {**msgspec.to_builtins(told), "path": str(path), "blank": blank}
+    return _say(args, facts, "\n".join(filter(None, lines)))
+
+
+def _moment(text: str) -> float | None:
+    """Local time as s UTC. Raises `ValueError`."""
+    if not text:
+        return None
+    for form in ("%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S"):
+        try:
+            return time.mktime(time.strptime(text, form))
+        except ValueError:
+            continue
+    raise ValueError(f"--known {text}: a local time is expected, like 2026-05-04 13:07")
+
+
+def _filled(text: str) -> tuple[str, str]:
+    """Raises `ValueError`."""
+    field, sign, value = text.partition("=")
+    if not sign or not value.strip():
+        raise ValueError(f"--set {text}: FIELD=TEXT is expected")
+    return field.strip(), value.strip()
 
 
 def _trusted(args: argparse.Namespace) -> list[str]:

@@ -10,72 +10,22 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent import audit, bundle, evidence, keys, provenance, stranger
-from agent.audit import Chain
-from agent.core.alarm import Alarm
-from agent.core.core import Core, Tick
+from agent import audit, evidence, keys, stranger
 from agent.core.errors import WorldFault
-from agent.core.frame import Instant, Quality, frame, layout
+from agent.core.frame import Quality
 from agent.core.ports import Event
-from agent.core.rules import AnyRule, High, Low, Rate
-from agent.traces import AFTER, BEFORE, Traces
+from agent.core.rules import High, Low, Rate
+from agent.traces import AFTER, BEFORE
+from tests.tools.mine import CH4, Mine
 
 NAN = float("nan")
-Z = layout(["ch4", "fan"], ["%", ""], stale=5.0)
-BOOT, CONFIG = "000001-abcd", "c0ffee"
-
-
-def at(mono: float) -> Instant:
-    return Instant(mono, 1.7e9 + mono, True)
-
-
-class Mine:
-    """A judge, its traces and a journal that is signed, in a folder of a state; time is what the test says."""
-
-    def __init__(self, state: Path, *rules: AnyRule, begin: float = 1000.0) -> None:
-        self.state, self.now = state, begin
-        state.mkdir()
-        self.key = keys.new(state / "gateway.key")
-        self.chain = Chain(state / "journal", 1 << 30, self.key)
-        self.core = Core({"z": Z}, rules)
-        self.memory = self.core.start(BOOT, at(begin))
-        self.traces = Traces(self.core, BOOT, CONFIG, lambda trace: self.put(trace, True))
-        self.alarms: list[Alarm] = []
-        (state.parent / "site.toml").write_text('[site]\nname = "pit"\n')
-        files = provenance.keep(state, state.parent / "site.toml", [state.parent / "site.toml"])
-        facts = {"config": CONFIG, "files": files, "program": "p" * 64, "versions": provenance.versions()}
-        self.put(Event("started", "agent", at(begin), "begin"))
-        self.put(Event("provenance", "agent", at(begin), "told", facts), True)
-
-    def put(self, what: object, sign: bool = False) -> None:
-        kind = type(what).__name__.lower()
-        self.chain.append([msgspec.json.encode({"kind": kind, kind: what}, enc_hook=str)], sign)
-
-    def run(self, values: Iterable[float], fan: float = 1.0, step: float = 1.0, quality: int = 0) -> None:
-        """Readings, one each `step` s, with a tick between them."""
-        for value in values:
-            self.now += step
-            for event in (frame("z", at(self.now), Z, [value, fan], [quality, 0]), Tick(at(self.now + 0.4 * step))):
-                self.memory, verdict = self.core.step(self.memory, event)
-                for seen in verdict.frames:
-                    self.traces.frame(seen)
-                for alarm in verdict.alarms:
-                    self.put(alarm)
-                    self.traces.alarm(alarm)
-                    self.alarms.append(alarm)
-                self.traces.look(self.now)
-
-    def export(self, out: Path, alarm: str | None = None) -> Path:
-        site = bundle.Site(self.state, self.state / "evidence", "pit", "gate", self.key)
-        bundle.export(site, alarm or self.alarms[0].id, out, 1.7e9)
-        return out
 
 
 def ask(place: Path, *words: str) -> tuple[int, str]:
@@ -86,9 +36,6 @@ def ask(place: Path, *words: str) -> tuple[int, str]:
     )
     assert done.stderr == ""
     return done.returncode, done.stdout
-
-
-CH4 = High(name="gas", channel=["z/ch4"], limit=1.0, level="red")
 
 
 @pytest.fixture(scope="module")
