@@ -404,6 +404,7 @@ class Chain:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             self._end = self._size = 0
             self._write([msgspec.json.encode(begin)])
+            durable.sync(self.folder)
         finally:  # not before: else a kill in between would look as if somebody had taken them away; nor only if
             # there was room for the new one
             for n in there:
