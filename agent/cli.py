@@ -12,14 +12,13 @@ import sys
 import tempfile
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from . import __version__, dispatch, exhibits, nets
+from . import __version__, dispatch, exhibits, nets, registrar
 from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
 
@@ -176,9 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     presence.add_argument("person", nargs="?", help="an id, never a name")
     presence.add_argument("zone", nargs="?", help="a zone of the site file, or `out`")
     presence.add_argument("--by", metavar="NAME", default="", help="who, or what, says so")
-    audit = verb("audit", _audit, "check the journal of decisions, or show the last of it", site=True)
-    audit.add_argument("--folder", type=Path, help="a journal somewhere else: a copy, say")
-    audit.add_argument("--last", type=int, default=0, metavar="N", help="show the last N records")
+    registrar.add(verb)
     exhibits.add(verb)
     dispatch.add(verb)
     hazards = verb("hazards", _hazards, "index R and level of an inventory, term by term; or the table that ships")
@@ -567,22 +564,12 @@ def _detect(args: argparse.Namespace) -> int:
 def _explain(args: argparse.Namespace) -> int:
     from . import audit
 
-    folder = _journal(args)
+    folder = registrar.folder_of(args)
     edges = [edge for edge in audit.edges(folder) if edge.id == args.alarm]
     if not edges:
         print(f"vedette: no alarm {args.alarm} in {folder}; `vedette alarms` shows those that stand", file=sys.stderr)
         return 1
     return _say(args, msgspec.to_builtins(edges), "\n".join(_explained(edges)))
-
-
-def _journal(args: argparse.Namespace) -> Path:
-    """The folder of decisions. Raises `WorldFault`."""
-    from . import config
-
-    folder: Path = args.folder or Path(config.load(args.config).store.path) / "journal"
-    if not folder.is_dir():
-        raise WorldFault(f"no journal in {folder}")
-    return folder
 
 
 def _explained(edges: Sequence[Alarm]) -> Iterator[str]:
@@ -706,6 +693,7 @@ def _queue(args: argparse.Namespace) -> int:
     text = [f"{lane:10} {n} waiting" for lane, n in status["waiting"].items()]
     text += [f"{lane:10} {n} dropped" for lane, n in status["dropped"].items() if n]
     text += [f"uplink {name} {state}" for name, state in status["uplinks"].items()]
+    text += [registrar.head_line(status["journal"])]
     return _say(args, status, "\n".join(text))
 
 
@@ -720,23 +708,6 @@ def _status(args: argparse.Namespace) -> int:
         text.append(f"limit of {rule} is {to['limit']:g}, not {to['usual']:g}; set by {to['by']} {clock}{why}")
     text += [f"command {id} {state}" for id, state in status["commands"].items()]
     return _say(args, status, "\n".join(text))
-
-
-def _audit(args: argparse.Namespace) -> int:
-    from . import audit
-
-    folder = _journal(args)
-    if args.last:
-        for record in deque(audit.records(folder), args.last):
-            print(record.body.decode(errors="replace"))
-        return 0
-    verdict = audit.verify(folder)
-    if verdict.faults:  # a running daemon may have been in the middle of a line
-        time.sleep(audit.PAUSE)
-        verdict = audit.verify(folder)
-    text = f"{verdict.records} records, {verdict.first} to {verdict.last}, newest checksum {verdict.head}"
-    _say(args, verdict._asdict(), "\n".join([text, *verdict.faults, "broken" if verdict.faults else "whole"]))
-    return 1 if verdict.faults else 0
 
 
 def _profiles(args: argparse.Namespace) -> int:

@@ -224,7 +224,11 @@ class _Reader:
         return Config(
             path=self.path,
             site=site,
-            store=msgspec.structs.replace(store, path=str(home)),
+            store=msgspec.structs.replace(
+                store,
+                path=str(home),
+                journal_key=str(self.path.parent / store.journal_key) if store.journal_key else "",
+            ),
             evidence=shelf,
             drivers=tuple(driver.at_home(shelf.path, shelf.free_mb) for _, driver in drivers),
             detectors=tuple(detectors),

@@ -20,8 +20,23 @@ from typing import Any
 
 import msgspec
 
-from . import __version__, checkpoint, control, deeds, drill, ledger, limits, reels, secret, tls, update
-from .audit import Audit
+from . import (
+    __version__,
+    checkpoint,
+    control,
+    deeds,
+    drafts,
+    drill,
+    keys,
+    ledger,
+    limits,
+    provenance,
+    reels,
+    secret,
+    tls,
+    update,
+)
+from .audit import Audit, Pace
 from .clerk import Clerk
 from .clock import Steps, SystemClock, kernel
 from .config import Config
@@ -33,6 +48,7 @@ from .core.load import figures
 from .core.ports import Driver, Event, Identity
 from .deeds import Deeds, Reach
 from .desk import Desk, Result
+from .hand import Hand
 from .hazards import sentence
 from .health import Health, Vitals
 from .journal import Recorder, Start
@@ -55,6 +71,7 @@ from .supervise import (
     turning,
     watch,
 )
+from .traces import Traces
 
 Task = asyncio.Task[None]
 
@@ -118,6 +135,7 @@ class Agent:
         self.clerk: Clerk | None = None  # where a camera keeps evidence
         self.desk: Desk | None = None  # where commands come in; a recording hears none
         self._manifests: dict[str, asyncio.Future[dict[str, Any]]] = {}  # alarm -> who waits for its evidence
+        self._unsigned = ""  # why nothing signs the journal
         self._set_back: list[tuple[float, float]] = []  # when and how far the wall clock was set back lately, s
         self._stopping = asyncio.Event()
         self._patience: asyncio.Timeout | None = None  # of a stop under way
@@ -140,13 +158,17 @@ class Agent:
             choices={uplink.name: uplink for uplink in self.config.uplinks if uplink.is_choosy()},
         )
         journal_mb, home = self.config.store.journal_mb, Path(self.config.store.path)
-        self.audit = Audit(home / "journal", int(journal_mb * 2**20), self._told)
+        store = self.config.store
+        self.key, unsigned = keys.gateway(store.key_file, make=not store.journal_key)
+        self.audit = Audit(home / "journal", int(journal_mb * 2**20), self._told, self.key)
+        self._witness = Pace(at.mono)
         remembered, odd = self._remembered(home, at)
         self.core = self.config.core(remembered.limits)
         self.memory, restored = self._recall()
         # nothing of a recording is kept
         self.keeper = None if self.recorder else checkpoint.Keeper(home, self.core, kernel(), self._event)
         site = self.config.site
+        self.traces = Traces(self.core, self.outbox.boot, self.config.hash, partial(self.audit.put, sign=True))
         self.who = Identity(
             site.name,
             site.node,
@@ -188,6 +210,9 @@ class Agent:
             channels=sum(len(layout) for layout in self.config.layouts.values()),
             rules=len(self.config.rules),
         )
+        if unsigned:
+            self._unsigned = unsigned
+            self._event(Event("journal-unsigned", "journal", at, f"the journal is chained, but not signed: {unsigned}"))
         self._event(Event("started", "agent", at, f"version {__version__}, configuration {self.config.hash}"))
         for override in self.config.overrides:
             self._event(Event("limit-override", "agent", at, override))
@@ -225,6 +250,7 @@ class Agent:
             asyncio.create_task(self._tick(), name="tick"),
             asyncio.create_task(self.outbox.serve(), name="store"),
             asyncio.create_task(self.audit.serve(), name="journal"),
+            asyncio.create_task(self._originate(), name="provenance"),
             asyncio.create_task(watch(self.leases, watchdog, self.clock, self._told), name="watch"),
             self._kept("control", self._control),
             *([self._kept("evidence", self._keep_evidence)] if self.clerk is not None else []),
@@ -291,6 +317,7 @@ class Agent:
         finally:
             if self.recorder:
                 self.recorder.close()
+            self.traces.close()
             keeping = [] if self.keeper is None else [self.keeper.close(self.memory, self.clock.now())]
             keeping += [] if self.clerk is None else [self.clerk.close()]
             keeping += [] if self.desk is None else [self.desk.close()]
@@ -409,12 +436,15 @@ class Agent:
                 self.recorder.alarms(verdict.alarms)
         for frame in verdict.frames:
             self.outbox.put_frame(frame)
+            self.traces.frame(frame)
             if self.clerk is not None:
                 self.clerk.frame(frame)
         for event in verdict.events:
             self._event(event)
         for alarm in verdict.alarms:
             self.audit.put(alarm)
+            self.traces.alarm(alarm)
+            self._witness.hurry()
             if self.clerk is not None:
                 self.clerk.alarm(alarm)
             say(
@@ -425,6 +455,33 @@ class Agent:
                 id=alarm.id,
                 text=alarm.text,
             )
+
+    async def _originate(self) -> None:
+        """Tell the journal which program runs here, by which files; then only wait, as nothing here may end."""
+        hand = Hand("provenance")
+        config = self.config
+        try:
+            told = await hand.do(provenance.facts, Path(config.store.path), config.path, config.sources, config.hash)
+            text = f"configuration {config.hash} of {len(told['files'])} files, program {told['program'][:16]}"
+        except OSError as error:
+            told, text = {}, f"what runs here could not be kept: {error}"
+        hand.end()
+        self.audit.put(Event("provenance", "agent", self.clock.now(), text, told), sign=True)
+        await self._reports()  # drafted while nobody was here
+        await asyncio.Event().wait()
+
+    async def _reports(self) -> int:
+        """Tell the journal of drafts that it does not know yet; how many."""
+        found = drafts.pending(Path(self.config.store.path))
+        for _, told in found:
+            text = f"{told.report} report of {told.alarm}, version {told.version}, sha256 {told.sha256}"
+            self.audit.put(
+                Event("report-draft", "report", self.clock.now(), text, msgspec.to_builtins(told)), sign=True
+            )
+        await self.audit.written()
+        for note, _ in found if not self.audit.trouble else ():
+            note.unlink(missing_ok=True)
+        return len(found)
 
     async def _keep_evidence(self) -> None:
         assert self.clerk is not None
@@ -511,6 +568,7 @@ class Agent:
                     Event("clock-step", "agent", at, f"wall clock moved by {jump:+.1f} s", {"seconds": round(jump, 3)})
                 )
             self.outbox.look(at)
+            self.traces.look(at.mono)
             if self.keeper is not None:
                 self.keeper.look(self.memory, at)
             await self.queue.put(Tick(at))
@@ -523,6 +581,8 @@ class Agent:
             if certain is not None and at.mono >= certain:
                 certain = None
                 self._release()
+            if self._witness.is_due(at.mono, self.audit.head[0]):
+                self._tell_head(at)
             if at.mono >= report:
                 report = at.mono + Health.PERIOD
                 dropped = sum(self.outbox.lost().values()) + self.audit.lost
@@ -532,7 +592,7 @@ class Agent:
                     loop_lag=worst,
                     judge_queue=self.queue.qsize(),
                     orders_unmet=unmet,
-                    store_trouble=len(self.outbox.trouble) + bool(self.audit.trouble),
+                    store_trouble=len(self.outbox.trouble) + bool(self.audit.trouble) + bool(self._unsigned),
                     store_quarantined=self._quarantined,
                     dropped=dropped,
                     evidence_trouble=0 if self.clerk is None else len(self.clerk.troubles),
@@ -638,7 +698,7 @@ class Agent:
 
     def _limited(self, set_to: Mapping[str, SetTo]) -> None:
         """Judge by these limits from now on: at once, and what stands is not cleared but by a measurement."""
-        self.core = self.config.core(set_to)
+        self.core = self.traces.core = self.config.core(set_to)
         if self.keeper is not None:
             self.keeper.core = self.core
         try:
@@ -732,6 +792,12 @@ class Agent:
             self.memory, verdict = self.core.adopt(self.memory, self.outbox.recall(), event.at)
             self._act(verdict)
 
+    def _tell_head(self, at: Instant) -> None:
+        """Let the platforms know how far the journal is: whoever cuts it off or puts an old one back is found out."""
+        head = self.audit.witnessed()
+        text = f"the journal stands at record {head['record']}, {head['checksum']}"
+        self.outbox.put_event(Event("journal-head", "journal", at, text, head))
+
     def _told(self, kind: str, leaf: str, text: str) -> None:
         if kind == "lost":
             self._lost.add(leaf)
@@ -756,6 +822,8 @@ class Agent:
                 return {"error": f"no open alarm has the id {id}"}
             await self.queue.put(Ack(id, by, self.clock.now()))
             return {"ok": id}
+        if verb == "reports":
+            return {"ok": await self._reports()}
         if verb == "drill":
             return await self._drill(str(request["name"]), str(request["by"]))
         if verb == "presence":
@@ -783,7 +851,7 @@ class Agent:
             return {**entry.facts, "id": entry.id, "state": entry.state, "reason": entry.reason, "text": entry.text}
         return {
             "error": f"unknown verb {verb!r}; known: ack, alarms, colours, command, drill, evidence, outcome, "
-            f"presence, status, {', '.join(VERBS)}"
+            f"presence, reports, status, {', '.join(VERBS)}"
         }
 
     def _status(self) -> dict[str, Any]:
@@ -801,6 +869,8 @@ class Agent:
             "hazards": msgspec.to_builtins(self.config.hazards),
             "limits": {rule: {**msgspec.to_builtins(to), "usual": usual.get(rule)} for rule, to in set_to.items()},
             "commands": {one.id: one.state for one in entries if not one.is_over},
+            "journal": self.audit.witnessed()
+            | ({"fingerprint": keys.fingerprint(self.key)} if self.key is not None else {}),
         }
 
     async def _commanded(self, envelope: str) -> dict[str, Any]:

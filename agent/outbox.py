@@ -66,10 +66,16 @@ class Store(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     alarms_mb: Annotated[float, Meta(ge=0.25)] = 20  # MB; also caps alarms and events at 512 per MB
     history_mb: Annotated[float, Meta(ge=0.25)] = 512  # MB; a day of 1000 channels a second needs about 350
     journal_mb: Annotated[float, Meta(ge=1)] = 64  # MB of the journal; about 150,000 decisions
+    journal_key: str = ""  # PEM of the Ed25519 key that signs it; empty: gateway.key beside it, made at the first start
     batch: Annotated[float, Meta(gt=0)] = 1.0  # s that telemetry of one source is gathered, at most
     heartbeat: Annotated[float, Meta(gt=0)] = 60.0  # s after which an unmoved source is reported all the same
     ballast_mb: Annotated[float, Meta(ge=0)] = 6  # MB given up when the disk is full; above WAL limit + 1 (1.4.5)
     retry: Annotated[float, Meta(gt=0)] = 5.0  # s between attempts on a disk in trouble; twice in the 10 of T3 and T4
+
+    @property
+    def key_file(self) -> Path:
+        """Where the key of this gateway is."""
+        return Path(self.journal_key) if self.journal_key else Path(self.path) / "gateway.key"
 
 
 ROWS_PER_MB = 512  # an alarm is below 1 kB; the rest is room for SQLite

@@ -36,6 +36,9 @@ message larger than the broker takes, or than 64 kB, the end of the list is left
 Where the broker lost what it kept, `state` is said once more: `unkept` are the ids of the alarms that stand and are
 not retained on their topics; and again as they end. Whoever connects finds what stands on the topics, and in `unkept`.
 
+An event of the kind `journal-head` says in its `facts` how far the journal of this node is: `record`, `checksum`, and
+the `signature` by its `key`. Whoever keeps the newest one can tell later that the journal was cut off or put back.
+
 With `receipts` an alarm edge is done when the platform says that it has it, not when the broker does. The platform
 says so on `receipt`, not retained, each time that it hears the edge. In MQTT 5 the alarm names this topic as its
 response topic; its correlation data, sent back with any payload, will do. An edge without a receipt is sent again
