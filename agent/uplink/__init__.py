@@ -10,6 +10,7 @@ from ..named import find as _find
 
 UPLINKS = {
     "jt808": "agent.uplink.jt808:Jt808",
+    "minefiles": "agent.uplink.minefiles:Minefiles",
     "mqtt": "agent.uplink.mqtt:Mqtt",
     "sparkplug": "agent.uplink.sparkplug:Sparkplug",
 }
