@@ -314,6 +314,7 @@ class Entry:
 
 
 Period = tuple[str, int]  # kind, number
+Past = list[tuple[Batch, float]]  # batches, each with what its monotonic time lacks to the wall clock
 
 
 class Session:
@@ -345,6 +346,7 @@ class Session:
         self.news: dict[str, list[Entry]] = {}  # kind -> edges that do not wait for one
         self.waiting = 0  # entries
         self.figures: dict[tuple[str, str], tuple[float, Summary]] = {}  # id, code -> until when, what
+        self.asked: dict[str, tuple[float, float, Past]] = {}  # source -> since when, until when, what; for one file
         self.mono = clock.now().mono
         self.began = clock.now().wall
         self.looked = 0.0  # minute in which what is not by time was looked at
@@ -554,6 +556,7 @@ class Session:
 
     async def _write(self) -> bool:
         """The most urgent file that is due. Whether there was one."""
+        self.asked.clear()
         now = self._wall()
         if now // 60 != self.looked:
             for name, kind in self.table.file.items():
@@ -650,7 +653,7 @@ class Session:
         now = self._wall()
         rows = [
             row
-            for id, known in list(self.pages.known.items())
+            for id, known in sorted(self.pages.known.items(), key=lambda one: one[1].start)
             if id in ids or known.end is None
             for row in await self._rows(id, known, now)
         ]
@@ -713,9 +716,13 @@ class Session:
         state = self.table.state_of(int(Quality.OFFLINE if gone else Quality.GOOD), ())
         return {"station": one.code, "station_name": one.name, "place": one.place, "state": state}
 
-    async def _history(self, source: str, begin: float, end: float) -> list[tuple[Batch, float]]:
-        """What the store and the batches that wait know of a source, from a little before `begin`."""
-        found: list[tuple[Batch, float]] = []
+    async def _history(self, source: str, begin: float, end: float) -> Past:
+        """What the store and the batches that wait know of a source, from a little before `begin`; asked for once a
+        file."""
+        known = self.asked.get(source)
+        if known is not None and known[0] <= begin and end <= known[1]:
+            return known[2]
+        found: Past = []
         for boot, life in list(self.pages.lives.items()):
             if life.first - SLACK > end or life.last + SLACK < begin - HOLD:
                 continue
@@ -734,13 +741,14 @@ class Session:
                     continue
                 if begin - HOLD <= body.wall[-1] and body.wall[0] < end:
                     found.append((body, self.pages.lives[boot].offset))
+        self.asked[source] = begin, end, found
         return found
 
     async def _points(self, kind: Kind, end: float, live: bool) -> list[Told]:
         words = {column(one).of for one in kind.columns}
         begin = end - kind.every
         rows: list[Told] = []
-        history: dict[str, list[tuple[Batch, float]]] = {}
+        history: dict[str, Past] = {}
         real, means = bool(words & set(REAL)), bool(words & set(MEANS))
         for source in sorted(self.sources):
             if means or (real and not live):
@@ -789,7 +797,7 @@ class Session:
         begin = end - kind.every
         rows: list[Told] = []
         edges = {entry.item.body.id for entry in self._edges(kind, end) if isinstance(entry.item.body, Alarm)}
-        for id, known in list(self.pages.known.items()):
+        for id, known in sorted(self.pages.known.items(), key=lambda one: one[1].start):
             if id in edges or (known.start < end and (known.end is None or known.end >= begin)):
                 rows += await self._rows(id, known, end)
         waits = {entry.item.body.source for entry in self._edges(kind, end) if isinstance(entry.item.body, Batch)}

@@ -303,7 +303,8 @@ def test_check_shows_the_wiring(tmp_path, capsys):
         assert part in shown
 
 
-EXAMPLES = [ROOT / "configs" / name for name in ("site.example.toml", "demo.toml", "jt808.example.toml")]
+SITES = ("site.example.toml", "demo.toml", "jt808.example.toml", "minefiles.example.toml")
+EXAMPLES = [ROOT / "configs" / name for name in SITES]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
