@@ -35,6 +35,7 @@ from ..core.ports import Batch, Clock, Event, Feed, Identity, Item, Uplink
 from .memo import Memo
 from .minefiles_places import Account, Folder, Place, Sftp, readable
 from .minefiles_table import MEANS, REAL, Kind, Row, Table, Told, column, load, written
+from .past import Archive, Dues, Entry, Life, Past
 from .periods import ANY, HOLD, Run, Series, Spans, Summary, Value, joined, runs, series, summary, touched, value_at
 
 GRACE = 2.5  # s after a period until what was read in it is in the store, at the latest; it gathers for 1 s
@@ -42,13 +43,9 @@ UNSET = 1_704_067_200.0  # s UTC, 2024: a clock that shows less was never set, a
 TURN = 256  # items taken before the loop serves others
 ROOM = 4096  # batches that wait for their files; beyond, the feed keeps them
 PUT = 60.0  # s that one file may take
-LOOKUP = 5.0  # s that the store may take to answer
-CHUNK = 1800.0  # s of history asked for at once
 FIGURES = 86400.0  # s before now that figures of an alarm reach back at most
 SETTLED = 60.0  # s after which an alarm that no platform is owed any more and that is not open counts as over
 KNOWN = 512  # alarms that are over and remembered, so that their end is told once
-LIVES = 8  # starts of the agent whose telemetry is looked for
-SLACK = 600.0  # s by which the times of a start are known
 ENDS = ("cleared", "shelved", "suppressed", "taken-out", "reset")
 PORT = 22
 
@@ -277,14 +274,6 @@ class Known(Struct):
     by: str = ""
 
 
-class Life(Struct):
-    """A start of the agent."""
-
-    offset: float  # s that its monotonic clock lacks to the wall clock
-    first: float  # s UTC of what it read, as far as is known
-    last: float
-
-
 class Sent(Struct):
     """A file that is not by time, as it was last written."""
 
@@ -303,18 +292,8 @@ class Pages(Struct):
     lives: dict[str, Life] = {}  # by boot
 
 
-class Entry:
-    """An item that waits for files."""
-
-    __slots__ = ("item", "left")
-
-    def __init__(self, item: Item) -> None:
-        self.item = item
-        self.left = 0
-
-
+NEWS = -1  # in place of a number: told at once, in a file of no period
 Period = tuple[str, int]  # kind, number
-Past = list[tuple[Batch, float]]  # batches, each with what its monotonic time lacks to the wall clock
 
 
 class Session:
@@ -337,16 +316,16 @@ class Session:
         self.feed, self.who, self.open_alarms, self.clock, self.tell = feed, who, open_alarms, clock, tell
         self.pages = memo.pages
         self.kinds = {name: kind for name, kind in table.file.items() if kind.every}
+        means = {name for name, kind in self.kinds.items() if {column(one).of for one in kind.columns} & set(MEANS)}
+        self.grace = {name: GRACE if name in means else 0.0 for name in self.kinds}  # real time waits for no store
         self.abnormal = {name: kind for name, kind in self.kinds.items() if kind.about == "abnormal"}
         self.told = {name: Spans(self.pages.told.get(name, [])) for name in self.kinds}
         self.sources = {gauge.source for gauge in settings.point}
         self.odd = table.odd()
         self.was_odd: dict[str, bool] = {}  # source -> whether its newest row was; unknown counts as odd
-        self.due: dict[Period, list[Entry]] = {}  # what waits for which period
-        self.news: dict[str, list[Entry]] = {}  # kind -> edges that do not wait for one
-        self.waiting = 0  # entries
+        self.dues: Dues[Period] = Dues(feed)
+        self.archive = Archive(feed, self.dues, self.pages.lives, who.boot)
         self.figures: dict[tuple[str, str], tuple[float, Summary]] = {}  # id, code -> until when, what
-        self.asked: dict[str, tuple[float, float, Past]] = {}  # source -> since when, until when, what; for one file
         self.mono = clock.now().mono
         self.began = clock.now().wall
         self.looked = 0.0  # minute in which what is not by time was looked at
@@ -367,7 +346,7 @@ class Session:
             if self._wall() < UNSET:
                 await self._pause()
                 continue
-            self._live()
+            self.archive.live(self.clock.now())
             more = self._take()
             if await self._write() or more:
                 await asyncio.sleep(0)
@@ -402,15 +381,6 @@ class Session:
     def _say(self, kind: str, text: str) -> None:
         self.tell(Event(kind, self.settings.name, self.clock.now(), text))
 
-    def _live(self) -> None:
-        """What is known of this start, until now."""
-        now = self.clock.now()
-        life = self.pages.lives.pop(self.who.boot, None) or Life(0.0, now.wall, now.wall)
-        life.offset, life.last = now.wall - now.mono, now.wall
-        self.pages.lives[self.who.boot] = life  # the newest is the last
-        while len(self.pages.lives) > LIVES:
-            del self.pages.lives[next(iter(self.pages.lives))]
-
     # -- taking ---------------------------------------------------------------------------------------
 
     def _take(self) -> bool:
@@ -426,7 +396,7 @@ class Session:
         else:
             return True
         for _ in range(TURN):
-            if self.waiting >= ROOM:
+            if self.dues.waiting >= ROOM:
                 return False
             one = self.feed.take(True)
             if one is None:
@@ -439,24 +409,11 @@ class Session:
                 self.feed.done(one)
         return True
 
-    def _wait_for(self, one: Item, periods: Iterable[Period]) -> None:
-        entry = Entry(one)
-        for period in periods:
-            self.due.setdefault(period, []).append(entry)
-            entry.left += 1
-        if entry.left:
-            self.waiting += 1
-        else:
-            self.feed.done(one)
-
     def _take_batch(self, one: Item, batch: Batch) -> None:
         if batch.source not in self.sources or not len(batch.wall):
             self.feed.done(one)
             return
-        if one.boot != self.who.boot:
-            self._remember(one.boot, batch)
-        life = self.pages.lives[one.boot]
-        life.first, life.last = min(life.first, float(batch.wall[0])), max(life.last, float(batch.wall[-1]))
+        self.archive.heard(one.boot, batch)
         odd = self._is_odd(batch)
         late = self._wall() - GRACE
         periods = []
@@ -466,16 +423,7 @@ class Session:
             for k in touched(batch, kind.every):
                 if k not in self.told[name] and (kind.late or (k + 2) * kind.every > late):
                     periods.append((name, k))
-        self._wait_for(one, periods)
-
-    def _remember(self, boot: str, batch: Batch) -> None:
-        """An earlier start, of which there is telemetry."""
-        begin, end = float(batch.wall[0]), float(batch.wall[-1])
-        life = self.pages.lives.get(boot)
-        if life is None:
-            self.pages.lives = {boot: Life(0.0, begin, end), **self.pages.lives}
-            life = self.pages.lives[boot]
-        life.offset = end - float(batch.mono[-1])
+        self.dues.add(one, periods)
 
     def _is_odd(self, batch: Batch) -> bool:
         """Whether a quality in it, or before it, is abnormal by itself."""
@@ -513,24 +461,12 @@ class Session:
             self.feed.done(one)
             return
         at = alarm.at.wall
-        periods, urgent = [], []
+        periods: list[Period] = []
         for name, kind in self.abnormal.items():
             k = math.floor(at / kind.every)
-            if k in self.told[name] or (kind.at_once and self._wall() - at <= kind.every):
-                urgent.append(name)
-            else:
-                periods.append((name, k))
-        if not urgent:
-            self._wait_for(one, periods)
-            return
-        entry = Entry(one)
-        self.waiting += 1
-        for name in urgent:
-            self.news.setdefault(name, []).append(entry)
-            entry.left += 1
-        for period in periods:
-            self.due.setdefault(period, []).append(entry)
-            entry.left += 1
+            urgent = k in self.told[name] or (kind.at_once and self._wall() - at <= kind.every)
+            periods.append((name, NEWS if urgent else k))
+        self.dues.add(one, periods)
 
     @staticmethod
     def _known(type: str, alarm: Alarm) -> Known:
@@ -544,7 +480,7 @@ class Session:
             type = self.table.type_of(alarm, self.settings.alarm)
             if id not in self.pages.known and alarm.state.startswith("active") and type and self._about(alarm.channel):
                 self.pages.known[id] = self._known(type, alarm)
-        if self.clock.now().mono - self.mono > SETTLED and not any(self.news.values()):
+        if self.clock.now().mono - self.mono > SETTLED and not any(k == NEWS for _, k in self.dues.due):
             for id, known in self.pages.known.items():
                 if known.end is None and id not in stands and self._wall() - known.start > SETTLED:
                     known.end = self._wall()
@@ -556,7 +492,7 @@ class Session:
 
     async def _write(self) -> bool:
         """The most urgent file that is due. Whether there was one."""
-        self.asked.clear()
+        self.archive.forget()
         now = self._wall()
         if now // 60 != self.looked:
             for name, kind in self.table.file.items():
@@ -564,14 +500,14 @@ class Session:
                     return True
             self.looked = now // 60
         for name, kind in self.abnormal.items():
-            if self.news.get(name) and await self._write_news(name, kind):
+            if (name, NEWS) in self.dues.due and await self._write_news(name, kind):
                 return True
         fresh: list[Period] = []
         for name, kind in self.kinds.items():
-            k = math.floor((now - GRACE) / kind.every) - 1
+            k = math.floor((now - self.grace[name]) / kind.every) - 1
             if k not in self.told[name] and (k + 1) * kind.every > self.began:
                 fresh.append((name, k))
-        ended = [(name, k) for name, k in self.due if self._is_over(k, self.kinds[name].every, now)]
+        ended = [(name, k) for name, k in self.dues.due if k != NEWS and self._is_over(k, self.kinds[name].every, now)]
         ready = fresh or ended
         if not ready:
             return False
@@ -602,13 +538,6 @@ class Session:
         if self.memo.trouble and not self.trouble:
             self._say("notebook-lost", f"what was written cannot be noted: {self.memo.trouble}")
         self.trouble = self.memo.trouble
-
-    def _settle(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            entry.left -= 1
-            if not entry.left:
-                self.waiting -= 1
-                self.feed.done(entry.item)
 
     def _free(self, name: str, kind: Kind) -> int | None:
         """The time that a file of no period may bear now: one that no other of its kind has."""
@@ -648,7 +577,7 @@ class Session:
         slot = self._free(name, kind)
         if slot is None:
             return False
-        entries = self.news.pop(name)
+        entries = self.dues.due[name, NEWS]
         ids = {entry.item.body.id for entry in entries if isinstance(entry.item.body, Alarm)}
         now = self._wall()
         rows = [
@@ -659,13 +588,13 @@ class Session:
         ]
         await self._write_aside(name, kind, slot, [{**row, "time": float(slot)} for row in rows])
         await self._kept()
-        self._settle(entries)
+        self.dues.told((name, NEWS))
         return True
 
     async def _write_period(self, name: str, k: int) -> None:
         kind = self.kinds[name]
         end = float((k + 1) * kind.every)
-        live = end > self._wall() - kind.every - GRACE
+        live = end > self._wall() - kind.every - self.grace[name]
         if kind.about == "abnormal":
             if live:
                 self._reconcile()
@@ -679,7 +608,7 @@ class Session:
         self.told[name].add(k)
         self.pages.told[name] = self.told[name].spans
         await self._kept()
-        self._settle(self.due.pop((name, k), []))
+        self.dues.told((name, k))
 
     # -- what stands in them --------------------------------------------------------------------------
 
@@ -716,34 +645,6 @@ class Session:
         state = self.table.state_of(int(Quality.OFFLINE if gone else Quality.GOOD), ())
         return {"station": one.code, "station_name": one.name, "place": one.place, "state": state}
 
-    async def _history(self, source: str, begin: float, end: float) -> Past:
-        """What the store and the batches that wait know of a source, from a little before `begin`; asked for once a
-        file."""
-        known = self.asked.get(source)
-        if known is not None and known[0] <= begin and end <= known[1]:
-            return known[2]
-        found: Past = []
-        for boot, life in list(self.pages.lives.items()):
-            if life.first - SLACK > end or life.last + SLACK < begin - HOLD:
-                continue
-            since = begin - HOLD
-            while since < end:
-                until = min(end, since + CHUNK)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOKUP):
-                        past = await self.feed.past(boot, {source}, until - life.offset, until - since)
-                        found += [(batch, life.offset) for batch in past]
-                since = until
-        for entries in self.due.values():
-            for entry in entries:
-                body, boot = entry.item.body, entry.item.boot
-                if not isinstance(body, Batch) or body.source != source or boot not in self.pages.lives:
-                    continue
-                if begin - HOLD <= body.wall[-1] and body.wall[0] < end:
-                    found.append((body, self.pages.lives[boot].offset))
-        self.asked[source] = begin, end, found
-        return found
-
     async def _points(self, kind: Kind, end: float, live: bool) -> list[Told]:
         words = {column(one).of for one in kind.columns}
         begin = end - kind.every
@@ -752,7 +653,7 @@ class Session:
         real, means = bool(words & set(REAL)), bool(words & set(MEANS))
         for source in sorted(self.sources):
             if means or (real and not live):
-                history[source] = await self._history(source, begin if means else end, end)
+                history[source] = await self.archive.of(source, begin if means else end, end)
         for gauge in self.settings.point:
             if kind.values and gauge.value_type not in kind.values:
                 continue
@@ -809,7 +710,7 @@ class Session:
     def _edges(self, kind: Kind, end: float) -> list[Entry]:
         """What waits for a period of this kind."""
         names = [name for name, one in self.abnormal.items() if one is kind]
-        return [entry for name in names for entry in self.due.get((name, round(end / kind.every) - 1), ())]
+        return [entry for name in names for entry in self.dues.due.get((name, round(end / kind.every) - 1), ())]
 
     async def _rows(self, id: str, known: Known, moment: float) -> list[Told]:
         """The rows of one alarm as of a moment: one for each of its points."""
@@ -841,7 +742,7 @@ class Session:
         if until > end:
             until, figures = max(begin, end - FIGURES), Summary()
         if end > until:
-            more = summary(series(await self._history(gauge.source, until, end), gauge.key), until, end)
+            more = summary(series(await self.archive.of(gauge.source, until, end), gauge.key), until, end)
             figures = joined(figures, more)
         self.figures[id, gauge.code] = (end, figures)
         return figures
@@ -851,7 +752,7 @@ class Session:
         gauges = [gauge for gauge in self.settings.point if gauge.source == source]
         reach = HOLD
         while True:
-            history = await self._history(source, begin - reach, end)
+            history = await self.archive.of(source, begin - reach, end)
             rows: list[Told] = []
             open_ended = False
             for gauge in gauges:

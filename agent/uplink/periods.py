@@ -143,6 +143,14 @@ def summary(one: Series, begin: float, end: float, fit: Iterable[int] = FIT) -> 
     )  # fmt: skip
 
 
+def held(one: Series, begin: float, end: float) -> dict[int, float]:
+    """s for which each quality was held from `begin` until before `end`; what is missing nobody knows."""
+    after = np.append(one.wall[1:], math.inf)
+    until = np.minimum(np.minimum(after, one.wall + HOLD), end)
+    lasted = np.maximum(0.0, until - np.maximum(one.wall, begin))
+    return {int(q): float(s) for q in np.unique(one.quality) if (s := lasted[one.quality == q].sum()) > 0}
+
+
 def joined(one: Summary, other: Summary) -> Summary:
     """Both times together; `one` is the earlier."""
     if not one.seconds or not other.seconds:
