@@ -169,7 +169,9 @@ class Stream:
             if len(self.rest) < end + 4:
                 return found
             segment, sum = self.rest[6:end], self.rest[end : end + 4]
-            one = read(segment) if re.fullmatch(rb"[0-9A-Fa-f]{4}", sum) and int(sum, 16) == check(segment) else None
+            one = None
+            if segment.endswith(b"&&") and re.fullmatch(rb"[0-9A-Fa-f]{4}", sum) and int(sum, 16) == check(segment):
+                one = read(segment)
             if one is None:
                 self.bad += 1
                 self._skip()

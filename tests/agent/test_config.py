@@ -303,7 +303,7 @@ def test_check_shows_the_wiring(tmp_path, capsys):
         assert part in shown
 
 
-SITES = ("site.example.toml", "demo.toml", "jt808.example.toml", "minefiles.example.toml")
+SITES = ("site.example.toml", "demo.toml", "jt808.example.toml", "minefiles.example.toml", "hj212.example.toml")
 EXAMPLES = [ROOT / "configs" / name for name in SITES]
 
 

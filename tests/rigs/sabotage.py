@@ -152,6 +152,17 @@ def answered(fly: Callable[..., Any]) -> Callable[..., Any]:
     return flown
 
 
+def at_once(old: Any) -> Any:
+    """`Dues.add` that delivers what was only taken."""
+
+    def added(self: Any, item: Any, things: Any) -> Any:
+        entry = old(self, item, things)
+        self._feed.done(item)
+        return entry
+
+    return added
+
+
 TABLE: dict[str, tuple[Replacement, ...]] = {
     "": (),
     **MUTANTS,  # T16
@@ -186,6 +197,8 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
             lambda old: lambda self, parts: [self._tell_one(part, "late") for part in parts],
         ),
     ),
+    "delivered-before-rename": (("agent.uplink.past", "Dues.add", at_once),),  # files: no file is waited for
+    "hj212-answered-when-sent": (("agent.uplink.past", "Dues.add", at_once),),  # HJ 212: 9014 is not waited for
     "reason-codes-ignored": (("agent.uplink.wire", "Wire._on_publish", always_success),),  # T8
     "window-off": (("agent.uplink.session", "Session.__init__", no_window),),  # T6
     "user-timeout-off": (("agent.uplink.wire", "USER_TIMEOUT", lambda old: 0),),  # T7: the kernel's own, a quarter hour
