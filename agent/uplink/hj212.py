@@ -159,6 +159,7 @@ class Hj212(Uplink, tag="hj212", frozen=True, kw_only=True):
         tell: Callable[[Event], None],
     ) -> None:
         """Connect and deliver until cancelled. Raises `LineLost`."""
+        feed.notes.setdefault("since", clock.now().mono)
         password = secret.read(self.password, f"connect uplink {self.name!r} at {self.url}")
         wake = asyncio.Event()
         memo = Memo(self.home, "hj212", self.name, Pages())
@@ -618,11 +619,12 @@ class Session:
         self.trouble = self.memo.trouble
 
     def _tell_start(self) -> None:
-        life = self.pages.lives[self.who.boot]
+        now = self.clock.now()
+        since = now.wall - (now.mono - self.feed.notes["since"])  # the uplink was begun with the agent
         head = f"DataTime={self._stamp(self._wall())}"
         self.start_told = True
         for st, mn in self.groups:
-            self._fly(Message("2081", st, mn), head, [f"RestartTime={self._stamp(life.first)}"], None, "9013")
+            self._fly(Message("2081", st, mn), head, [f"RestartTime={self._stamp(since)}"], None, "9013")
 
     async def _tell_alarm(self, one: Item) -> None:
         alarm = one.body

@@ -268,7 +268,8 @@ class Known(Struct):
     channel: str  # `source/key`, or a source: all of its points
     start: float  # s UTC
     end: float | None = None
-    value: float | None = None  # at its begin
+    value: float | None = None  # when it was decided, where that is a value of the channel
+    at: float = 0.0  # s UTC, when that was
     cause: str = ""
     measures: str = ""
     by: str = ""
@@ -468,10 +469,15 @@ class Session:
             periods.append((name, NEWS if urgent else k))
         self.dues.add(one, periods)
 
-    @staticmethod
-    def _known(type: str, alarm: Alarm) -> Known:
+    def _known(self, type: str, alarm: Alarm) -> Known:
         cause = "; ".join(alarm.because) or alarm.text
-        return Known(type, alarm.channel, alarm.since.wall, None, alarm.value, cause, alarm.advice, alarm.by)
+        own = [gauge for gauge in self.settings.point if gauge.channel == alarm.channel]
+        found = self._layout(own[0]) if own else None
+        value = (
+            alarm.value if found is not None and found[0].unit[found[1]] == alarm.unit else None
+        )  # else a rate, an age
+        at = alarm.at.wall
+        return Known(type, alarm.channel, alarm.since.wall, None, value, at, cause, alarm.advice, alarm.by)
 
     def _reconcile(self) -> None:
         """What was never told of alarms (the memo or edges were lost) is seen from those that are open."""
@@ -718,8 +724,8 @@ class Session:
         rows: list[Told] = []
         for gauge in self._about(known.channel):
             figures = await self._since(id, gauge, known.start, moment if end is None else end)
-            if not figures.seconds and known.value is not None and known.channel == gauge.channel:
-                figures = Summary(known.value, known.start, known.value, known.start, known.value, 1.0)
+            if known.value is not None:  # it may be newer than what the store has
+                figures = _with(figures, known.value, known.at)
             if end is not None:
                 self.figures.pop((id, gauge.code), None)
             rows.append(
@@ -783,6 +789,13 @@ GIVEN = (
     "code", "system", "station", "type", "value_type", "alarm_high", "alarm_high_clear", "alarm_low", "alarm_low_clear",
     "cut_high", "cut_high_restore", "cut_low", "cut_low_restore", "on", "off", "place", "x", "y", "z", "digits",
 )  # fmt: skip
+
+
+def _with(one: Summary, value: float, at: float) -> Summary:
+    """Figures that have this value among them; it weighs nothing."""
+    low = (value, at) if not one.seconds or value < one.low else (one.low, one.low_at)
+    high = (value, at) if not one.seconds or value > one.high else (one.high, one.high_at)
+    return Summary(*low, *high, one.mean if one.seconds else value, one.seconds)
 
 
 def _figures(one: Summary) -> dict[str, float]:

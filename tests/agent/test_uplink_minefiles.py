@@ -310,6 +310,7 @@ def test_an_alarm_is_told_at_once_and_again_with_its_end_and_figures(tmp_path: P
         over = [row for file in told for row in file.rows if row[6]]
         assert {row[6] for row in over} == {local(cleared.at.wall).strftime("%Y-%m-%d %H:%M:%S")}
         assert over[-1][7] == "1.30"
+        assert told[0].rows[0][7] == "1.20"  # of the alarm itself: the store may not have it yet
         assert 0.4 <= float(over[-1][9]) <= 1.1
         assert float(over[-1][9]) <= float(over[-1][11]) <= 1.3
         assert over[-1][13:15] == ["瓦斯超限", "撤人"]
@@ -354,6 +355,27 @@ def test_what_is_not_polled_any_more_has_no_value(tmp_path: Path, place: Path):
         first, *_, last = files(place, "CDSS")
         assert (first.rows[0][3], first.rows[0][5]) == ("0.40", "0")  # of its own second
         assert (last.rows[0][3], last.rows[0][5]) == ("", "32")
+
+    run(main())
+
+
+def test_a_kind_of_file_that_a_site_adds_tells_stations(tmp_path: Path, place: Path):
+    kind = {
+        "about": "stations",
+        "every": 1,
+        "header": ["mine", "time"],
+        "columns": ["station", "place", "state", "time"],
+    }
+    stations = [{"code": "S1", "source": "face", "place": "井下"}, {"code": "S2", "source": "gone"}]
+
+    async def main() -> None:
+        change = {"file": FAST["file"] | {"FZSS": kind}}
+        async with mine(tmp_path, settings(f"file://{place}", change=change, station=stations)) as face:
+            await face.reading(1.3)
+            await until(lambda: files(place, "FZSS"))
+        last = files(place, "FZSS")[-1]
+        assert last.rows[0][:3] == ["S1", "井下", "0"]
+        assert last.rows[1][:3] == ["S2", "", "16"]
 
     run(main())
 
@@ -509,5 +531,54 @@ def test_a_refused_key_and_a_folder_that_is_not_there_are_told(tmp_path: Path, s
                                                  key=str(sshd.client))) as face:  # fmt: skip
             await until(lambda: face.faults)
             assert "No such file" in face.faults[0]
+
+    run(main())
+
+
+def test_a_password_and_a_server_that_neither_syncs_nor_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asyncssh = pytest.importorskip("asyncssh", reason="asyncssh is not installed")
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("MINE_PW", "geheim")
+
+    class Guard(asyncssh.SSHServer):
+        def password_auth_supported(self) -> bool:
+            return True
+
+        def validate_password(self, username: str, password: str) -> bool:
+            return (username, password) == ("mine", "geheim")
+
+    class Plain(asyncssh.SFTPServer):
+        def posix_rename(self, oldpath: bytes, newpath: bytes) -> None:
+            raise asyncssh.SFTPOpUnsupported("no such thing here")
+
+        def rename(self, oldpath: bytes, newpath: bytes) -> None:
+            if os.path.exists(self.map_path(newpath)):
+                raise asyncssh.SFTPFailure("it is there")
+            os.rename(self.map_path(oldpath), self.map_path(newpath))
+
+        def fsync(self, file: object) -> None:
+            raise asyncssh.SFTPOpUnsupported("nor this")
+
+    async def main() -> None:
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        server = await asyncssh.create_server(
+            Guard, "127.0.0.1", 0, server_host_keys=[key], sftp_factory=lambda chan: Plain(chan, chroot=str(home))
+        )
+        (port,) = {sock.getsockname()[1] for sock in server.sockets}
+        known = {"fingerprint": key.get_fingerprint(), "password": "env:MINE_PW"}
+        place = settings(f"sftp://mine@127.0.0.1:{port}/", **known)._place(asyncio.Event())
+        await place.open()
+        for data in (b"one", b"two"):  # the second replaces the first
+            await place.put("a.txt", data)
+        assert [(path.name, path.read_bytes()) for path in home.iterdir()] == [("a.txt", b"two")]
+        place.close()
+        monkeypatch.setenv("MINE_PW", "wrong")
+        other = settings(f"sftp://mine@127.0.0.1:{port}/", **known)._place(asyncio.Event())
+        with pytest.raises(WorldFault, match="Permission denied"):
+            await other.open()
+        other.close()
+        server.close()
+        await server.wait_closed()
 
     run(main())
