@@ -105,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--timeout", type=float, default=1.0, metavar="S")
     about = "the simulated plants alone, for somebody else's client; a drawn road or driver; a platform"
     simulate = verb("simulate", _simulate, about)
-    simulate.add_argument("scenario", nargs="?", help="scenario TOML; or jt808: a JT/T 808 platform for terminals")
+    simulate.add_argument(
+        "scenario", nargs="?", help="scenario TOML; or jt808, hj212: a platform to try an uplink against"
+    )
     simulate.add_argument("--road", metavar="STORY", help="a drawn road as MJPEG and RTSP, or --out; `list` tells them")
     simulate.add_argument("--cabin", metavar="STORY", help="a drawn driver, in the same way; `list` tells them")
     simulate.add_argument("--out", type=Path, metavar="FILE.mp4", help="write the story as a film")
@@ -123,9 +125,10 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--fps", type=float, help="20 for files, 10 for streams, 15 for drivers")
     simulate.add_argument("--port", type=int, default=0, help="of the stream or the platform; else a free one")
     simulate.add_argument(
-        "--misbehave", default="", metavar="WORDS", help="of jt808: silent, slow, bad-check, closes ..."
+        "--misbehave", default="", metavar="WORDS", help="of a platform: silent, slow, bad-check, closes ..."
     )
     simulate.add_argument("--dialect", default="jiangsu", help="of jt808: of T/JSATL12 (jiangsu)")
+    simulate.add_argument("--pw", default="123456", help="of hj212: the password (123456)")
     simulate.add_argument("--files", type=Path, metavar="DIR", help="of jt808: where evidence is put at the end")
     demo = verb("demo", _demo, "two minutes: plants, agent, broker, platform, verdict")
     demo.add_argument("--broker", metavar="URL", help="use this broker (mqtt://host:port), not the embedded one")
@@ -788,8 +791,10 @@ def _simulate(args: argparse.Namespace) -> int:
         return _simulate_cabin(args)
     if args.scenario == "jt808":
         return _simulate_jt808(args)
+    if args.scenario == "hj212":
+        return _simulate_hj212(args)
     if not args.scenario:
-        raise ConfigFault(["simulate what? a scenario, jt808, --road STORY or --cabin STORY"])
+        raise ConfigFault(["simulate what? a scenario, jt808, hj212, --road STORY or --cabin STORY"])
     return asyncio.run(simulate(args.scenario))
 
 
@@ -808,6 +813,21 @@ def _simulate_jt808(args: argparse.Namespace) -> int:
     if unknown:
         raise ConfigFault(unknown)
     return asyncio.run(simulate(args.port, args.misbehave, args.files, args.dialect))
+
+
+def _simulate_hj212(args: argparse.Namespace) -> int:
+    from simulators.hj212 import WORDS, simulate
+
+    from .complaints import nearest
+
+    unknown = [
+        f"--misbehave has no word `{word}`{nearest(word, WORDS)}; known are {', '.join(WORDS)}"
+        for word in filter(None, args.misbehave.split(","))
+        if word not in WORDS
+    ]
+    if unknown:
+        raise ConfigFault(unknown)
+    return asyncio.run(simulate(args.port, args.misbehave, args.pw))
 
 
 def _simulate_road(args: argparse.Namespace) -> int:

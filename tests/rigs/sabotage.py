@@ -178,6 +178,17 @@ def without_time(seal: Callable[..., str]) -> Callable[..., str]:
     return partly
 
 
+def at_once(old: Any) -> Any:
+    """`Dues.add` that delivers what was only taken."""
+
+    def added(self: Any, item: Any, things: Any) -> Any:
+        entry = old(self, item, things)
+        self._feed.done(item)
+        return entry
+
+    return added
+
+
 TABLE: dict[str, tuple[Replacement, ...]] = {
     "": (),
     **MUTANTS,  # T16
@@ -213,6 +224,8 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
             lambda old: lambda self, parts: [self._tell_one(part, "late") for part in parts],
         ),
     ),
+    "delivered-before-rename": (("agent.uplink.past", "Dues.add", at_once),),  # files: no file is waited for
+    "hj212-answered-when-sent": (("agent.uplink.past", "Dues.add", at_once),),  # HJ 212: 9014 is not waited for
     "counter-in-ram": (("agent.ledger", "write", forgetful),),  # T23
     "signature-unchecked": (("agent.commands", "_holds", lambda old: lambda *any_: True),),  # T23, beside
     "reason-codes-ignored": (("agent.wire", "Wire._on_publish", always_success),),  # T8

@@ -29,6 +29,7 @@ from agent.core.ports import Event, Identity, Uplink
 from agent.outbox import Outbox, Store
 from agent.uplink.jt808 import Jt808
 from agent.uplink.jt808_alarms import Row
+from agent.uplink.minefiles import Gauge, Minefiles
 from agent.uplink.mqtt import Mqtt
 from tests.rigs.sabotage import sabotaged
 
@@ -47,7 +48,11 @@ def tell(event: Event) -> None:
 
 
 def speaker(url: str, home: str) -> Uplink:
-    """The uplink for a url: MQTT, or of a tcp:// the terminal of a vehicle."""
+    """The uplink for a url: MQTT, of a tcp:// the terminal of a vehicle, of a file:// a mine."""
+    if url.startswith("file:"):
+        points = (Gauge(channel="s/c", code="S", type="0001"), Gauge(channel="source-0/c0", code="C", type="0001"))
+        often = {"file": {"CDSS": {"every": 1}, "TJSJ": {"every": 2}, "YCBJ": {"every": 2}}}
+        return Minefiles(name="platform", url=url, mine="1", mine_name="m", point=points, change=often, home=home)
     if not url.startswith("tcp:"):
         return Mqtt(name="platform", url=url)
     rows = (Row(rule="r", item="adas", type="forward", level=2),)
@@ -98,7 +103,8 @@ async def main(verb: str, folder: str, url: str) -> None:
     random.seed(os.getpid())
     while True:
         n += 1
-        alarm = Alarm(f"{outbox.boot}-{n}", 1, "raised", "active-unacked", "r", "s/c", "red", 1.0, 1.0, "%", at, at, "")
+        id = f"{outbox.boot}-{n}"
+        alarm = Alarm(id, 1, "raised", "active-unacked", "r", "s/c", "red", 1.0, 1.0, "%", at, at, id)
         task = asyncio.create_task(accepted(outbox, alarm))
         waiting.add(task)
         task.add_done_callback(waiting.discard)
