@@ -105,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--timeout", type=float, default=1.0, metavar="S")
     about = "the simulated plants alone, for somebody else's client; a drawn road or driver; a platform"
     simulate = verb("simulate", _simulate, about)
-    simulate.add_argument("scenario", nargs="?", help="scenario TOML; jt808: a platform for terminals; fleet: many gateways")
+    simulate.add_argument(
+        "scenario", nargs="?", help="scenario TOML; jt808: a platform for terminals; fleet: many gateways"
+    )
     simulate.add_argument("--road", metavar="STORY", help="a drawn road as MJPEG and RTSP, or --out; `list` tells them")
     simulate.add_argument("--cabin", metavar="STORY", help="a drawn driver, in the same way; `list` tells them")
     simulate.add_argument("--out", type=Path, metavar="FILE.mp4", help="write the story as a film")
@@ -134,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--outage", type=float, metavar="S", help="of fleet: s that the broker is away at the end")
     simulate.add_argument("--processes", type=int, metavar="N", help="of fleet: for the largest one (1 for each 1000)")
     simulate.add_argument("--store", metavar="DIR", help="of fleet: where states are kept (in memory)")
+    simulate.add_argument("--spread", type=float, metavar="S", help="of fleet: over which gateways come back")
     simulate.add_argument("--receipts", action="store_true", help="of fleet: alarms wait for the platform's receipt")
     demo = verb("demo", _demo, "two minutes: plants, agent, broker, platform, verdict")
     demo.add_argument("--broker", metavar="URL", help="use this broker (mqtt://host:port), not the embedded one")
@@ -793,7 +796,19 @@ def _simulate(args: argparse.Namespace) -> int:
 def _simulate_fleet(args: argparse.Namespace) -> int:
     from simulators.fleet import options, simulate
 
-    names = ("gateways", "broker", "seconds", "rate", "alarms", "outage", "processes", "store", "receipts", "seed")
+    names = (
+        "gateways",
+        "broker",
+        "seconds",
+        "rate",
+        "alarms",
+        "outage",
+        "processes",
+        "store",
+        "receipts",
+        "spread",
+        "seed",
+    )
     fleet = options(**{name: getattr(args, name) for name in names})
     return asyncio.run(simulate(fleet, lambda line: print(line, flush=True), args.json))
 

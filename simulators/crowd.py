@@ -1,4 +1,4 @@
-"""Many light gateways in one loop: what each of them keeps and tells is the agent's own code, its plant is a few numbers.
+"""Many light gateways in one loop: what each keeps and tells is the agent's own code, its plant is a few numbers.
 
 A gateway is an outbox with its two files, the MQTT uplink above it and the care that starts it again
 (`agent/supervise.py`), as in the daemon. It has no drivers, no judge and no health: its plant walks at random, raises
@@ -21,7 +21,6 @@ import socket
 import struct
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +29,7 @@ import numpy as np
 from msgspec import Struct
 
 from agent.clock import SystemClock
+from agent.comeback import Comeback
 from agent.core.alarm import Alarm, Basis
 from agent.core.frame import Layout, frame, layout
 from agent.core.ports import Event, Identity
@@ -40,11 +40,12 @@ from agent.uplink.mqtt import Mqtt
 from .modbus import LEDGER
 
 SOURCE = "plant"
+SHARES = (5, 15, 80)  # % of alarms that are red, orange, yellow: what ISA 18.2 asks of a plant
 STANDS = 5.0  # s that an alarm stands, at most; project
+WARM = 10_000_000  # number of the gateway that goes first and is not counted
 RAMP = 200.0  # gateways/s that are started; project
 AT_ONCE = 32  # outboxes that are opened side by side
 SHARD = 100  # gateways of one site
-LONGEST = 1.5  # s between two tries to connect, as in the daemon
 ESTABLISHED = 1  # tcp_info(7)
 SENT, RECEIVED = 120, 128  # bytes from the start of tcp_info: bytes_acked, bytes_received (both u64)
 SEGMENTS = 136  # segs_out, segs_in (both u32); Linux 4.2 and later
@@ -61,6 +62,7 @@ class Order(Struct, frozen=True, kw_only=True):
     alarms: float = 1.0  # alarms/min of each
     channels: int = 10
     receipts: bool = False
+    spread: float | None = None  # s, of the uplink; None: as usual
     seed: int = 1
 
 
@@ -74,6 +76,9 @@ class Figures(Struct, frozen=True, kw_only=True):
     files: int  # descriptors
     up: int  # gateways that are connected
     waiting: int  # items that are not delivered
+    late: int  # of these, what is not live telemetry
+    urgent: int  # gateways with a red or orange alarm among them
+    lag: float  # s that plants were read too late since the last count, at most
     ups: list[float]  # monotonic s of each connection that was confirmed
     tries: int
     sent: int  # bytes over TCP, of the connections that stand
@@ -133,9 +138,10 @@ class Gateway:
         self.ups: list[float] = []
         self.tries = 0
         self.up = False
+        self.receipt_deadline = 10.0  # s, as usual
         self._tasks: list[asyncio.Task[None]] = []
         self._handles: list[asyncio.TimerHandle] = []
-        self._calm = False
+        self._lag, self._due = 0.0, 0.0
 
     @property
     def name(self) -> str:
@@ -145,9 +151,14 @@ class Gateway:
         """Open the store, and begin to connect and to read the plant."""
         store = Store(path=f"{self.order.folder}/{self.node}", alarms_mb=1, history_mb=4, ballast_mb=0)
         self.outbox = await Outbox.open(store, ["fleet"], self.clock)
-        self.uplink = Mqtt(name="fleet", url=self.order.url, receipts=self.order.receipts)
+        self.uplink = Mqtt(
+            name="fleet", url=self.order.url, receipts=self.order.receipts, receipt_deadline=self.receipt_deadline
+        )
+        if self.order.spread is not None:
+            self.uplink = msgspec.structs.replace(self.uplink, spread=self.order.spread)
+        self.comeback = Comeback(self.uplink.spread, self.outbox.feed("fleet"), self.clock)
         self.who = Identity(self.site, self.node, self.outbox.boot, "0.1.0", "fleet")
-        care = keep(self.node, self._send, self.clock, lambda *_: None, LONGEST, rng=self.rng)
+        care = keep(self.node, self._send, self.clock, lambda *_: None, self.comeback, rng=self.rng)
         self._tasks = [asyncio.create_task(care, name=f"uplink {self.node}")]
         self._later(self.rng.random() / self.order.rate, self._read, 0)
         if self.order.alarms:
@@ -155,7 +166,6 @@ class Gateway:
 
     def calm(self) -> None:
         """Make nothing new; what stands is cleared."""
-        self._calm = True
         for handle in self._handles:
             handle.cancel()
         for alarm in list(self.open.values()):
@@ -167,16 +177,18 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.outbox.close()
 
-    def waiting(self) -> int:
-        """Items that the platform has not confirmed."""
-        return sum(self.outbox.feed("fleet").waiting().values())
+    def waiting(self, late: bool = False) -> int:
+        """Items that the platform has not confirmed; `late`: without live telemetry."""
+        found = self.outbox.feed("fleet").waiting()
+        return sum(n for lane, n in found.items() if not (late and lane == "telemetry"))
 
     async def _send(self) -> None:
         self.tries += 1
-        open_now = partial(list, self.open.values())
-        await self.uplink.send(self.outbox.feed("fleet"), self.who, open_now, self.clock, self._heard)
+        feed = self.outbox.feed("fleet")
+        await self.uplink.send(feed, self.who, lambda: list(self.open.values()), self.clock, self._heard)
 
     def _heard(self, event: Event) -> None:
+        self.comeback.hear(event)
         self.up = event.kind == "link-up" or (self.up and event.kind != "link-down")
         if event.kind == "link-up":
             self.ups.append(time.monotonic())
@@ -188,13 +200,21 @@ class Gateway:
         self._handles = [handle for handle in self._handles if handle.when() > now]
         self._handles.append(asyncio.get_running_loop().call_later(seconds, deed, n))  # type: ignore[arg-type]
 
+    def lagged(self) -> float:
+        """s that the plant was read too late since this was asked last, at most."""
+        lag, self._lag = self._lag, 0.0
+        return lag
+
     def _read(self, n: int) -> None:
         """Reading `n` + 1 of the plant: all channels take a small step."""
+        now, period = asyncio.get_running_loop().time(), 1.0 / self.order.rate
+        self._due = self._due + period if n else now
+        self._lag = max(self._lag, now - self._due)
         self.value[:-1] += [self.rng.uniform(-0.1, 0.1) for _ in range(self.order.channels)]
         self.value[-1] = n + 1
         value = self.value.astype(np.float32).astype(float)  # as registers tell it
         self.outbox.put_frame(frame(SOURCE, self.clock.now(), self.layout, value))
-        self._later(1.0 / self.order.rate, self._read, n + 1)
+        self._later(self._due + period - now, self._read, n + 1)
 
     @property
     def readings(self) -> int:
@@ -209,7 +229,7 @@ class Gateway:
             state="active-unacked",
             rule="high",
             channel=f"{SOURCE}/c0",
-            level="red",
+            level=self.rng.choices(("red", "orange", "yellow"), SHARES)[0],
             value=float(self.value[0]),
             limit=100.0,
             unit="%",
@@ -228,7 +248,9 @@ class Gateway:
 
     def _clear(self, alarm: Alarm) -> None:
         at = self.clock.now()
-        self._told(msgspec.structs.replace(alarm, edge=alarm.edge + 1, event="cleared", state="normal", since=at, at=at))
+        self._told(
+            msgspec.structs.replace(alarm, edge=alarm.edge + 1, event="cleared", state="normal", since=at, at=at)
+        )
 
     def _told(self, alarm: Alarm) -> None:
         if alarm.state == "normal":
@@ -271,6 +293,9 @@ class Crowd:
             files=len(os.listdir("/proc/self/fd")),
             up=sum(gateway.up for gateway in self.gateways),
             waiting=sum(gateway.waiting() for gateway in self.gateways),
+            lag=max(gateway.lagged() for gateway in self.gateways),
+            late=sum(gateway.waiting(late=True) for gateway in self.gateways),
+            urgent=sum(gateway.outbox.is_urgent("fleet") for gateway in self.gateways),
             ups=sorted(at for gateway in self.gateways for at in gateway.ups),
             tries=sum(gateway.tries for gateway in self.gateways),
             sent=spoken.sent,
@@ -292,7 +317,7 @@ async def serve() -> None:
     lines = asyncio.StreamReader(limit=1 << 20)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     order = msgspec.json.decode(await lines.readline(), type=Order)
-    warm = Crowd(msgspec.structs.replace(order, gateways=1, first=order.first + order.gateways))
+    warm = Crowd(msgspec.structs.replace(order, gateways=1, first=WARM + order.first))
     crowd = Crowd(order)
     await warm.start()  # what the first one costs is not what one costs
     await until_up(warm)
@@ -317,7 +342,7 @@ async def serve() -> None:
 
 
 async def until_up(crowd: Crowd) -> None:
-    while not all(gateway.up for gateway in crowd.gateways):
+    while not all(gateway.up for gateway in crowd.gateways):  # noqa: ASYNC110 nobody tells when the last of many is
         await asyncio.sleep(0.05)
 
 

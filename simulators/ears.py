@@ -25,6 +25,7 @@ from msgspec import Struct
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from .modbus import LEDGER
 
@@ -134,9 +135,10 @@ class Consumer:
     """One client. `topics` are filters; connects again by itself."""
 
     def __init__(self, count: Count, host: str, port: int, topics: Sequence[str], name: str = "") -> None:
-        self.count, self.topics = count, [(topic, mqtt.SubscribeOptions(qos=1)) for topic in topics]
+        self.count, self.topics = count, [(topic, SubscribeOptions(qos=1)) for topic in topics]
         self.messages = 0
         self.mute = False  # takes messages and does nothing with them: it is about to die
+        self.unheard = 0  # messages of alarms that it took so
         self.listens = threading.Event()
         self.client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
@@ -154,11 +156,14 @@ class Consumer:
         self.client.loop_start()
 
     def _on_connect(self, client: mqtt.Client, *_: Any) -> None:
-        client.subscribe(self.topics)  # type: ignore[arg-type]
+        client.subscribe(self.topics)
 
     def _on_message(self, client: mqtt.Client, _: Any, message: mqtt.MQTTMessage) -> None:
-        if self.mute or (message.retain and not message.topic.startswith("$SYS/")):
-            return  # retained: it was told before
+        if self.mute:
+            self.unheard += "/alarm/" in message.topic
+            return
+        if message.retain and not message.topic.startswith("$SYS/"):
+            return  # it was told before
         payload = bytes(message.payload)
         body = self.count.take(message.topic, payload, time.time(), message.dup)
         self.messages += body is not None
@@ -173,10 +178,9 @@ class Consumer:
     def vanish(self) -> None:
         """Break the connection without a word, as a process does that dies."""
         self.mute = True
-        if (sock := self.client.socket()) is not None:
-            self.client._reconnect_on_failure = False
-            sock.shutdown(2)
         self.client.loop_stop()
+        if (sock := self.client.socket()) is not None:
+            sock.close()
 
     def close(self) -> None:
         """Leave, and let the session go."""

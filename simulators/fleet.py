@@ -1,5 +1,5 @@
-"""`vedette simulate fleet`: what a gateway costs, and what it costs a broker, while their number grows; and what happens
-when a whole region comes back at once.
+"""`vedette simulate fleet`: what a gateway costs, and what it costs a broker, while their number grows; and what
+happens when a whole region comes back at once.
 
 For 10, 100, 1,000 ... gateways: crowds of light gateways (`crowd.py`) in processes of their own, a broker (mosquitto
 that is started here, or one that is named), an ear that counts by id and number (`ears.py`), and set arithmetic between
@@ -27,7 +27,7 @@ from msgspec import Struct, structs
 from agent.core.errors import ConfigFault, LineLost
 
 from . import crowd, ears
-from .mosquitto import Load, Mosquitto
+from .mosquitto import Mosquitto
 
 T = TypeVar("T")
 
@@ -38,6 +38,7 @@ CALM = 3.0  # s after the last connected, until it is measured
 LOOK = 0.25  # s between two looks at a storm
 PATIENCE = 120.0  # s for what should take seconds
 HEADERS = 52  # bytes of IPv4 and TCP with time stamps, around each segment
+LATE = 0.5  # s
 FLAT = 0.10  # goal: so much dearer at most than the smallest fleet
 REPLY = 1 << 28  # bytes of a line at most: a ledger
 
@@ -55,6 +56,7 @@ class Fleet(Struct, frozen=True, kw_only=True):
     processes: int = 0  # for the largest fleet; 0: one for each `PER_PROCESS`
     store: str = ""  # folder of the states; empty: the file system in memory, where there is room
     receipts: bool = False
+    spread: float | None = None  # s, of the uplinks; None: as usual
     seed: int = 1
 
     def faults(self) -> list[str]:
@@ -84,7 +86,9 @@ class Storm(Struct, frozen=True, kw_only=True):
     all_up: float
     drained: float  # all that waited was delivered
     waited: int  # items that waited at the end of the outage
+    urgent: int  # gateways with a red or orange alarm among them, who do not wait for the others
     broker: list[float]  # CPU in each second, in % of one core
+    crowd: list[float]  # the same of a process of gateways; where it is near 100 the storm was held up by itself
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -98,6 +102,7 @@ class Row(Struct, frozen=True, kw_only=True):
     sent: float  # bytes/s over TCP
     received: float
     wire: float  # bytes/s both ways, with the headers of TCP and IPv4
+    lag: float  # s that plants were read too late: above `LATE` the machine was too slow for so many
     files: float
     threads: float
     broker_cpu: float | None  # us for each message that comes in, with what it hands to one ear
@@ -169,7 +174,7 @@ class Crowds:
     """All crowds of one size, asked together."""
 
     def __init__(self, children: Sequence[Child]) -> None:
-        self.children = children
+        self.children, self.count = children, len(children)
 
     async def ask(self, word: bytes) -> crowd.Figures:
         return total(await asyncio.gather(*(child.ask(word, crowd.Figures) for child in self.children)))
@@ -188,10 +193,11 @@ def total(figures: Sequence[crowd.Figures]) -> crowd.Figures:
     summed: dict[str, Any] = {
         name: sum(getattr(one, name) for one in figures)
         for name in crowd.Figures.__struct_fields__
-        if name not in ("mono", "ups")
+        if name not in ("mono", "ups", "lag")
     }
     ups = sorted(at for one in figures for at in one.ups)
-    return crowd.Figures(mono=max(one.mono for one in figures), ups=ups, **summed)
+    mono, lag = max(one.mono for one in figures), max(one.lag for one in figures)
+    return crowd.Figures(mono=mono, lag=lag, ups=ups, **summed)
 
 
 # -- one size -------------------------------------------------------------------------------------------
@@ -241,6 +247,7 @@ async def measure(fleet: Fleet, gateways: int, outage: float, folder: Path, say:
                 alarms=fleet.alarms,
                 channels=fleet.channels,
                 receipts=fleet.receipts,
+                spread=fleet.spread,
                 seed=fleet.seed,
             )
             for first, n in share(gateways, processes)
@@ -276,6 +283,7 @@ async def measure(fleet: Fleet, gateways: int, outage: float, folder: Path, say:
         sent=sent / seconds / n,
         received=received / seconds / n,
         wire=(sent + received + HEADERS * segments) / seconds / n,
+        lag=end.lag,
         files=(end.files - base.files) / n,
         threads=(end.threads - base.threads) / n,
         broker_cpu=None if spent is None else 1e6 * spent / max(1, messages),
@@ -324,9 +332,10 @@ async def _counted(crowds: Crowds, ear: Child) -> tuple[crowd.Ledger, ears.Heard
     """Make nothing new; once all is delivered, what was made and what arrived."""
     loop = asyncio.get_running_loop()
     end = loop.time() + PATIENCE
-    await crowds.ask(b"calm")
-    while (await crowds.ask(b"count")).waiting and loop.time() < end:
+    figures = await crowds.ask(b"calm")
+    while figures.waiting and loop.time() < end:
         await asyncio.sleep(LOOK)
+        figures = await crowds.ask(b"count")
     made = await crowds.ledger()
     while True:
         told = await ear.ask(b"tell", ears.Told)
@@ -344,21 +353,23 @@ async def _storm(broker: Mosquitto, crowds: Crowds, outage: float, say: Callable
     say(f"the broker is gone for {outage:g} s")
     gone = loop.time()
     await asyncio.sleep(outage)
-    waited = (await crowds.ask(b"count")).waiting
+    late = await crowds.ask(b"count")
     n = before.up
     await broker.start()
     back = loop.time()
     say("the broker is back")
-    loads: list[tuple[float, Load]] = [(0.0, broker.load())]
+    loads = [(0.0, broker.load().cpu)]
+    own = [(0.0, late.cpu / crowds.count)]
     all_up = drained = math.inf
     now = before
     while loop.time() < back + PATIENCE:
         await asyncio.sleep(LOOK)
         now = await crowds.ask(b"count")
-        loads.append((loop.time() - back, broker.load()))
+        loads.append((loop.time() - back, broker.load().cpu))
+        own.append((loop.time() - back, now.cpu / crowds.count))
         if now.up >= n and all_up == math.inf:
             all_up = now.ups[-1] - back
-        if now.up >= n and now.waiting <= n // 50 and drained == math.inf:  # what is new waits for a moment, too
+        if now.up >= n and now.late <= n // 50 and drained == math.inf:  # what is new waits for a moment, too
             drained = loop.time() - back
         if drained < math.inf and loop.time() - back > all_up + 1:
             break
@@ -370,8 +381,10 @@ async def _storm(broker: Mosquitto, crowds: Crowds, outage: float, say: Callable
         tries=now.tries - before.tries,
         all_up=all_up,
         drained=drained,
-        waited=waited,
+        waited=late.waiting,
+        urgent=late.urgent,
         broker=shares(loads),
+        crowd=shares(own),
     )
 
 
@@ -399,14 +412,18 @@ def busiest(times: Sequence[float], window: float = 1.0) -> int:
     return most
 
 
-def shares(loads: Sequence[tuple[float, Load]]) -> list[float]:
-    """CPU in each second, in % of one core, from what had been used at some moments."""
+def shares(used: Sequence[tuple[float, float]]) -> list[float]:
+    """CPU in each second, in % of one core, from what had been used at some moments.
+
+    >>> shares([(0.0, 0.0), (0.5, 0.1), (1.0, 0.5), (2.0, 0.75)])
+    [50.0, 25.0]
+    """
     found: list[float] = []
-    begin, used = loads[0][0], loads[0][1].cpu
-    for at, load in loads:
+    begin, before = used[0]
+    for at, cpu in used:
         if at - begin >= 1.0:
-            found.append(100 * (load.cpu - used) / (at - begin))
-            begin, used = at, load.cpu
+            found.append(100 * (cpu - before) / (at - begin))
+            begin, before = at, cpu
     return found
 
 
@@ -458,6 +475,7 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("broker %", "broker_share", ".2f"),
     ("broker kB", "broker_memory", ".1f"),
     ("alarm p99 ms", "delay", ".0f"),
+    ("lag s", "lag", ".2f"),
 )
 GOALS = (
     ("CPU", "cpu"),
@@ -502,7 +520,9 @@ def table(fleet: Fleet, rows: Sequence[Row]) -> list[str]:
 
 def flatness(rows: Sequence[Row]) -> list[str]:
     """Whether a gateway is not dearer in a larger fleet."""
-    lines = []
+    slow = [row for row in rows if row.lag > LATE]
+    lines = [f"{row.gateways} gateways are too many for this machine: it is not compared with" for row in slow]
+    rows = [row for row in rows if row not in slow]
     for title, name in GOALS:
         values = [(row.gateways, value) for row in rows if (value := getattr(row, name))]
         if len(values) < 2:
@@ -519,12 +539,17 @@ def flatness(rows: Sequence[Row]) -> list[str]:
 def _told(gateways: int, storm: Storm) -> list[str]:
     shown = " ".join(map(str, storm.per_second[:60]))
     return [
-        f"outage of {storm.outage:.1f} s for {gateways} gateways at once; {storm.tries} tries to connect",
+        f"outage of {storm.outage:.1f} s for {gateways} gateways at once; {storm.tries} tries to connect; "
+        f"{storm.urgent} had a red or orange alarm to tell",
         f"connections in each second of the return: {shown}",
         f"  peak {storm.peak}/s = {storm.peak / gateways:.2f} of the fleet; all back after {storm.all_up:.1f} s; "
         f"{storm.waited} items that waited delivered after {storm.drained:.1f} s",
-        f"  broker's CPU, % in each second: {' '.join(f'{value:.0f}' for value in storm.broker[:60])}",
+        f"  CPU in each second, % of one core: broker {_line(storm.broker)}; gateways' processes {_line(storm.crowd)}",
     ]
+
+
+def _line(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.0f}" for value in values[:60])
 
 
 def options(**given: Any) -> Fleet:
