@@ -1,8 +1,9 @@
 """Who listens to a fleet: consumers of its broker that count by id and number, and know nothing of the agent.
 
-Each consumer is a client of its own (paho, its own thread) with a session that outlives a broken connection. One hears
-everything; several share a subscription (`$share/GROUP/...`), so that each message goes to one of them. Where an alarm
-asks for a receipt, the consumer that has it gives it, after it has kept it.
+Each consumer is a client of its own (paho, its own thread). One hears everything, and its session outlives a broken
+connection; several share a subscription (`$share/GROUP/...`), so that each message goes to one of them, and start
+clean: a session that outlives its consumer goes on being dealt its share. Where an alarm asks for a receipt, the
+consumer that has it gives it, after it has kept it.
 
 As a program (`python -m simulators.ears`) it gets an `Order` as one line of JSON on the standard input, says `Heard`
 once it listens, and answers further lines: `count` with `Heard`, `tell` with `Told`. It ends with its input.
@@ -132,9 +133,9 @@ class Count:
 
 
 class Consumer:
-    """One client. `topics` are filters; connects again by itself."""
+    """One client. `topics` are filters, `session` s that the broker keeps for it; connects again by itself."""
 
-    def __init__(self, count: Count, host: str, port: int, topics: Sequence[str], name: str = "") -> None:
+    def __init__(self, count: Count, host: str, port: int, topics: Sequence[str], session: int = SESSION) -> None:
         self.count, self.topics = count, [(topic, SubscribeOptions(qos=1)) for topic in topics]
         self.messages = 0
         self.mute = False  # takes messages and does nothing with them: it is about to die
@@ -142,7 +143,7 @@ class Consumer:
         self.listens = threading.Event()
         self.client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=name or f"ear-{secrets.token_hex(4)}",
+            client_id=f"ear-{secrets.token_hex(4)}",
             protocol=MQTTProtocolVersion.MQTTv5,
             manual_ack=True,
         )
@@ -151,8 +152,8 @@ class Consumer:
         self.client.on_subscribe = lambda *_: self.listens.set()
         self.client.on_message = self._on_message
         stays = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        stays.SessionExpiryInterval = SESSION
-        self.client.connect(host, port, clean_start=False, properties=stays)
+        stays.SessionExpiryInterval = session
+        self.client.connect(host, port, clean_start=not session, properties=stays)
         self.client.loop_start()
 
     def _on_connect(self, client: mqtt.Client, *_: Any) -> None:
@@ -196,7 +197,7 @@ def listen(order: Order, count: Count) -> list[Consumer]:
     consumers = []
     for k in range(order.consumers):
         topics = [prefix + topic for topic in order.topics] + ([SYS] if k == 0 else [])
-        consumers.append(Consumer(count, order.host, order.port, topics))
+        consumers.append(Consumer(count, order.host, order.port, topics, 0 if order.group else SESSION))
     for consumer in consumers:
         if not consumer.listens.wait(10.0):
             raise TimeoutError("the broker does not let the ears listen")
