@@ -13,6 +13,7 @@ import contextlib
 import math
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -433,10 +434,24 @@ def shares(used: Sequence[tuple[float, float]]) -> list[float]:
 async def simulate(fleet: Fleet, say: Callable[[str], None], as_json: bool = False) -> int:
     """Measure all sizes and print the table. 0 where no alarm was lost and nothing came twice unmarked.
 
-    Raises `ConfigFault`, `LineLost`.
+    Raises `ConfigFault`, `LineLost`. A SIGTERM ends it as a Ctrl-C does: nothing that was started is left behind.
     """
     if found := fleet.faults():
         raise ConfigFault(found)
+    work = asyncio.create_task(_simulate(fleet, say, as_json))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+    try:
+        await asyncio.wait([work])
+    finally:
+        work.cancel()  # a Ctrl-C
+        await asyncio.wait([work])
+    return 128 + signal.SIGTERM if work.cancelled() else work.result()
+
+
+async def _simulate(fleet: Fleet, say: Callable[[str], None], as_json: bool) -> int:
+    if fleet.broker:
+        await _reached(fleet.broker)
     place = _place(fleet)
     rows = []
     with tempfile.TemporaryDirectory(prefix="vedette-fleet-", dir=place) as folder:
@@ -453,6 +468,17 @@ async def simulate(fleet: Fleet, say: Callable[[str], None], as_json: bool = Fal
         for line in table(fleet, rows):
             print(line)
     return int(any(row.lost_alarms or row.lost_readings or row.twice for row in rows))
+
+
+async def _reached(url: str) -> None:
+    """Raises `LineLost` where nobody listens there."""
+    place = urlsplit(url)
+    try:
+        async with asyncio.timeout(5.0):
+            _, writer = await asyncio.open_connection(place.hostname, place.port or 1883)
+        writer.close()
+    except (OSError, TimeoutError) as error:
+        raise LineLost(f"connect {url}: {error or 'no answer in 5 s'}; does the broker run there?") from None
 
 
 def _place(fleet: Fleet) -> Path | None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from msgspec import structs
 
-from agent.clock import ManualClock
+from agent.clock import ManualClock, SystemClock
 from agent.comeback import BOOTED, SOON, Comeback
 from agent.core.errors import LineLost
 from agent.core.ports import Event
+from agent.outbox import Outbox, Store
 from agent.supervise import keep
+from tests.tools.station import alarm, run
 
 
 class Owing:
@@ -95,3 +99,22 @@ def test_an_alarm_in_the_middle_of_a_pause_ends_it():
     calm = tries(600.0, 2000.0, 5, mono=1000.0, back=1300.0)[-1]
     assert calm > 1312.0
     assert 1310.0 <= at <= 1310.0 + SOON + 1.0
+
+
+def test_only_red_and_orange_alarms_that_wait_are_urgent(tmp_path: Path):
+    async def main() -> None:
+        outbox = await Outbox.open(Store(path=str(tmp_path), ballast_mb=0), ["platform"], SystemClock())
+        feed = outbox.feed("platform")
+        try:
+            await outbox.put_alarms([structs.replace(alarm(n=1), level="yellow")])
+            assert not feed.is_urgent()
+            await outbox.put_alarms([structs.replace(alarm(n=2), level="orange")])
+            assert feed.is_urgent()
+            feed.online(True)
+            while (item := feed.take(False)) is not None:
+                feed.done(item)
+            assert not feed.is_urgent()
+        finally:
+            await outbox.close()
+
+    run(main())

@@ -11,7 +11,7 @@ import pytest
 
 from agent import cli
 from simulators import crowd, ears, fleet, mosquitto
-from tests.tools.mosquitto import needs_mosquitto
+from tests.tools.mosquitto import Mosquitto, needs_mosquitto
 from tests.tools.station import until
 
 
@@ -42,6 +42,34 @@ def test_twenty_gateways_lose_nothing_in_an_outage_and_the_table_says_what_they_
     assert row.storm.all_up < fleet.PATIENCE
     assert row.storm.drained < fleet.PATIENCE
     assert any("0 lost" in line for line in fleet.table(few, [row]))
+
+
+@needs_mosquitto
+def test_a_broker_that_is_named_is_used_and_alarms_wait_for_receipts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = [
+        "--gateways",
+        "2",
+        "--seconds",
+        "1",
+        "--rate",
+        "5",
+        "--alarms",
+        "60",
+        "--receipts",
+        "--store",
+        str(tmp_path),
+    ]
+    with Mosquitto(tmp_path / "broker", more="sys_interval 1") as broker:
+        assert cli.main(["simulate", "fleet", "--json", *words, "--broker", broker.url]) == 0
+    (row,) = msgspec.json.decode(capsys.readouterr().out, type=list[fleet.Row])
+    assert row.broker_cpu is None  # it is not ours to look into
+    assert row.alarms > 2
+    assert (row.lost_alarms, row.lost_readings, row.twice, row.repeated) == (0, 0, 0, 0)
+    assert row.received / row.messages > 20  # receipts
+    assert cli.main(["simulate", "fleet", *words, "--broker", broker.url]) == cli.UNAVAILABLE
+    assert "does the broker run there" in capsys.readouterr().err
 
 
 def test_what_does_not_arrive_is_counted_as_lost_and_what_comes_twice_as_unmarked():
