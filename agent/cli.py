@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     about = "the simulated plants alone, for somebody else's client; a drawn road or driver; a platform"
     simulate = verb("simulate", _simulate, about)
     simulate.add_argument(
-        "scenario", nargs="?", help="scenario TOML; or jt808, hj212: a platform to try an uplink against"
+        "scenario", nargs="?", help="scenario TOML; jt808, hj212: a platform for an uplink; fleet: many gateways"
     )
     simulate.add_argument("--road", metavar="STORY", help="a drawn road as MJPEG and RTSP, or --out; `list` tells them")
     simulate.add_argument("--cabin", metavar="STORY", help="a drawn driver, in the same way; `list` tells them")
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--events", type=Path, metavar="FILE.csv", help="of a driver: what somebody should be told")
     simulate.add_argument("--light", default="", metavar="WORD", help="of a driver: day, dusk, night or infrared")
     simulate.add_argument("--style", default="", choices=("", "flat"), help="of a driver: flat, a cartoon")
-    simulate.add_argument("--seconds", type=float, help="of a driver: another length than the story's")
+    simulate.add_argument("--seconds", type=float, help="of a driver: another length; of fleet: that are measured")
     simulate.add_argument("--weather", default="", metavar="WORDS", help="e.g. night,rain; else as the story says")
     simulate.add_argument("--seed", type=int, default=1, help="of place, paint and noise; of the person")
     simulate.add_argument("--width", type=int, metavar="PX", help="1280 for files, 640 for streams and drivers")
@@ -130,6 +130,15 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--dialect", default="jiangsu", help="of jt808: of T/JSATL12 (jiangsu)")
     simulate.add_argument("--pw", default="123456", help="of hj212: the password (123456)")
     simulate.add_argument("--files", type=Path, metavar="DIR", help="of jt808: where evidence is put at the end")
+    simulate.add_argument("--gateways", type=int, metavar="N", help="of fleet: of the largest one (1000)")
+    simulate.add_argument("--broker", metavar="URL", help="of fleet: mqtt://host:port; else a mosquitto is started")
+    simulate.add_argument("--rate", type=float, help="of fleet: readings/s of each gateway (0.2)")
+    simulate.add_argument("--alarms", type=float, help="of fleet: alarms/min of each gateway (1)")
+    simulate.add_argument("--outage", type=float, metavar="S", help="of fleet: s that the broker is away at the end")
+    simulate.add_argument("--processes", type=int, metavar="N", help="of fleet: for the largest one (1 for each 1000)")
+    simulate.add_argument("--store", metavar="DIR", help="of fleet: where states are kept (in memory)")
+    simulate.add_argument("--spread", type=float, metavar="S", help="of fleet: over which gateways come back")
+    simulate.add_argument("--receipts", action="store_true", help="of fleet: alarms wait for the platform's receipt")
     demo = verb("demo", _demo, "two minutes: plants, agent, broker, platform, verdict")
     demo.add_argument("--broker", metavar="URL", help="use this broker (mqtt://host:port), not the embedded one")
     replay = verb("replay", _replay, "run a recording through the same core; print or compare the alarms")
@@ -793,9 +802,31 @@ def _simulate(args: argparse.Namespace) -> int:
         return _simulate_jt808(args)
     if args.scenario == "hj212":
         return _simulate_hj212(args)
+    if args.scenario == "fleet":
+        return _simulate_fleet(args)
     if not args.scenario:
-        raise ConfigFault(["simulate what? a scenario, jt808, hj212, --road STORY or --cabin STORY"])
+        raise ConfigFault(["simulate what? a scenario, jt808, hj212, fleet, --road STORY or --cabin STORY"])
     return asyncio.run(simulate(args.scenario))
+
+
+def _simulate_fleet(args: argparse.Namespace) -> int:
+    from simulators.fleet import options, simulate
+
+    names = (
+        "gateways",
+        "broker",
+        "seconds",
+        "rate",
+        "alarms",
+        "outage",
+        "processes",
+        "store",
+        "receipts",
+        "spread",
+        "seed",
+    )
+    fleet = options(**{name: getattr(args, name) for name in names})
+    return asyncio.run(simulate(fleet, lambda line: print(line, flush=True), args.json))
 
 
 def _simulate_jt808(args: argparse.Namespace) -> int:

@@ -39,6 +39,7 @@ from . import (
 from .audit import Audit, Pace
 from .clerk import Clerk
 from .clock import Steps, SystemClock, kernel
+from .comeback import Comeback
 from .config import Config
 from .core.alarm import Alarm, Order
 from .core.core import NOTHING, VERBS, Ack, Action, Input, Kept, Memory, Tick, Verdict, open_alarms
@@ -59,9 +60,9 @@ from .outbox import Outbox
 from .proof import Proofs, trips
 from .supervise import (
     HEALTHY,
-    LONGEST,
     Lease,
     Leases,
+    Pauses,
     Record,
     Watchdog,
     culprit,
@@ -255,8 +256,11 @@ class Agent:
             self._kept("control", self._control),
             *([self._kept("evidence", self._keep_evidence)] if self.clerk is not None else []),
             *([self._kept("commands", self._keep_desk)] if self.desk is not None else []),
-            *(self._kept(f"bus {driver.name}", partial(self._pump, driver), 2.0) for driver in self.config.drivers),
-            *(self._kept(f"uplink {uplink.name}", partial(self._send, uplink), 1.5) for uplink in self.config.uplinks),
+            *(
+                self._kept(f"bus {driver.name}", partial(self._pump, driver), Pauses(2.0))
+                for driver in self.config.drivers
+            ),
+            *(self._delivered(uplink) for uplink in self.config.uplinks),
         ]
         proving = None
         if self.trial is not None and self.desk is not None:
@@ -292,10 +296,10 @@ class Agent:
         lease = self._lease[duty] = self.leases.grant(duty, limit, leaf=True)
         return lease
 
-    def _kept(self, duty: str, leaf: Callable[[], Coroutine[Any, Any, None]], longest: float = LONGEST) -> Task:
+    def _kept(self, duty: str, leaf: Callable[[], Coroutine[Any, Any, None]], pauses: Pauses | None = None) -> Task:
         """A leaf under the care of `keep`."""
         record = self._records[duty] = Record()
-        care = keep(_name(duty), leaf, self.clock, self._told, longest, lease=self._lease[duty], record=record)
+        care = keep(_name(duty), leaf, self.clock, self._told, pauses, lease=self._lease[duty], record=record)
         return asyncio.create_task(care, name=f"keep {duty}")
 
     async def _stopped(self) -> None:
@@ -528,7 +532,12 @@ class Agent:
             if not self.memory.held.get(output):
                 self._order(Order(output, False, RELEASE, self.clock.now()))
 
-    async def _send(self, uplink: Any) -> None:
+    def _delivered(self, uplink: Any) -> Task:
+        """An uplink under the care of `keep`, which comes back neither late nor with everybody else."""
+        comeback = Comeback(uplink.spread, self.outbox.feed(uplink.name), self.clock)
+        return self._kept(f"uplink {uplink.name}", partial(self._send, uplink, comeback), comeback)
+
+    async def _send(self, uplink: Any, comeback: Comeback) -> None:
         def open_now() -> list[Alarm]:
             mended = (self.outbox.eras.mend_open(alarm) for alarm in open_alarms(self.memory))
             return [alarm for alarm in mended if uplink.wants_point(alarm.point, alarm.level)]
@@ -537,6 +546,7 @@ class Agent:
         lease.limit = CONNECT_LEASE
 
         def tell(event: Event) -> None:
+            comeback.hear(event)
             if event.kind in ("link-up", "link-down"):
                 lease.limit = LINK_LEASE if event.kind == "link-up" else CONNECT_LEASE
             self._event(event)
