@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from agent.clock import SystemClock
-from tests.rigs.mutants import MUTANTS
+from tests.rigs.mutants import MUTANTS, rewritten
 
 Replacement = tuple[str, str, Callable[[Any], Any]]
 
@@ -139,6 +139,20 @@ def any_length(payload: Callable[..., bytes]) -> Callable[..., bytes]:
     return trusting
 
 
+def confirmed_when_sent(send: Callable[..., None]) -> Callable[..., None]:
+    """`Session._send_waiting` that takes what it handed over for confirmed."""
+
+    def sent(self: Any) -> None:
+        before = set(self.flights)
+        send(self)
+        new = [mid for mid, flight in self.flights.items() if flight.parcel.item and mid not in before]
+        self.wire.acks.extend((mid, 0) for mid in new)
+        if new:
+            self.wire.wake.set()
+
+    return sent
+
+
 def answered(fly: Callable[..., Any]) -> Callable[..., Any]:
     """`Session._fly` of JT/T 808 that takes what it sent for answered."""
 
@@ -178,6 +192,11 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
             lambda old: lambda self, settings, *more: old(self, hasty(settings), *more),
         ),
     ),
+    "forgetful": MUTANTS["promised-early"] + MUTANTS["resent-not-marked"],  # T26
+    "flying-not-owed": (  # what is handed out when it is committed is not owed after a kill
+        ("agent.feed", "Feed.settle", rewritten("if telemetry:", "if False:")),
+    ),
+    "confirmed-when-sent": (("agent.uplink.session", "Session._send_waiting", confirmed_when_sent),),
     "answered-when-sent": (("agent.uplink.jt808", "Session._fly", answered),),  # JT/T 808: 0x8001 is not waited for
     "repeats-unmarked": (  # JT/T 808: what was sent before comes as news
         (
