@@ -82,7 +82,7 @@ class Keys:
 
     def __init__(self) -> None:
         self.seen: dict[tuple[str, str], set[int]] = {}  # (boot, stream) -> numbers
-        self.edges: set[tuple[str, int]] = set()  # (id, edge) of alarms
+        self.edges: dict[tuple[str, int], Body] = {}  # alarms by (id, edge)
         self.values: set[float] = set()  # of telemetry
         self.unmarked: list[tuple[Any, ...]] = []
         self._parts: Counter[tuple[Any, ...]] = Counter()
@@ -97,7 +97,7 @@ class Keys:
             self.unmarked.append(key)
         self._parts[key] += 1
         if "edge" in body:
-            self.edges.add((body["id"], body["edge"]))
+            self.edges[body["id"], body["edge"]] = body
         for row in body.get("value") or () if "source" in body and "edge" not in body else ():
             self.values.update(value for value in row if value is not None)
 
