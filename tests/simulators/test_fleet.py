@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import doctest
+import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from agent import cli
+from agent import cli, config
 from simulators import crowd, ears, fleet, mosquitto
 from tests.tools.mosquitto import Mosquitto, needs_mosquitto
 from tests.tools.station import until
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_examples_in_the_docstrings_run():
     assert doctest.testmod(fleet).failed == 0
+
+
+@pytest.mark.parametrize("name", ["SCALING.md", "SCALING.zh-CN.md"])
+def test_the_uplink_of_the_page_loads_at_the_site_of_the_readme(tmp_path: Path, name: str):
+    site, uplink = (
+        re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text(), re.S)[0] for page in ("README.md", name)
+    )
+    (tmp_path / "site.toml").write_text(site + uplink.replace('"platform"', '"fleet"'))
+    found = {one.name: one for one in config.load(tmp_path / "site.toml").uplinks}["fleet"]
+    assert found.spread == 300
 
 
 def test_what_cannot_be_simulated_is_told_at_once(capsys: pytest.CaptureFixture[str]):
