@@ -475,7 +475,9 @@ class Session:
             things += [
                 Thing("2011", self.real, k)
                 for k in touched(batch, self.real)
-                if k not in self._was_told("2011", self.real) and k >= self._newest("2011", self.real)
+                if k not in self._was_told("2011", self.real)
+                and k >= self._newest("2011", self.real)
+                and (k + 1) * self.real > self.began
             ]
         self.dues.add(one, things)
 
@@ -599,7 +601,8 @@ class Session:
                 groups = [self._now(one, begin + thing.every) for one in factors]
                 at = begin + thing.every
             else:
-                groups, at = await self._means(factors, begin, begin + thing.every), begin
+                seen = begin + thing.every > self.began  # and a factor that said nothing is told as such
+                groups, at = await self._means(factors, begin, begin + thing.every, seen), begin
             if any(groups):
                 self._fly(Message(thing.cn, st, mn), f"DataTime={self._stamp(at)}", list(filter(None, groups)), thing)
                 sent = True
@@ -611,6 +614,9 @@ class Session:
         if thing.every:
             told = self._was_told(thing.cn, thing.every)
             told.add(thing.number)
+            if thing.cn == "2011":  # a restart need not know: it tells no old real time
+                self.dues.told(thing)
+                return
             self.pages.told[f"{thing.cn}/{thing.every:g}"] = told.spans
         elif (id := self.ending.pop(thing.number, None)) is not None:
             self.pages.over = [*self.pages.over, id][-KNOWN:]
@@ -699,8 +705,8 @@ class Session:
         flag = FLAGS[value.quality]
         return "S" if factor.manual and flag == "N" else flag
 
-    async def _means(self, factors: list[Factor], begin: float, end: float) -> list[str]:
-        """Lowest, mean and highest of each factor; nothing of what nobody knows anything of."""
+    async def _means(self, factors: list[Factor], begin: float, end: float, silence: bool = False) -> list[str]:
+        """Lowest, mean and highest of each factor; of what nobody knows anything of nothing, or with `silence` that."""
         wanted: dict[str, set[str]] = {}
         for channel in (name for one in factors for name in (one.channel, one.stopped, one.maintenance) if name):
             source, _, key = channel.partition("/")
@@ -713,6 +719,7 @@ class Session:
         for factor in factors:
             one = known[factor.channel]
             if not one.held:
+                groups += [f"{factor.code}-Flag=B"] if silence else []
                 continue
             figures = one.fit if one.fit.seconds else one.all  # all is of calibration, or wrong: the flag says so
             named = {"Min": figures.low, "Avg": figures.mean, "Max": figures.high} if figures.seconds else {}

@@ -626,7 +626,8 @@ class Session:
             await self._put(name, kind, end, [{**row, "time": end} for row in rows])
         self.told[name].add(k)
         self.pages.told[name] = self.told[name].spans
-        await self._kept()
+        if rows or kind.empty or (name, k) in self.dues.due:  # else nothing was told that could be told twice
+            await self._kept()
         self.dues.told((name, k))
 
     # -- what stands in them --------------------------------------------------------------------------
