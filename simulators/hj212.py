@@ -15,6 +15,7 @@ import contextlib
 import random
 import re
 import signal
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -117,9 +118,9 @@ class Hj212Platform:
         self._tasks: set[asyncio.Task[None]] = set()
         self.chance = random.Random(212)
 
-    async def start(self, port: int = 0, host: str = "127.0.0.1") -> None:
-        """Listen; a port of 0 is a free one."""
-        self._server = await asyncio.start_server(self._serve, host, port)
+    async def start(self, port: int = 0, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
+        """Listen, with TLS if so; a port of 0 is a free one."""
+        self._server = await asyncio.start_server(self._serve, host, port, ssl=tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -178,6 +179,7 @@ class Link:
         self.platform, self.writer, self.number = platform, writer, number
         self.mn, self.st = "", ""
         self.rest = b""
+        self.lost = False  # behind a wrong check: what follows may be the rest of it
         self.messages = self.asked = 0
         self._parts: dict[str, dict[int, str]] = {}  # QN -> number -> CP
         self._seen: set[tuple[str, str, str]] = set()  # QN, CN, number of the part
@@ -190,11 +192,13 @@ class Link:
             begin, end = found.end(), found.end() + int(found[1])
             if len(self.rest) < end + 6:
                 return True
-            if found.start():
+            if found.start() and not self.lost:
                 platform.strange += 1
+            self.lost = False
             segment, tail = self.rest[begin:end], self.rest[end : end + 6]
             if tail != b"%04X\r\n" % crc16(segment):
                 platform.strange += 1
+                self.lost = True
                 self.rest = self.rest[found.start() + 2 :]
                 continue
             self.rest = self.rest[end + 6 :]

@@ -24,7 +24,7 @@ import math
 import socket
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, NamedTuple
@@ -40,8 +40,8 @@ from ..core.ports import Batch, Clock, Event, Feed, Identity, Item, Uplink
 from ..hand import Hand
 from .hj212_wire import ANSWER, EDITION, Message, Stream, pack, split
 from .memo import Memo
-from .past import Archive, Dues, Life
-from .periods import ANY, Spans, Value, held, series, summary, touched, value_at
+from .past import Account, Archive, Dues, Life
+from .periods import Spans, Value, series, touched, value_at
 
 CONNECT = 10.0  # s for TCP and TLS
 USER_TIMEOUT = 5000  # ms of unacknowledged TCP data; as for MQTT
@@ -50,7 +50,8 @@ GRACE = 2.5  # s after a period until what was read in it is in the store, at th
 UNSET = 1_704_067_200.0  # s UTC, 2024: a clock that shows less was never set
 TURN = 256  # items taken before the loop serves others
 ROOM = 4096  # batches that wait for their minutes; beyond, the feed keeps them
-WINDOW = 4  # messages under way
+URGENT = 4  # messages under way beyond that, for alarms
+ASKING = 4  # questions for the past that wait
 KNOWN = 256  # alarms whose end was told and is told once
 BACK = {"2061": 7 * 86400.0, "2031": 31 * 86400.0}  # s of hours and days that are made up for
 LONGEST = 31 * 86400.0  # s of history that a platform may ask for at once
@@ -118,6 +119,7 @@ class Hj212(Uplink, tag="hj212", frozen=True, kw_only=True):
     started: bool = True  # 2081 after a start of the agent
     timeout: Annotated[float, Meta(ge=1, le=60)] = 5.0  # s for an answer, until the platform sets it
     tries: Annotated[int, Meta(ge=0, le=10)] = 3  # times that a message is sent again
+    window: Annotated[int, Meta(ge=1, le=16)] = 4  # messages under way; 1 for a platform that hears one at a time
     zone: Annotated[float, Meta(ge=-12, le=14)] = 8.0  # h east of Greenwich
     factor: Annotated[tuple[Factor, ...], Meta(min_length=1)]
     alarm: tuple[Row, ...] = ()  # the first that fits; what none fits is told too
@@ -142,6 +144,8 @@ class Hj212(Uplink, tag="hj212", frozen=True, kw_only=True):
         """Channels that the site has not, codes that come twice."""
         told, seen = [], set[tuple[str, str, str]]()
         for one in self.factor:
+            if not self.wants_source(one.source):
+                told.append(f"factor {one.code}: `sources` leaves out {one.source}")
             for name in filter(None, (one.channel, one.stopped, one.maintenance)):
                 if name not in channels:
                     told.append(f"factor {one.code}: no channel is called `{name}`")
@@ -471,7 +475,9 @@ class Session:
             things += [
                 Thing("2011", self.real, k)
                 for k in touched(batch, self.real)
-                if k not in self._was_told("2011", self.real) and k >= self._newest("2011", self.real)
+                if k not in self._was_told("2011", self.real)
+                and k >= self._newest("2011", self.real)
+                and (k + 1) * self.real > self.began
             ]
         self.dues.add(one, things)
 
@@ -505,7 +511,8 @@ class Session:
 
     async def _fill(self) -> bool:
         """Send the most urgent thing that is due, where there is room. Whether there may be more."""
-        if len(self.flights) >= WINDOW or self.line.lost:
+        more = URGENT if self.alarms and self.settings.window > 1 else 0
+        if len(self.flights) >= self.settings.window + more or self.line.lost:
             return False
         self.archive.forget()
         if self.alarms:
@@ -594,7 +601,8 @@ class Session:
                 groups = [self._now(one, begin + thing.every) for one in factors]
                 at = begin + thing.every
             else:
-                groups, at = await self._means(factors, begin, begin + thing.every), begin
+                seen = begin + thing.every > self.began  # and a factor that said nothing is told as such
+                groups, at = await self._means(factors, begin, begin + thing.every, seen), begin
             if any(groups):
                 self._fly(Message(thing.cn, st, mn), f"DataTime={self._stamp(at)}", list(filter(None, groups)), thing)
                 sent = True
@@ -606,6 +614,9 @@ class Session:
         if thing.every:
             told = self._was_told(thing.cn, thing.every)
             told.add(thing.number)
+            if thing.cn == "2011":  # a restart need not know: it tells no old real time
+                self.dues.told(thing)
+                return
             self.pages.told[f"{thing.cn}/{thing.every:g}"] = told.spans
         elif (id := self.ending.pop(thing.number, None)) is not None:
             self.pages.over = [*self.pages.over, id][-KNOWN:]
@@ -694,41 +705,27 @@ class Session:
         flag = FLAGS[value.quality]
         return "S" if factor.manual and flag == "N" else flag
 
-    async def _means(self, factors: list[Factor], begin: float, end: float) -> list[str]:
-        """Lowest, mean and highest of each factor; nothing of what nobody knows anything of."""
+    async def _means(self, factors: list[Factor], begin: float, end: float, silence: bool = False) -> list[str]:
+        """Lowest, mean and highest of each factor; of what nobody knows anything of nothing, or with `silence` that."""
+        wanted: dict[str, set[str]] = {}
+        for channel in (name for one in factors for name in (one.channel, one.stopped, one.maintenance) if name):
+            source, _, key = channel.partition("/")
+            wanted.setdefault(source, set()).add(key)
+        known: dict[str, Account] = {}
+        for source, keys in wanted.items():
+            accounts = await self.archive.account(source, sorted(keys), begin, end)
+            known |= {f"{source}/{key}": one for key, one in accounts.items()}
         groups = []
         for factor in factors:
-            past = series(await self.archive.of(factor.source, begin, end), factor.key)
-            seconds = held(past, begin, end)
-            if not seconds:
+            one = known[factor.channel]
+            if not one.held:
+                groups += [f"{factor.code}-Flag=B"] if silence else []
                 continue
-            flag = await self._flag_over(factor, seconds, begin, end)
-            figures = summary(past, begin, end)
-            if not figures.seconds:
-                figures = summary(past, begin, end, ANY)  # all of it is of calibration, or wrong: the flag says so
-            named = {"Min": figures.low, "Avg": figures.mean, "Max": figures.high}
-            words = [
-                f"{factor.code}-{name}={value:.{factor.digits}f}" for name, value in named.items() if figures.seconds
-            ]
-            groups.append(",".join([*words, f"{factor.code}-Flag={flag}"]))
+            figures = one.fit if one.fit.seconds else one.all  # all is of calibration, or wrong: the flag says so
+            named = {"Min": figures.low, "Avg": figures.mean, "Max": figures.high} if figures.seconds else {}
+            words = [f"{factor.code}-{name}={value:.{factor.digits}f}" for name, value in named.items()]
+            groups.append(",".join([*words, f"{factor.code}-Flag={_flag_over(factor, known, end - begin)}"]))
         return groups
-
-    async def _flag_over(self, factor: Factor, seconds: dict[int, float], begin: float, end: float) -> str:
-        """The flag of a period: normal where enough of it was, else what was wrong for longest."""
-        for channel, flag in ((factor.stopped, "F"), (factor.maintenance, "M")):
-            source, _, key = channel.partition("/")
-            if not channel:
-                continue
-            other = summary(series(await self.archive.of(source, begin, end), key), begin, end)
-            if other.seconds and other.mean >= 0.5:
-                return flag
-        by_flag: dict[str, float] = {}
-        for quality, lasted in seconds.items():
-            by_flag[FLAGS[quality]] = by_flag.get(FLAGS[quality], 0.0) + lasted
-        by_flag["B"] = by_flag.get("B", 0.0) + max(0.0, end - begin - sum(seconds.values()))
-        if by_flag.get("N", 0.0) >= ENOUGH * (end - begin):
-            return "S" if factor.manual else "N"
-        return max((flag for flag in by_flag if flag != "N"), key=lambda flag: by_flag[flag])
 
     # -- what the platform says -------------------------------------------------------------------------
 
@@ -879,7 +876,7 @@ class Session:
         shift = self.settings.zone * HOUR if one.cn in BACK else 0.0
         first, last = math.ceil((begin + shift) / every), math.floor((end + shift) / every)
         last = min(last, math.floor((self._wall() - GRACE + shift) / every) - 1)
-        if len(self.asked) >= WINDOW:
+        if len(self.asked) >= ASKING:
             return FAILED
         self.asked.append(Asked(one, one.cn, every, deque(range(first, last + 1)), [0]))
         return None
@@ -917,6 +914,20 @@ class Session:
         "2051": _ask,
         "2061": _ask,
     }
+
+
+def _flag_over(factor: Factor, known: Mapping[str, Account], seconds: float) -> str:
+    """The flag of a period: normal where enough of it was, else what was wrong for longest."""
+    for channel, flag in ((factor.stopped, "F"), (factor.maintenance, "M")):
+        if channel and known[channel].fit.seconds and known[channel].fit.mean >= 0.5:
+            return flag
+    lasted: dict[str, float] = {}
+    for quality, held in known[factor.channel].held.items():
+        lasted[FLAGS[quality]] = lasted.get(FLAGS[quality], 0.0) + held
+    lasted["B"] = lasted.get("B", 0.0) + max(0.0, seconds - sum(lasted.values()))
+    if lasted.get("N", 0.0) >= ENOUGH * seconds:
+        return "S" if factor.manual else "N"
+    return max((flag for flag in lasted if flag != "N"), key=lambda flag: lasted[flag])
 
 
 def _is_over(thing: Thing, now: float) -> bool:

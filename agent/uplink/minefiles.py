@@ -21,10 +21,11 @@ import contextlib
 import hashlib
 import importlib.util
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
+import numpy as np
 from msgspec import Meta, Struct, structs
 
 from .. import secret
@@ -35,8 +36,8 @@ from ..core.ports import Batch, Clock, Event, Feed, Identity, Item, Uplink
 from .memo import Memo
 from .minefiles_places import Account, Folder, Place, Sftp, readable
 from .minefiles_table import MEANS, REAL, Kind, Row, Table, Told, column, load, written
-from .past import Archive, Dues, Entry, Life, Past
-from .periods import ANY, HOLD, Run, Series, Spans, Summary, Value, joined, runs, series, summary, touched, value_at
+from .past import CHUNK, SOME, Archive, Dues, Entry, Life
+from .periods import HOLD, Run, Spans, Summary, Value, before, joined, runs, series, touched, value_at
 
 GRACE = 2.5  # s after a period until what was read in it is in the store, at the latest; it gathers for 1 s
 UNSET = 1_704_067_200.0  # s UTC, 2024: a clock that shows less was never set, and no file may bear its time
@@ -161,6 +162,8 @@ class Minefiles(Uplink, tag="minefiles", frozen=True, kw_only=True):
         sources = {name.partition("/")[0] for name in channels}
         for gauge in self.point:
             where = f"point {gauge.code}"
+            if not self.wants_source(gauge.source):
+                told.append(f"{where}: `sources` leaves out {gauge.source}")
             told += [f"{where}: that code is given twice"] if gauge.code in codes else []
             codes.add(gauge.code)
             if gauge.channel not in channels:
@@ -275,6 +278,15 @@ class Known(Struct):
     by: str = ""
 
 
+class Odd(Struct):
+    """A quality of a point that was abnormal at the end of the last period told, and goes on."""
+
+    quality: int
+    start: float  # s UTC
+    until: float
+    figures: tuple[float, ...] = ()  # of a `Summary`; empty: none
+
+
 class Sent(Struct):
     """A file that is not by time, as it was last written."""
 
@@ -290,6 +302,7 @@ class Pages(Struct):
     writing: str = ""  # such a file, while it is written
     sent: dict[str, Sent] = {}
     known: dict[str, Known] = {}  # by id
+    odd: dict[str, Odd] = {}  # by code of the point
     lives: dict[str, Life] = {}  # by boot
 
 
@@ -321,7 +334,10 @@ class Session:
         self.grace = {name: GRACE if name in means else 0.0 for name in self.kinds}  # real time waits for no store
         self.abnormal = {name: kind for name, kind in self.kinds.items() if kind.about == "abnormal"}
         self.told = {name: Spans(self.pages.told.get(name, [])) for name in self.kinds}
-        self.sources = {gauge.source for gauge in settings.point}
+        self.by_source: dict[str, list[Gauge]] = {}
+        for gauge in settings.point:
+            self.by_source.setdefault(gauge.source, []).append(gauge)
+        self.channels = {gauge.channel for gauge in settings.point}
         self.odd = table.odd()
         self.was_odd: dict[str, bool] = {}  # source -> whether its newest row was; unknown counts as odd
         self.dues: Dues[Period] = Dues(feed)
@@ -411,7 +427,7 @@ class Session:
         return True
 
     def _take_batch(self, one: Item, batch: Batch) -> None:
-        if batch.source not in self.sources or not len(batch.wall):
+        if batch.source not in self.by_source or not len(batch.wall):
             self.feed.done(one)
             return
         self.archive.heard(one.boot, batch)
@@ -428,14 +444,11 @@ class Session:
 
     def _is_odd(self, batch: Batch) -> bool:
         """Whether a quality in it, or before it, is abnormal by itself."""
-        keys = [i for i, key in enumerate(batch.key) if f"{batch.source}/{key}" in self._gauges()]
+        keys = [i for i, key in enumerate(batch.key) if f"{batch.source}/{key}" in self.channels]
         seen = [[int(q) in self.odd for q in row] for row in batch.quality[:, keys].tolist()]
         before = self.was_odd.get(batch.source, True)
         self.was_odd[batch.source] = any(seen[-1])
         return before or any(map(any, seen))
-
-    def _gauges(self) -> Mapping[str, Gauge]:
-        return {gauge.channel: gauge for gauge in self.settings.point}
 
     def _about(self, channel: str) -> list[Gauge]:
         """The points that an alarm is about: that of its channel, or all of its source."""
@@ -613,7 +626,8 @@ class Session:
             await self._put(name, kind, end, [{**row, "time": end} for row in rows])
         self.told[name].add(k)
         self.pages.told[name] = self.told[name].spans
-        await self._kept()
+        if rows or kind.empty or (name, k) in self.dues.due:  # else nothing was told that could be told twice
+            await self._kept()
         self.dues.told((name, k))
 
     # -- what stands in them --------------------------------------------------------------------------
@@ -653,35 +667,36 @@ class Session:
 
     async def _points(self, kind: Kind, end: float, live: bool) -> list[Told]:
         words = {column(one).of for one in kind.columns}
-        begin = end - kind.every
-        rows: list[Told] = []
-        history: dict[str, Past] = {}
         real, means = bool(words & set(REAL)), bool(words & set(MEANS))
-        for source in sorted(self.sources):
-            if means or (real and not live):
-                history[source] = await self.archive.of(source, begin if means else end, end)
-        for gauge in self.settings.point:
-            if kind.values and gauge.value_type not in kind.values:
-                continue
-            row = self._base(gauge)
-            past = series(history.get(gauge.source, ()), gauge.key)
-            if real:
-                value = self._now(gauge, end) if live else value_at(past, end)
-                stands = {
-                    known.type
-                    for known in self.pages.known.values()
-                    if known.start <= end and (known.end is None or known.end > end)
-                    and known.channel in (gauge.channel, gauge.source)
-                }  # fmt: skip
-                row |= {
-                    "value": _shown(gauge, value.value),
-                    "state": self.table.state_of(value.quality, stands),
-                    "read": value.at if math.isfinite(value.at) else end,
-                }
-            if means:
-                row |= _figures(summary(past, begin, end)) | {"begin": begin}
-            rows.append(row)
+        begin = end - kind.every
+        stands = self._stands(end)
+        rows: list[Told] = []
+        for source, gauges in self.by_source.items():
+            wanted = [gauge for gauge in gauges if not kind.values or gauge.value_type in kind.values]
+            accounts = await self.archive.account(source, [one.key for one in wanted], begin, end) if means else {}
+            blocks = await self.archive.of(source, end, end) if real and not live else []
+            for n, gauge in enumerate(wanted, 1):
+                row = self._base(gauge)
+                if real:
+                    value = self._now(gauge, end) if live else value_at(series(blocks, gauge.key), end)
+                    types = stands.get(gauge.channel, set()) | stands.get(source, set())
+                    row["value"] = _shown(gauge, value.value)
+                    row["state"] = self.table.state_of(value.quality, types)
+                    row["read"] = value.at if math.isfinite(value.at) else end
+                if means:
+                    row |= _figures(accounts[gauge.key].fit) | {"begin": begin}
+                rows.append(row)
+                if n % SOME == 0:
+                    await asyncio.sleep(0)
         return rows
+
+    def _stands(self, moment: float) -> dict[str, set[str]]:
+        """Types of alarms that stand then, by channel or source."""
+        found: dict[str, set[str]] = {}
+        for known in self.pages.known.values():
+            if known.start <= moment and (known.end is None or known.end > moment):
+                found.setdefault(known.channel, set()).add(known.type)
+        return found
 
     def _now(self, gauge: Gauge, end: float) -> Value:
         """The newest value that there is, as old as its channel allows; at most that of the moment which is told."""
@@ -708,7 +723,7 @@ class Session:
             if id in edges or (known.start < end and (known.end is None or known.end >= begin)):
                 rows += await self._rows(id, known, end)
         waits = {entry.item.body.source for entry in self._edges(kind, end) if isinstance(entry.item.body, Batch)}
-        for source in sorted(self.sources) if self.odd else ():
+        for source in self.by_source if self.odd else ():
             if source in waits or self.was_odd.get(source, True):
                 rows += await self._odd_rows(source, begin, end)
         return rows
@@ -748,41 +763,61 @@ class Session:
         if until > end:
             until, figures = max(begin, end - FIGURES), Summary()
         if end > until:
-            more = summary(series(await self.archive.of(gauge.source, until, end), gauge.key), until, end)
-            figures = joined(figures, more)
+            more = await self.archive.account(gauge.source, [gauge.key], until, end)
+            figures = joined(figures, more[gauge.key].fit)
         self.figures[id, gauge.code] = (end, figures)
         return figures
 
     async def _odd_rows(self, source: str, begin: float, end: float) -> list[Told]:
-        """Times of qualities that reach into a period. Where one began is looked for further and further back."""
-        gauges = [gauge for gauge in self.settings.point if gauge.source == source]
-        reach = HOLD
-        while True:
-            history = await self.archive.of(source, begin - reach, end)
-            rows: list[Told] = []
-            open_ended = False
-            for gauge in gauges:
-                past = series(history, gauge.key)
-                past = Series(*(one[past.wall < end] for one in past))
-                for run in runs(past, self.odd):
-                    if run.end >= begin:
-                        open_ended |= begin - reach >= past.wall[0] == run.begin
-                        rows.append(self._odd_row(gauge, past, run, end))
-            if not open_ended or reach >= FIGURES:
-                return rows
-            reach *= 8
+        """Times of qualities that reach into a period; of one that goes on the memo knows the begin."""
+        rows: list[Told] = []
+        for n, gauge in enumerate(self.by_source[source], 1):
+            past = before(series(await self.archive.of(source, begin, end), gauge.key), end)
+            kept = self.pages.odd.pop(gauge.code, None)
+            for run in runs(past, self.odd):
+                if run.end < begin:
+                    continue
+                start, figures, since = run.begin, Summary(), run.begin
+                if run.begin == past.wall[0]:  # and perhaps before
+                    if kept is None or kept.quality != run.quality or kept.until != begin:
+                        start = await self._odd_since(gauge, run)
+                    same = kept is not None and kept.quality == run.quality and start <= kept.until
+                    if kept is not None and (same or kept.until == begin):
+                        start, since = kept.start, kept.until
+                        figures = Summary(*kept.figures) if kept.figures else Summary()
+                    else:
+                        since = start
+                stop = min(run.end, end)
+                if stop > since:
+                    figures = joined(
+                        figures, (await self.archive.account(source, [gauge.key], since, stop))[gauge.key].all
+                    )
+                goes_on = math.isinf(run.end)
+                if goes_on:
+                    self.pages.odd[gauge.code] = Odd(run.quality, start, end, tuple(figures) if figures.seconds else ())
+                told = {
+                    "abnormal": self.table.abnormal[self.odd[run.quality]],
+                    "start": start,
+                    "end": math.nan if goes_on else run.end,
+                }
+                rows.append(self._base(gauge) | _figures(figures) | told)
+            if n % SOME == 0:
+                await asyncio.sleep(0)
+        return rows
 
-    def _odd_row(self, gauge: Gauge, past: Series, run: Run, end: float) -> Told:
-        goes_on = math.isinf(run.end)
-        return (
-            self._base(gauge)
-            | _figures(summary(past, run.begin, end if goes_on else run.end, ANY))
-            | {
-                "abnormal": self.table.abnormal[self.odd[run.quality]],
-                "start": run.begin,
-                "end": math.nan if goes_on else run.end,
-            }
-        )
+    async def _odd_since(self, gauge: Gauge, run: Run) -> float:
+        """When a quality began that stood when `run` does, as far back as figures go."""
+        start = run.begin
+        while run.begin - start < FIGURES:
+            past = before(series(await self.archive.of(gauge.source, start - CHUNK, start), gauge.key), start)
+            other = np.flatnonzero(past.quality != run.quality)
+            if len(other):
+                after = int(other[-1]) + 1
+                return float(past.wall[after]) if after < len(past.wall) else start
+            if not len(past.wall) or past.wall[0] >= start:
+                return start
+            start = float(past.wall[0])
+        return start
 
 
 GIVEN = (

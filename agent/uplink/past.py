@@ -8,23 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Hashable, Iterable
-from typing import Generic, TypeVar
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from typing import Generic, NamedTuple, TypeVar
 
 from msgspec import Struct
 
 from ..core.frame import Instant
 from ..core.ports import Batch, Feed, Item
-from .periods import HOLD
+from .periods import ANY, HOLD, Block, Summary, held, joined, series, stacked, summary
 
 LOOKUP = 5.0  # s that the store may take to answer
-CHUNK = 1800.0  # s of history asked for at once
+CHUNK = 1800.0  # s of history asked for at once, and held in memory
 LIVES = 8  # starts of the agent whose telemetry is looked for
 SLACK = 600.0  # s by which the times of a start are known
 BEFORE = 86400.0  # s that it may have run before an uplink came up, as long as nothing is known of that
 
 P = TypeVar("P", bound=Hashable)
-Past = list[tuple[Batch, float]]  # batches, each with what its monotonic time lacks to the wall clock
+SOME = 16  # channels after which others have their turn
+
+
+class Account(NamedTuple):
+    """What a channel was over some time."""
+
+    fit: Summary = Summary()  # of what is fit to be counted
+    all: Summary = Summary()  # of everything that is a number
+    held: Mapping[int, float] = {}  # never written to: quality -> s
 
 
 class Entry:
@@ -87,7 +95,7 @@ class Archive(Generic[P]):
     def __init__(self, feed: Feed, dues: Dues[P], lives: dict[str, Life], boot: str) -> None:
         self.lives = lives
         self._feed, self._dues, self._boot = feed, dues, boot
-        self._asked: dict[str, tuple[float, float, Past]] = {}  # source -> since when, until when, what
+        self._asked: dict[str, tuple[float, float, list[Block]]] = {}  # source -> since when, until when, what
 
     def live(self, now: Instant) -> None:
         """This start goes on."""
@@ -115,25 +123,42 @@ class Archive(Generic[P]):
         """What was asked for is asked again."""
         self._asked.clear()
 
-    async def of(self, source: str, begin: float, end: float) -> Past:
-        """What is known of a source from a little before `begin` until `end`, s UTC; asked once until `forget`."""
+    async def of(self, source: str, begin: float, end: float) -> list[Block]:
+        """What is known of a source from a little before `begin` until `end`, s UTC, `CHUNK` apart at most; asked once
+        until `forget`."""
         known = self._asked.get(source)
         if known is not None and known[0] <= begin and end <= known[1]:
             return known[2]
-        found: Past = []
+        found: list[tuple[Batch, float]] = []
+        since = begin - HOLD
         for boot, life in list(self.lives.items()):
-            if life.first - SLACK > end or life.last + SLACK < begin - HOLD:
+            if life.first - SLACK > end or life.last + SLACK < since:
                 continue
-            since = begin - HOLD
-            while since < end:
-                until = min(end, since + CHUNK)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOKUP):
-                        past = await self._feed.past(boot, {source}, until - life.offset, until - since)
-                        found += [(batch, life.offset) for batch in past]
-                since = until
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOKUP):
+                    past = await self._feed.past(boot, {source}, end - life.offset, end - since)
+                    found += [(batch, life.offset) for batch in past]
         for boot, batch in self._dues.batches(source):
-            if boot in self.lives and begin - HOLD <= batch.wall[-1] and batch.wall[0] < end:
+            if boot in self.lives and since <= batch.wall[-1] and batch.wall[0] < end:
                 found.append((batch, self.lives[boot].offset))
-        self._asked[source] = begin, end, found
-        return found
+        blocks = stacked(found)
+        self._asked[source] = begin, end, blocks
+        return blocks
+
+    async def account(self, source: str, keys: Collection[str], begin: float, end: float) -> dict[str, Account]:
+        """What channels of a source were from `begin` until before `end`, however long that is."""
+        accounts = dict.fromkeys(keys, Account())
+        while begin < end:
+            until = min(end, begin + CHUNK)
+            blocks = await self.of(source, begin, until)
+            for n, key in enumerate(accounts, 1):
+                one, before = series(blocks, key), accounts[key]
+                lasted = dict(before.held)
+                for quality, seconds in held(one, begin, until).items():
+                    lasted[quality] = lasted.get(quality, 0.0) + seconds
+                fit, everything = summary(one, begin, until), summary(one, begin, until, ANY)
+                accounts[key] = Account(joined(before.fit, fit), joined(before.all, everything), lasted)
+                if n % SOME == 0:
+                    await asyncio.sleep(0)
+            begin = until
+        return accounts

@@ -77,18 +77,49 @@ class Series(NamedTuple):
 EMPTY = Series(np.empty(0), np.empty(0), np.empty(0, np.uint8))
 
 
-def series(batches: Iterable[tuple[Batch, float]], key: str) -> Series:
-    """A channel out of batches, each with what its monotonic time lacks to the wall clock; no row twice."""
-    parts = [
-        (batch.mono + offset, batch.value[:, batch.key.index(key)], batch.quality[:, batch.key.index(key)])
-        for batch, offset in batches
-        if key in batch.key
-    ]
-    if not parts:
+class Block(NamedTuple):
+    """t rows of n channels by time, each row once."""
+
+    key: tuple[str, ...]  # (n,)
+    wall: Array  # (t,) float64 s UTC, growing
+    value: Array  # (t, n) float64
+    quality: Array  # (t, n) uint8
+
+
+def stacked(batches: Iterable[tuple[Batch, float]]) -> list[Block]:
+    """Batches, each with what its monotonic time lacks to the wall clock, as a block for each set of channels."""
+    groups: dict[tuple[str, ...], list[tuple[Batch, float]]] = {}
+    for batch, offset in batches:
+        groups.setdefault(batch.key, []).append((batch, offset))
+    blocks = []
+    for key, group in groups.items():
+        wall = np.concatenate([batch.mono + offset for batch, offset in group])
+        _, first = np.unique(np.round(wall, 3), return_index=True)
+        value = np.concatenate([batch.value for batch, _ in group])
+        quality = np.concatenate([batch.quality for batch, _ in group])
+        blocks.append(Block(key, wall[first], value[first], quality[first]))
+    return blocks
+
+
+def series(blocks: Iterable[Block], key: str) -> Series:
+    """A channel out of blocks."""
+    found = [(one, one.key.index(key)) for one in blocks if key in one.key]
+    if not found:
         return EMPTY
-    wall, value, quality = (np.concatenate(column) for column in zip(*parts, strict=True))
-    _, first = np.unique(np.round(wall, 3), return_index=True)
-    return Series(wall[first], value[first], quality[first])
+    if len(found) == 1:
+        one, i = found[0]
+        return Series(one.wall, one.value[:, i], one.quality[:, i])
+    wall = np.concatenate([one.wall for one, _ in found])
+    order = np.argsort(wall, kind="stable")
+    value = np.concatenate([one.value[:, i] for one, i in found])
+    quality = np.concatenate([one.quality[:, i] for one, i in found])
+    return Series(wall[order], value[order], quality[order])
+
+
+def before(one: Series, moment: float) -> Series:
+    """What of it lies before a moment."""
+    n = int(np.searchsorted(one.wall, moment, side="left"))
+    return Series(one.wall[:n], one.value[:n], one.quality[:n])
 
 
 class Value(NamedTuple):

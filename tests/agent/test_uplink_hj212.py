@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ from agent.outbox import Outbox, Store
 from agent.uplink import find, hj212
 from agent.uplink.hj212 import Hj212
 from simulators.hj212 import Hj212Platform, Said
+from tests.rigs.sabotage import sabotaged
+from tests.tools.mosquitto import Certificates
 
 OUTLET = layout(["ph", "cod", "repair"], ["", "mg/L", ""], stale=2.0)
 MN = "010000A8900016F000169DC0"
@@ -260,6 +263,19 @@ def test_what_is_not_answered_is_sent_again_then_the_link_counts_as_lost_and_not
     run(main())
 
 
+def test_the_test_above_sees_an_uplink_that_waits_for_no_answer(tmp_path: Path):
+    async def main() -> None:
+        minute = time.time() // 60 * 60 - 120
+        with sabotaged("hj212-answered-when-sent"):
+            async with platform(lose=1.0) as server, plant(tmp_path, server.port, real=0, minutes=1) as here:
+                here.past(minute + 1.0, [6.0, 7.0], 10)
+                here.alarm()
+                await until(here.delivered)
+                assert not server.got
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     "faults", [{"bad_check": 0.4}, {"garbage": 0.4}, {"other_qn": 0.4}, {"lose": 0.4}, {"close_after": 3}]
 )
@@ -316,6 +332,25 @@ def test_hours_and_days_that_were_missed_are_made_from_the_store(tmp_path: Path)
             await until(lambda: server.said)
             await asyncio.sleep(0.3)
             assert local(hour) not in {one.time for one in server.of("2061")}  # nor after a restart
+
+    run(main())
+
+
+def test_over_tls_the_certificate_is_checked(tmp_path: Path):
+    made = Certificates(tmp_path / "certificates")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(made.cert, made.key)
+
+    async def main() -> None:
+        server = Hj212Platform()
+        await server.start(tls=context)
+        url = f"tls://127.0.0.1:{server.port}"
+        async with plant(tmp_path / "wrong", server.port, url=url) as here:
+            await until(lambda: here.faults)
+            assert "certificate" in here.faults[0]
+        async with plant(tmp_path / "right", server.port, url=url, ca=str(made.ca)) as here:
+            await until(lambda: server.said)
+        await server.stop()
 
     run(main())
 

@@ -106,10 +106,13 @@ class Mine:
 
 
 @asynccontextmanager
-async def mine(folder: Path, uplink: Minefiles) -> AsyncIterator[Mine]:
+async def mine(
+    folder: Path, uplink: Minefiles, before: Callable[[Mine], Any] = lambda face: None
+) -> AsyncIterator[Mine]:
     store = Store(path=str(folder / "state"), batch=0.05, ballast_mb=0)
     outbox = await Outbox.open(store, ["bureau"], SystemClock())
     here = Mine(outbox, uplink.at_home(str(folder / "state"), ""))
+    before(here)
     sending = asyncio.create_task(here.keep())
     try:
         yield here
@@ -342,6 +345,37 @@ def test_a_state_has_the_bits_of_alarms_and_qualities_and_calibration_is_told_wi
         assert abs(moment(tests[-1][6]) - ended) < 1.3
         assert tests[-1][7] == "2.00"
         assert max(float(row[4] or 0) for file in files(place, "TJSJ") for row in file.rows[:1]) == 0.4
+
+    run(main())
+
+
+def test_the_begin_of_a_fault_is_found_in_the_store_and_kept_through_a_restart(tmp_path: Path, place: Path):
+    broken = np.array([Quality.FAULT, Quality.GOOD, Quality.GOOD], np.uint8)
+    began = []
+
+    def before(face: Mine) -> None:
+        now = SystemClock().now()
+        for minutes in range(90, 0, -1):
+            at = Instant(now.mono - 60.0 * minutes, now.wall - 60.0 * minutes)
+            quality = broken if minutes <= 80 else Quality.GOOD
+            began.append(at.wall) if minutes == 80 else None
+            face.read(at=at, quality=quality)
+
+    async def main() -> None:
+        for first in (before, lambda face: face.read(quality=broken)):
+            async with mine(
+                tmp_path, settings(f"file://{place}", change=FAST | {"file": {"YCBJ": {"every": 1}}}), first
+            ) as face:
+                before_it = len(files(place, "YCBJ"))
+                await face.reading(1.5, quality=broken)
+                await until(lambda n=before_it: len(files(place, "YCBJ")) > n)
+        async with mine(tmp_path, settings(f"file://{place}", change={"file": {"YCBJ": {"every": 1}}})) as face:
+            await face.reading(1.5)
+            await until(lambda: any(row[6] for file in files(place, "YCBJ") for row in file.rows))
+        rows = [row for file in files(place, "YCBJ") for row in file.rows]
+        live = [row for file in files(place, "YCBJ") for row in file.rows if moment(file.time) > time.time() - 30]
+        assert {(row[0], row[4]) for row in rows} == {("001A01", "004")}
+        assert {moment(row[5]) for row in live} == {int(began[0])}
 
     run(main())
 
