@@ -28,7 +28,7 @@ from msgspec import Meta, Struct
 import drivers
 import models
 
-from . import evidence, interlocks, keys, limits, outbox, uplink
+from . import evidence, interlocks, keys, limits, outbox, tls, uplink
 from .commands import Issuer
 from .commands import Rules as CommandRules
 from .complaints import Complaints, Places, Table, decode, nearest, read_points, read_toml
@@ -68,6 +68,7 @@ from .profiles import SHIPPED, Profile, gases, profile_names, profiles_in, rule,
 STRANGE = "anomaly"  # built-in rule of channels with `anomaly = true`
 PACES = {STRANGE: 10.0, "slow": 900.0}  # built-in detectors of these: name -> s between looks
 BUDGET = 30 * 86400.0  # s for one false alarm of such a channel, by all of them
+EXPIRY = "agent/certificate"  # profile of the built-in rules of certificates
 LIE = "lie"  # built-in rules `lie.<how>`
 RESERVED = {"silent", "unfit", STRANGE, *(rule.name for rule in health_rules("en"))}
 
@@ -189,7 +190,9 @@ class _Reader:
         store = decode(stored, outbox.Store, self.told, "[store]") or outbox.Store()
         found = [(table, driver) for table in self._tables(raw, "bus") for driver in [self._driver(table)]]
         drivers = [(table, driver) for table, driver in found if driver is not None]
+        speakers = [(table, one) for table in self._tables(raw, "uplink") if (one := self._speaker(table)) is not None]
         layouts = self._layouts(drivers)
+        self._certificates(speakers, drivers, layouts, site)
         detectors, gained = self._detectors(raw, layouts)
         complete = not self.told.lines  # else names may be missing that are only misspelt elsewhere
         gained = gained if complete else {}
@@ -202,7 +205,7 @@ class _Reader:
         if site.builtin:
             rules += self._doubts(gained, whole, rules) + self._strange(gained, rules)
         air = self._air(raw, whole) if complete else None
-        uplinks = self._uplinks(raw, whole, complete)
+        uplinks = self._uplinks(speakers, whole, complete)
         shelf = decode(self._table(raw, "evidence"), evidence.Shelf, self.told, "[evidence]") or evidence.Shelf()
         self.resolved.append(shelf)
         asked, issuers, bounds = self._commands(raw, rules, uplinks, complete)
@@ -221,7 +224,11 @@ class _Reader:
         return Config(
             path=self.path,
             site=site,
-            store=msgspec.structs.replace(store, path=str(home)),
+            store=msgspec.structs.replace(
+                store,
+                path=str(home),
+                journal_key=str(self.path.parent / store.journal_key) if store.journal_key else "",
+            ),
             evidence=shelf,
             drivers=tuple(driver.at_home(shelf.path, shelf.free_mb) for _, driver in drivers),
             detectors=tuple(detectors),
@@ -393,13 +400,34 @@ class _Reader:
             elif asked:
                 self._watched.append((f"{source}/{key}", row))
 
-    def _uplinks(self, raw: Table, layouts: Mapping[str, Layout], complete: bool) -> list[Uplink]:
+    def _speaker(self, table: Table) -> Uplink | None:
+        found: Uplink | None = self._worker(table, "uplink", "kind", "mqtt", uplink.UPLINKS, uplink.find)
+        return found
+
+    def _certificates(
+        self,
+        speakers: list[tuple[Table, Uplink]],
+        drivers: list[tuple[Table, Driver]],
+        layouts: dict[str, Layout],
+        site: Site,
+    ) -> None:
+        """The end of each certificate is a channel, and watched by the limits of a profile."""
+        claims = [(name, table) for table, driver in drivers for name in driver.certificates()]
+        columns = tls.watched(one for _, one in speakers)
+        if columns is not None:
+            if tls.SOURCE in layouts:
+                self.told.add(speakers[0][0], None, f"a source is called `{tls.SOURCE}`, like that of certificates")
+            layouts[tls.SOURCE] = columns
+            claims += [(name, speakers[0][0]) for name in channels(tls.SOURCE, columns)]
+        if site.builtin and claims:
+            self._claims.setdefault(EXPIRY, []).extend(claims)
+
+    def _uplinks(
+        self, speakers: list[tuple[Table, Uplink]], layouts: Mapping[str, Layout], complete: bool
+    ) -> list[Uplink]:
         """`complete`: all channels are known."""
         uplinks: list[Uplink] = []
-        for table in self._tables(raw, "uplink"):
-            one = self._worker(table, "uplink", "kind", "mqtt", uplink.UPLINKS, uplink.find)
-            if one is None:
-                continue
+        for table, one in speakers:
             if any(other.name == one.name for other in uplinks):
                 self.told.add(table, "name", f"a second uplink is called `{one.name}`")
             for pattern in one.sources:
@@ -663,7 +691,12 @@ class _Reader:
         except ValueError as error:
             self.told.add(tables[0], "item", f"items {', '.join(listed)}: {error}")
         if found and "site" not in names:
-            coloured = [n for s, base in layouts.items() if s not in colours.UNCOLOURED for n in channels(s, base)]
+            coloured = [  # of this site: what neighbours say colours theirs
+                name
+                for source, base in layouts.items()
+                if source not in colours.UNCOLOURED and not base.origin
+                for name in channels(source, base)
+            ]
             taken = set(matching([pattern for _, item in found for pattern in item.channel], dict.fromkeys(coloured)))
             parts = {name for _, item in found for name in item.item}
             rest = {

@@ -20,10 +20,26 @@ from typing import Any
 
 import msgspec
 
-from . import __version__, checkpoint, control, deeds, drill, ledger, limits, reels, update
-from .audit import Audit
+from . import (
+    __version__,
+    checkpoint,
+    control,
+    deeds,
+    drafts,
+    drill,
+    keys,
+    ledger,
+    limits,
+    provenance,
+    reels,
+    secret,
+    tls,
+    update,
+)
+from .audit import Audit, Pace
 from .clerk import Clerk
 from .clock import Steps, SystemClock, kernel
+from .comeback import Comeback
 from .config import Config
 from .core.alarm import Alarm, Order
 from .core.core import NOTHING, VERBS, Ack, Action, Input, Kept, Memory, Tick, Verdict, open_alarms
@@ -33,6 +49,7 @@ from .core.load import figures
 from .core.ports import Driver, Event, Identity
 from .deeds import Deeds, Reach
 from .desk import Desk, Result
+from .hand import Hand
 from .hazards import sentence
 from .health import Health, Vitals
 from .journal import Recorder, Start
@@ -43,9 +60,9 @@ from .outbox import Outbox
 from .proof import Proofs, trips
 from .supervise import (
     HEALTHY,
-    LONGEST,
     Lease,
     Leases,
+    Pauses,
     Record,
     Watchdog,
     culprit,
@@ -55,10 +72,12 @@ from .supervise import (
     turning,
     watch,
 )
+from .traces import Traces
 
 Task = asyncio.Task[None]
 
 QUEUE = 1000  # frames between drivers and judge
+OWN = (Health.SOURCE, tls.SOURCE)  # sources that are told by this program itself
 RELEASE = "start"  # the reason of orders that no alarm gave
 
 # Leases, s: how long each may do no useful work before it counts as hanging. All of them are longer than any work
@@ -117,6 +136,7 @@ class Agent:
         self.clerk: Clerk | None = None  # where a camera keeps evidence
         self.desk: Desk | None = None  # where commands come in; a recording hears none
         self._manifests: dict[str, asyncio.Future[dict[str, Any]]] = {}  # alarm -> who waits for its evidence
+        self._unsigned = ""  # why nothing signs the journal
         self._set_back: list[tuple[float, float]] = []  # when and how far the wall clock was set back lately, s
         self._stopping = asyncio.Event()
         self._patience: asyncio.Timeout | None = None  # of a stop under way
@@ -139,13 +159,17 @@ class Agent:
             choices={uplink.name: uplink for uplink in self.config.uplinks if uplink.is_choosy()},
         )
         journal_mb, home = self.config.store.journal_mb, Path(self.config.store.path)
-        self.audit = Audit(home / "journal", int(journal_mb * 2**20), self._told)
+        store = self.config.store
+        self.key, unsigned = keys.gateway(store.key_file, make=not store.journal_key)
+        self.audit = Audit(home / "journal", int(journal_mb * 2**20), self._told, self.key)
+        self._witness = Pace(at.mono)
         remembered, odd = self._remembered(home, at)
         self.core = self.config.core(remembered.limits)
         self.memory, restored = self._recall()
         # nothing of a recording is kept
         self.keeper = None if self.recorder else checkpoint.Keeper(home, self.core, kernel(), self._event)
         site = self.config.site
+        self.traces = Traces(self.core, self.outbox.boot, self.config.hash, partial(self.audit.put, sign=True))
         self.who = Identity(
             site.name,
             site.node,
@@ -187,6 +211,9 @@ class Agent:
             channels=sum(len(layout) for layout in self.config.layouts.values()),
             rules=len(self.config.rules),
         )
+        if unsigned:
+            self._unsigned = unsigned
+            self._event(Event("journal-unsigned", "journal", at, f"the journal is chained, but not signed: {unsigned}"))
         self._event(Event("started", "agent", at, f"version {__version__}, configuration {self.config.hash}"))
         for override in self.config.overrides:
             self._event(Event("limit-override", "agent", at, override))
@@ -224,12 +251,16 @@ class Agent:
             asyncio.create_task(self._tick(), name="tick"),
             asyncio.create_task(self.outbox.serve(), name="store"),
             asyncio.create_task(self.audit.serve(), name="journal"),
+            asyncio.create_task(self._originate(), name="provenance"),
             asyncio.create_task(watch(self.leases, watchdog, self.clock, self._told), name="watch"),
             self._kept("control", self._control),
             *([self._kept("evidence", self._keep_evidence)] if self.clerk is not None else []),
             *([self._kept("commands", self._keep_desk)] if self.desk is not None else []),
-            *(self._kept(f"bus {driver.name}", partial(self._pump, driver), 2.0) for driver in self.config.drivers),
-            *(self._kept(f"uplink {uplink.name}", partial(self._send, uplink), 1.5) for uplink in self.config.uplinks),
+            *(
+                self._kept(f"bus {driver.name}", partial(self._pump, driver), Pauses(2.0))
+                for driver in self.config.drivers
+            ),
+            *(self._delivered(uplink) for uplink in self.config.uplinks),
         ]
         proving = None
         if self.trial is not None and self.desk is not None:
@@ -265,10 +296,10 @@ class Agent:
         lease = self._lease[duty] = self.leases.grant(duty, limit, leaf=True)
         return lease
 
-    def _kept(self, duty: str, leaf: Callable[[], Coroutine[Any, Any, None]], longest: float = LONGEST) -> Task:
+    def _kept(self, duty: str, leaf: Callable[[], Coroutine[Any, Any, None]], pauses: Pauses | None = None) -> Task:
         """A leaf under the care of `keep`."""
         record = self._records[duty] = Record()
-        care = keep(_name(duty), leaf, self.clock, self._told, longest, lease=self._lease[duty], record=record)
+        care = keep(_name(duty), leaf, self.clock, self._told, pauses, lease=self._lease[duty], record=record)
         return asyncio.create_task(care, name=f"keep {duty}")
 
     async def _stopped(self) -> None:
@@ -290,6 +321,7 @@ class Agent:
         finally:
             if self.recorder:
                 self.recorder.close()
+            self.traces.close()
             keeping = [] if self.keeper is None else [self.keeper.close(self.memory, self.clock.now())]
             keeping += [] if self.clerk is None else [self.clerk.close()]
             keeping += [] if self.desk is None else [self.desk.close()]
@@ -408,12 +440,15 @@ class Agent:
                 self.recorder.alarms(verdict.alarms)
         for frame in verdict.frames:
             self.outbox.put_frame(frame)
+            self.traces.frame(frame)
             if self.clerk is not None:
                 self.clerk.frame(frame)
         for event in verdict.events:
             self._event(event)
         for alarm in verdict.alarms:
             self.audit.put(alarm)
+            self.traces.alarm(alarm)
+            self._witness.hurry()
             if self.clerk is not None:
                 self.clerk.alarm(alarm)
             say(
@@ -424,6 +459,33 @@ class Agent:
                 id=alarm.id,
                 text=alarm.text,
             )
+
+    async def _originate(self) -> None:
+        """Tell the journal which program runs here, by which files; then only wait, as nothing here may end."""
+        hand = Hand("provenance")
+        config = self.config
+        try:
+            told = await hand.do(provenance.facts, Path(config.store.path), config.path, config.sources, config.hash)
+            text = f"configuration {config.hash} of {len(told['files'])} files, program {told['program'][:16]}"
+        except OSError as error:
+            told, text = {}, f"what runs here could not be kept: {error}"
+        hand.end()
+        self.audit.put(Event("provenance", "agent", self.clock.now(), text, told), sign=True)
+        await self._reports()  # drafted while nobody was here
+        await asyncio.Event().wait()
+
+    async def _reports(self) -> int:
+        """Tell the journal of drafts that it does not know yet; how many."""
+        found = drafts.pending(Path(self.config.store.path))
+        for _, told in found:
+            text = f"{told.report} report of {told.alarm}, version {told.version}, sha256 {told.sha256}"
+            self.audit.put(
+                Event("report-draft", "report", self.clock.now(), text, msgspec.to_builtins(told)), sign=True
+            )
+        await self.audit.written()
+        for note, _ in found if not self.audit.trouble else ():
+            note.unlink(missing_ok=True)
+        return len(found)
 
     async def _keep_evidence(self) -> None:
         assert self.clerk is not None
@@ -455,7 +517,9 @@ class Agent:
 
     def _certain(self) -> float:
         """Seconds after the start in which every source was read or went stale, so that its alarms are known."""
-        layouts = [layout for source, layout in self.config.layouts.items() if source != Health.SOURCE]
+        layouts = [
+            layout for source, layout in self.config.layouts.items() if source not in (Health.SOURCE, tls.SOURCE)
+        ]
         return max((float(layout.stale.max()) for layout in layouts), default=0.0) + 1.0
 
     def _release(self) -> None:
@@ -468,7 +532,12 @@ class Agent:
             if not self.memory.held.get(output):
                 self._order(Order(output, False, RELEASE, self.clock.now()))
 
-    async def _send(self, uplink: Any) -> None:
+    def _delivered(self, uplink: Any) -> Task:
+        """An uplink under the care of `keep`, which comes back neither late nor with everybody else."""
+        comeback = Comeback(uplink.spread, self.outbox.feed(uplink.name), self.clock)
+        return self._kept(f"uplink {uplink.name}", partial(self._send, uplink, comeback), comeback)
+
+    async def _send(self, uplink: Any, comeback: Comeback) -> None:
         def open_now() -> list[Alarm]:
             mended = (self.outbox.eras.mend_open(alarm) for alarm in open_alarms(self.memory))
             return [alarm for alarm in mended if uplink.wants_point(alarm.point, alarm.level)]
@@ -477,6 +546,7 @@ class Agent:
         lease.limit = CONNECT_LEASE
 
         def tell(event: Event) -> None:
+            comeback.hear(event)
             if event.kind in ("link-up", "link-down"):
                 lease.limit = LINK_LEASE if event.kind == "link-up" else CONNECT_LEASE
             self._event(event)
@@ -508,6 +578,7 @@ class Agent:
                     Event("clock-step", "agent", at, f"wall clock moved by {jump:+.1f} s", {"seconds": round(jump, 3)})
                 )
             self.outbox.look(at)
+            self.traces.look(at.mono)
             if self.keeper is not None:
                 self.keeper.look(self.memory, at)
             await self.queue.put(Tick(at))
@@ -520,6 +591,8 @@ class Agent:
             if certain is not None and at.mono >= certain:
                 certain = None
                 self._release()
+            if self._witness.is_due(at.mono, self.audit.head[0]):
+                self._tell_head(at)
             if at.mono >= report:
                 report = at.mono + Health.PERIOD
                 dropped = sum(self.outbox.lost().values()) + self.audit.lost
@@ -529,7 +602,7 @@ class Agent:
                     loop_lag=worst,
                     judge_queue=self.queue.qsize(),
                     orders_unmet=unmet,
-                    store_trouble=len(self.outbox.trouble) + bool(self.audit.trouble),
+                    store_trouble=len(self.outbox.trouble) + bool(self.audit.trouble) + bool(self._unsigned),
                     store_quarantined=self._quarantined,
                     dropped=dropped,
                     evidence_trouble=0 if self.clerk is None else len(self.clerk.troubles),
@@ -546,6 +619,8 @@ class Agent:
                     alarms_top_ten=seen.top_share,
                 )
                 await self.queue.put(health.frame(at, measured, self.outbox.depth()))
+                if (columns := self.config.layouts.get(tls.SOURCE)) is not None:
+                    await self.queue.put(tls.left(self.config.uplinks, self.outbox.feed, columns, at))
                 worst = 0.0
 
     # -- commands from afar -----------------------------------------------------------------------
@@ -633,7 +708,7 @@ class Agent:
 
     def _limited(self, set_to: Mapping[str, SetTo]) -> None:
         """Judge by these limits from now on: at once, and what stands is not cleared but by a measurement."""
-        self.core = self.config.core(set_to)
+        self.core = self.traces.core = self.config.core(set_to)
         if self.keeper is not None:
             self.keeper.core = self.core
         try:
@@ -727,6 +802,12 @@ class Agent:
             self.memory, verdict = self.core.adopt(self.memory, self.outbox.recall(), event.at)
             self._act(verdict)
 
+    def _tell_head(self, at: Instant) -> None:
+        """Let the platforms know how far the journal is: whoever cuts it off or puts an old one back is found out."""
+        head = self.audit.witnessed()
+        text = f"the journal stands at record {head['record']}, {head['checksum']}"
+        self.outbox.put_event(Event("journal-head", "journal", at, text, head))
+
     def _told(self, kind: str, leaf: str, text: str) -> None:
         if kind == "lost":
             self._lost.add(leaf)
@@ -751,6 +832,8 @@ class Agent:
                 return {"error": f"no open alarm has the id {id}"}
             await self.queue.put(Ack(id, by, self.clock.now()))
             return {"ok": id}
+        if verb == "reports":
+            return {"ok": await self._reports()}
         if verb == "drill":
             return await self._drill(str(request["name"]), str(request["by"]))
         if verb == "presence":
@@ -778,7 +861,7 @@ class Agent:
             return {**entry.facts, "id": entry.id, "state": entry.state, "reason": entry.reason, "text": entry.text}
         return {
             "error": f"unknown verb {verb!r}; known: ack, alarms, colours, command, drill, evidence, outcome, "
-            f"presence, status, {', '.join(VERBS)}"
+            f"presence, reports, status, {', '.join(VERBS)}"
         }
 
     def _status(self) -> dict[str, Any]:
@@ -796,6 +879,8 @@ class Agent:
             "hazards": msgspec.to_builtins(self.config.hazards),
             "limits": {rule: {**msgspec.to_builtins(to), "usual": usual.get(rule)} for rule, to in set_to.items()},
             "commands": {one.id: one.state for one in entries if not one.is_over},
+            "journal": self.audit.witnessed()
+            | ({"fingerprint": keys.fingerprint(self.key)} if self.key is not None else {}),
         }
 
     async def _commanded(self, envelope: str) -> dict[str, Any]:
@@ -880,6 +965,7 @@ async def run(
     """
     if trial is not None:
         Watchdog().notify("WATCHDOG=1")  # it was alive before, and to read the configuration took its time
+    secret.stay()
     agent = Agent(config, record=record, trial=trial)
     loop = asyncio.get_running_loop()
     if trial is not None and trial.phase == "trial":

@@ -30,7 +30,7 @@ from .commands import FINAL, SCHEMA, VERBS, AnyDeed, Command, Envelope, opened, 
 from .core.errors import LineLost, Refused, WorldFault
 
 if TYPE_CHECKING:
-    from .uplink.wire import Broker, Wire
+    from .wire import Broker, Wire
 
 LIFE = 300.0  # s from signing to expiry, if not said
 WAIT = 60.0  # s for the end of a command, if not said
@@ -284,7 +284,7 @@ def _by_broker(args: argparse.Namespace, order: Order) -> Iterator[dict[str, Any
 
 @contextmanager
 def _line(args: argparse.Namespace, device: str, name: str) -> Iterator[Line]:
-    from .uplink.wire import Broker
+    from .wire import Broker
 
     settings = Broker(name="command", url=args.broker, user=args.user, password=args.password, ca=args.ca)
     line = Line(settings, f"{args.prefix}/{device}", f"vedette-command-{name}-{os.getpid()}")
@@ -308,7 +308,7 @@ class Line:
         self._loop.run_until_complete(self._open())
 
     async def _open(self) -> None:
-        from .uplink.wire import V5, V311, Unsupported, Wire
+        from .wire import V5, V311, Unsupported, Wire
 
         for version in (V5, V311):
             self._wire = Wire(self.settings, version, self.id, None, asyncio.Event())
@@ -331,7 +331,7 @@ class Line:
         raise LineLost(f"{self.root}/state does not say which configuration is in force; give --if HASH")
 
     def send(self, id: str, envelope: bytes) -> None:
-        from .uplink.wire import Message
+        from .wire import Message
 
         wire = self._there()
         wire.hear(f"{self.root}/cmd/{id}/ack", 1 << 20)

@@ -123,6 +123,9 @@ class Queue(Protocol):
     def owing(self, uplink: str) -> dict[Lane, int]:
         """How many alarms and events the uplink owes."""
 
+    def is_urgent(self, uplink: str) -> bool:
+        """Whether the uplink owes a red or orange alarm."""
+
     def delivered(self, row: int, uplink: str) -> None:
         """The platform of `uplink` has alarm or event `row`."""
 
@@ -295,6 +298,10 @@ class Feed:
         if suspect.breaks == BREAKS:
             text = f"{_name(item)} is deferred: uplink {self.name}: the connection broke {BREAKS} times over it: {why}"
             self._tell("deferred", f"{text}; it is tried again alone, now and then", item)
+
+    def is_urgent(self) -> bool:
+        """Whether a red or orange alarm waits for its platform."""
+        return self._queue.is_urgent(self.name)
 
     def lost(self) -> Mapping[str, int]:
         return dict(self.dropped)

@@ -44,6 +44,7 @@ from ..core.errors import LineLost, Refused
 from ..core.frame import OFFLINE_AFTER, Array, Instant, Quality
 from ..core.ports import Batch, Clock, Event, Feed, Identity, Item, Latest
 from ..hand import Hand
+from ..wire import COMMAND_BYTES, Broker, Message, Said, Wire, size
 from .session import Leaving, Session, serve, token_of
 from .sparkplug_wire import (
     BAD,
@@ -60,7 +61,6 @@ from .sparkplug_wire import (
     head,
     metric,
 )
-from .wire import COMMAND_BYTES, Broker, Message, Said, Wire, size
 
 NAMESPACE = "spBv1.0"
 REBIRTH, NEXT, RECEIPT, RANGE = (f"Node Control/{name}" for name in ("Rebirth", "Next Server", "Receipt", "Range"))

@@ -303,10 +303,8 @@ def test_check_shows_the_wiring(tmp_path, capsys):
         assert part in shown
 
 
-EXAMPLES = [
-    ROOT / "configs" / name
-    for name in ("site.example.toml", "demo.toml", "jt808.example.toml", "commands.example.toml")
-]
+SITES = ("site", "demo", "jt808", "minefiles", "hj212", "commands")
+EXAMPLES = [ROOT / "configs" / (f"{name}.toml" if name == "demo" else f"{name}.example.toml") for name in SITES]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)

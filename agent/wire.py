@@ -25,11 +25,12 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from .. import secret
-from ..core.errors import LineLost, Refused
-from ..core.ports import Uplink
-from ..hand import Hand
+from . import secret
+from .core.errors import LineLost, Refused
+from .hand import Hand
+from .tls import Secured
 
 V5, V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
 VERSIONS = {"auto": (V5, V311), "5": (V5,), "3.1.1": (V311,)}
@@ -54,8 +55,8 @@ HINTS = {
     0x83: "the broker has its own reason; see its log",
     0x84: "the broker does not speak this MQTT version; set version",
     0x85: "the broker does not accept the client's name; check site and node",
-    0x86: "wrong user or password: check user and password of uplink {name!r}",
-    0x87: "not authorised: check user, password and rights (ACL) of uplink {name!r}",
+    0x86: "wrong user or password: check user and password of {name!r}",
+    0x87: "not authorised: check user, password and rights (ACL) of {name!r}",
     0x88: "the broker is not available",
     0x89: "the broker is busy",
     0x8A: "banned by the broker",
@@ -74,15 +75,12 @@ INNOCENT = {0x88, 0x89, 0x8B, 0x8D, 0x8E, 0x98, 0x9C, 0x9D, 0x9F}
 DEAD = {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 
 
-class Broker(Uplink, frozen=True, kw_only=True):
+class Broker(Secured, frozen=True, kw_only=True):
     """Settings of whoever speaks to a broker."""
 
     url: str  # mqtt://host[:1883] or mqtts://host[:8883]
     user: str = ""
     password: str = ""  # where it is kept, never itself: env:NAME, file:/path or credential:NAME (systemd)
-    ca: str = ""  # file of the authority that signed the broker's certificate; empty: those of the system
-    cert: str = ""  # file of the client's certificate
-    key: str = ""  # file of its key
     window: Annotated[int, Meta(ge=1, le=1000)] = 8  # messages of telemetry in flight
     keepalive: Annotated[int, Meta(ge=1, le=10)] = 10  # s; a dead link is noticed after twice as long (1.2)
     version: Literal["auto", "5", "3.1.1"] = "auto"  # auto: 5, and 3.1.1 where the broker cannot
@@ -100,12 +98,13 @@ class Broker(Uplink, frozen=True, kw_only=True):
             raise ValueError("user and password do not belong into url; use user and password")
         if wrong := secret.fault(self.password, self.user):
             raise ValueError(wrong)
-        if (self.ca or self.cert or self.key) and place.scheme != "mqtts":
-            raise ValueError("ca, cert and key need mqtts:// in url")
-        if bool(self.cert) != bool(self.key):
-            raise ValueError("cert and key go together")
         if self.commands and not self.wants_lane("event"):
             raise ValueError("commands: what becomes of them is told as events; lanes must name these")
+        self.complain("mqtts")
+
+    @property
+    def secured(self) -> bool:
+        return _split(self.url).scheme == "mqtts"
 
     def place(self) -> tuple[str, int]:
         """Host and port."""
@@ -116,23 +115,11 @@ class Broker(Uplink, frozen=True, kw_only=True):
         """The password, from where it is kept. Raises `LineLost` where it is not there."""
         return secret.read(self.password, f"connect uplink {self.name!r}")
 
-    def context(self) -> ssl.SSLContext | None:
-        """TLS as configured, None without. Raises `LineLost` where a file is missing or damaged."""
-        if _split(self.url).scheme != "mqtts":
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.ca or None)
-            if self.cert:
-                context.load_cert_chain(self.cert, self.key)
-        except (OSError, ssl.SSLError) as error:
-            raise LineLost(f"connect uplink {self.name!r}: ca, cert or key: {error}") from error
-        return context
-
 
 def _split(url: str) -> SplitResult:
     place = urlsplit(url)
     if place.scheme not in SCHEMES or not place.hostname or place.path.strip("/") or place.query or place.fragment:
-        raise ValueError(f"url must be mqtt://host:port or mqtts://host:port, not {url!r}")
+        raise ValueError(f"url must be mqtt://host:port or mqtts://host:port, not {secret.masked(url)!r}")
     _ = place.port  # raises ValueError where it is no port
     return place
 
@@ -217,13 +204,16 @@ class Wire:
         client.on_socket_close = self._on_socket_close
         self.client = client
 
-    async def open(self) -> None:
-        """Connect and wait for the broker's answer. Raises `LineLost`, `Refused` or `Unsupported`."""
+    async def open(self, context: ssl.SSLContext | None = None) -> None:
+        """Connect, by TLS with a context, and wait for the broker's answer.
+
+        Raises `LineLost`, `Refused` or `Unsupported`.
+        """
         settings = self.settings
         host, port = settings.place()
         if settings.user:
             self.client.username_pw_set(settings.user, settings.secret() if settings.password else None)
-        if (context := settings.context()) is not None:
+        if context is not None:
             self.client.tls_set_context(context)
         start: dict[str, Any] = {}
         if self.version == V5:
@@ -269,6 +259,11 @@ class Wire:
         if code >= 0x80:
             raise Refused(f"connect {self.where}: {hint(code, self.settings.name)}", code)
 
+    @property
+    def socket(self) -> Any:
+        """What it speaks over; with TLS an `ssl.SSLSocket`."""
+        return self._socket
+
     def limit(self, name: str, default: int) -> int:
         """A limit that the broker named in its answer."""
         return int(getattr(self.answer[1] if self.answer else None, name, default))
@@ -302,15 +297,24 @@ class Wire:
         self.inbox = topic
         self.client.subscribe(topic, 1)
 
-    def hear(self, topic: str, most: int = COMMAND_BYTES) -> None:
+    def hear(self, topic: str, most: int = COMMAND_BYTES, flagged: bool = False) -> None:
         """Ask for what is said on `topic`, a filter: it arrives in `said`; where the broker denies it, in `denied`.
 
-        What is larger than `most` bytes is not read.
+        What is larger than `most` bytes is not read. `flagged`, in MQTT 5: what is said is `retained` there, too, if
+        whoever says it wants it kept.
         """
         self._heeded[topic] = most
-        _, mid = self.client.subscribe(topic, 1)
+        if flagged and self.version == V5:
+            _, mid = self.client.subscribe(topic, options=SubscribeOptions(1, retainAsPublished=True))
+        else:
+            _, mid = self.client.subscribe(topic, 1)
         if mid is not None:
             self._asked[mid] = topic
+
+    @property
+    def asked(self) -> bool:
+        """Whether the broker has not yet answered all that was asked for by `hear`."""
+        return bool(self._asked)
 
     def unlisten(self, topic: str) -> None:
         self.client.unsubscribe(topic)
