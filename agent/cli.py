@@ -300,6 +300,9 @@ def _check(args: argparse.Namespace) -> int:
         ],
         "interlocks": labels,
         "uplinks": [uplink.name for uplink in site.uplinks],
+        "issuers": {issuer.name: issuer.may for issuer in site.issuers},
+        "two": site.commands.two,
+        "settable": {name: [one.low, one.high] for name, one in site.bounds.items()},
     }
     lines = [f"site {site.site.name}/{site.site.node}, configuration {site.hash}"]
     for driver in site.drivers:
@@ -319,6 +322,11 @@ def _check(args: argparse.Namespace) -> int:
     lines += [f"  {label}" if i else f"interlocks\n  {label}" for i, label in enumerate(labels)]
     lines += _item_lines(rule for rule in site.rules if isinstance(rule, Item))
     lines.append("uplinks: " + (", ".join(uplink.name for uplink in site.uplinks) or "none; alarms stay here"))
+    for issuer in site.issuers:
+        alone = [f"{verb}{' with another' if verb in site.commands.two else ''}" for verb in issuer.may]
+        lines.append(f"issuer {issuer.name} may {', '.join(alone) or 'nothing'}")
+    for name, one in site.bounds.items():
+        lines.append(f"limit of {name} may be set from {one.low:g} to {one.high:g}")
     lines.append("no faults")
     return _say(args, facts, "\n".join(lines))
 

@@ -133,7 +133,14 @@ class Deeds:
         if do.was is not None and not math.isclose(do.was, old):
             return failed(f"the limit of {do.rule} is {old:g}, not {do.was:g}")
         new = to.limit if to is not None else rule.limit
-        facts = {"rule": do.rule, "old": old, "new": new, "why": do.reason, "of": limits.digest(rule)}
+        facts = {
+            "rule": do.rule,
+            "old": old,
+            "new": new,
+            "why": do.reason,
+            "of": limits.digest(rule),
+            "config": config.hash,
+        }
         text = f"limit of {do.rule}: {new:g}, was {old:g}"
         return Result(
             "successful", text, facts, limit=(do.rule, to), after=lambda: self.reach.limited(self.reach.limits())

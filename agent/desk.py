@@ -7,7 +7,8 @@ it is told as failed, `unknown`, and never tried again. What was told before the
 told once more, with `again`. Whoever sends a command twice hears `rejected`, `counter`, and in `was` what became of the
 first; that changes nothing.
 
-What nobody signed is told ten times a minute at most, and then counted: it costs whoever sends it more than this node.
+What uses up no counter costs whoever sends it nothing: what nobody signed, and copies of what somebody did. It is told
+`FREE` times a minute at most, and then counted, and is not answered on topics that its sender may choose.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .ledger import Entry, Ledger, SetTo
 
 WAITING = 64  # envelopes that wait to be judged; what comes beyond is not heard
 UNDERWAY = 16  # commands that are being done at a time
-UNSIGNED = 10  # refusals a minute of what nobody signed
+FREE = 20  # refusals a minute of what uses up no counter; project
 MINUTE = 60.0  # s
 CHALLENGE = 600.0  # s that a challenge may be used
 CHALLENGES = 16  # that are remembered
@@ -93,7 +94,7 @@ class Desk:
         self._keeping: set[asyncio.Task[None]] = set()
         self._replies: dict[str, Reply] = {}
         self._challenges: dict[str, float] = {}  # -> monotonic s until which it may be used
-        self._unsigned: deque[float] = deque()  # when such were told
+        self._free: deque[float] = deque()  # when refusals were told that cost nobody a counter
         self._uncounted = 0  # of them, those that were not told; and what was not heard
         self._dirty = False
         self._settled = False
@@ -104,7 +105,7 @@ class Desk:
         """Somebody sent this. Returns at once; `reply` hears what becomes of it, until its end."""
         if len(self._inbox) >= WAITING:
             self._uncounted += 1
-            reply(self._said("", "rejected", "busy", f"{WAITING} commands wait; send it again", (), {}))
+            reply(self._said("", "rejected", "busy", f"{WAITING} commands wait; send it again", (), False, {}))
             return
         self._inbox.append(Heard(envelope, way, topic, reply))
         self._news.set()
@@ -245,9 +246,9 @@ class Desk:
         self._begin_to_remember(now)
         if self._dirty:
             await self._write()
-        if self._uncounted and (not self._unsigned or now.mono - self._unsigned[-1] > MINUTE):
-            text = f"{self._uncounted} more commands were refused: nobody signed them, or too many came at once"
-            facts = {"state": "rejected", "reason": "unsigned", "count": self._uncounted}
+        if self._uncounted and (not self._free or now.mono - self._free[-1] > MINUTE):
+            text = f"{self._uncounted} more commands were refused: nobody signed them, they were copies, or too many"
+            facts = {"state": "rejected", "reason": "many", "count": self._uncounted}
             self._uncounted = 0
             self.note(Event("command", "commands", now, text, facts), {})
 
@@ -283,15 +284,15 @@ class Desk:
             if entry is not None and entry.sha256 == verdict.sha256:
                 facts["was"] = entry.state
         id = command.id if command is not None else ""
-        said = self._said(id, verdict.state, verdict.reason, verdict.text, verdict.by, facts)
-        heard.reply(said)
-        if not verdict.by:
-            while self._unsigned and now.mono - self._unsigned[0] > MINUTE:
-                self._unsigned.popleft()
-            if len(self._unsigned) >= UNSIGNED:
+        spent = bool(verdict.spends)
+        heard.reply(self._said(id, verdict.state, verdict.reason, verdict.text, verdict.by, spent, facts))
+        if not spent:
+            while self._free and now.mono - self._free[0] > MINUTE:
+                self._free.popleft()
+            if len(self._free) >= FREE:
                 self._uncounted += 1
                 return
-            self._unsigned.append(now.mono)
+            self._free.append(now.mono)
         if command is not None:
             facts |= {"verb": command.do.verb, "issuer": command.issuer, "by": verdict.by}
         facts = {"id": id, "topic": heard.topic, "state": verdict.state, "reason": verdict.reason, **facts}
@@ -311,7 +312,7 @@ class Desk:
         """Say it to whoever asked, to every platform and to the journal."""
         reply = self._replies.get(entry.id)
         if reply is not None:
-            reply(self._said(entry.id, state, reason, text, entry.by, facts))
+            reply(self._said(entry.id, state, reason, text, entry.by, True, facts))
         if state in FINAL:
             self._replies.pop(entry.id, None)
         whose = {"verb": entry.verb, "issuer": entry.issuer, "by": entry.by}
@@ -321,12 +322,12 @@ class Desk:
         self.note(event, {"sha256": entry.sha256, **(more or {})})
 
     def _said(
-        self, id: str, state: str, reason: str, text: str, by: tuple[str, ...], facts: dict[str, Any]
+        self, id: str, state: str, reason: str, text: str, by: tuple[str, ...], spent: bool, facts: dict[str, Any]
     ) -> dict[str, Any]:
-        """What a reply hears; nobody signed it where `by` is empty."""
+        """What a reply hears. `spent`: a counter is used up; it is new, and of somebody who may command."""
         at = self.clock.now()
         named = {"schema": "vedette.outcome/1", "id": id, "state": state, "reason": reason, "text": text, "by": by}
-        return {**named, "at": round(1000 * at.wall), "synced": at.synced, **facts}
+        return {**named, "spent": spent, "at": round(1000 * at.wall), "synced": at.synced, **facts}
 
     @staticmethod
     def _more(verdict: Verdict, heard: Heard) -> dict[str, Any]:

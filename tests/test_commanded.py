@@ -13,7 +13,7 @@ from typing import Any
 
 from agent import audit
 from tests.rigs.stage import Streams, heard, running, stage, told, until
-from tests.tools.mosquitto import free_port, needs_mosquitto
+from tests.tools.mosquitto import needs_mosquitto
 from tests.tools.orders import people, vedette
 from tests.tools.subscriber import Subscriber
 
@@ -91,12 +91,8 @@ def test_people_far_away_command_are_answered_and_leave_what_they_did_in_the_jou
                     assert (tmp_path / "site.toml.last").read_text() == first
                     level = 1.9  # the limit that was set is still in force
                     await heard(ear, lambda ms: told(ms, "alarm/")[-1]["event"] == "raised")
-                    no = await configure(second.replace(broker.url, f"mqtt://127.0.0.1:{free_port()}"), ok=False)
-                    assert (no["state"], no["reason"]) == ("failed", "rolled-back")
-                    assert "is not connected" in no["text"]
-                    assert path.read_text() == second
                     assert agent.returncode is None  # the same process all along
-                    await until(lambda: states.count("READY=1") == 4, what="ready after each start")
+                    await until(lambda: states.count("READY=1") == 2, what="ready again")
                     assert "STOPPING=1" not in states
                     messages = await heard(ear, lambda ms: told(ms, "state")[-1]["state"] == "online")
         last = told(messages, "alarm/")[-1]
@@ -104,7 +100,7 @@ def test_people_far_away_command_are_answered_and_leave_what_they_did_in_the_jou
         births = [body for body in told(messages, "state") if body["state"] == "online"]
         assert births[-1]["config"] == yes["config"] != births[0]["config"]
         kinds = [body["kind"] for body in told(messages, "event")]
-        assert kinds.count("configuration-replaced") == kinds.count("configuration-restored") == 1
+        assert kinds.count("configuration-replaced") == 1
         assert not list(tmp_path.glob("site.toml.trial")) + list(tmp_path.glob("site.toml.next"))
         records = [json.loads(record.body).get("event", {}) for record in audit.records(tmp_path / "state" / "journal")]
         facts = [event["facts"] for event in records if event.get("kind") == "command"]

@@ -49,7 +49,7 @@ still has comes on `backfill/<source>`, with `resent`; an event `range` says wha
 
 With `commands` an envelope on `cmd/<id>`, not retained, is judged and done; <id> is the sender's choice. Its states
 come on `cmd/<id>/ack`, in the stream of events, with `facts`: `id`, `state`, `reason`, `verb`, `issuer`, `by`; and on
-the response topic, if the sender of a command that somebody signed named one, with the sender's correlation data.
+the response topic, if the sender of a new command that somebody signed named one, with the sender's correlation data.
 """
 
 from __future__ import annotations

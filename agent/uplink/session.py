@@ -578,10 +578,11 @@ class Session:
         self.feed.ask(wanted.boot, wanted.stream, wanted.first, wanted.last)
 
     def commanded(self, said: Said) -> None:
-        """Somebody commands this node; anybody's bytes. Who signed them is answered where he asked to be."""
+        """Somebody commands this node; anybody's bytes. What is new, and somebody signed, is answered where that is
+        wanted: anybody can send a copy with another response topic."""
 
         def reply(outcome: dict[str, Any]) -> None:
-            if outcome["by"] and is_topic(said.answer) and not self.wire.lost:
+            if outcome["spent"] and is_topic(said.answer) and not self.wire.lost:
                 self.say(Message(said.answer, msgspec.json.encode(outcome, enc_hook=str), False, token=said.token))
 
         name = said.topic.rpartition("/")[2]

@@ -134,16 +134,18 @@ def test_a_ledger_that_is_gone_or_damaged_does_not_bring_old_commands_back(tmp_p
     asyncio.run(story())
 
 
-def test_what_nobody_signed_is_told_so_often_and_counted_beyond(tmp_path):
+def test_what_costs_nobody_a_counter_is_told_so_often_and_counted_beyond(tmp_path):
     async def story() -> None:
         async with Room(tmp_path) as room:
-            for _ in range(3):
-                await room.ask(*[b"nonsense"] * 10)
-            assert len(room.told) == desk.UNSIGNED
+            await room.ask(order(1))
+            room.told.clear()
+            for one in (b"nonsense", order(1), order(2, device="mine/gw2")):
+                assert not any(said["spent"] for said in await room.ask(*[one] * 10))
+            assert len(room.told) == desk.FREE
             room.clock.advance(desk.MINUTE + 1)
             await room.desk._tidy()
-            assert room.told[-1].facts["count"] == 30 - desk.UNSIGNED
-            later = order(1, Report(), expires=round(1000 * NOW) + 600_000)
+            assert room.told[-1].facts["count"] == 30 - desk.FREE
+            later = order(3, Report(), expires=round(1000 * NOW) + 600_000)
             assert (await room.ask(later))[-1]["state"] == "successful"
 
     asyncio.run(story())

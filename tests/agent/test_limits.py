@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from agent import config, limits
-from agent.core.core import open_alarms
+from agent import config, keys, limits
+from agent.cli import main
+from agent.core.core import Tick, open_alarms
 from agent.core.errors import ConfigFault
 from agent.core.frame import Instant, frame
 from agent.ledger import SetTo
+from tests.tools.orders import ANNA, BO
 
 SITE = """
 [site]
@@ -100,6 +102,30 @@ def test_the_restore_limit_goes_along_and_the_alarm_says_who_set_it(tmp_path):
     assert open_alarms(memory) == [] or open_alarms(memory)[0].state.startswith("returned")
     with pytest.raises(ValueError, match="lies beyond"):
         limits.changed(hot, to(hot, 50.0, 51.0))
+
+
+def test_a_tighter_limit_is_held_against_what_was_read_last_at_once(tmp_path):
+    site = load(tmp_path, SITE + SETTABLE)
+    core = site.core()
+    read = frame("heading", AT, core.benches["heading"].layout, [0.1, 52.0])
+    memory, verdict = core.step(core.start("000001-ab12", AT), read)
+    assert not verdict.alarms
+    tighter = site.core({"hot": to(named(site, "hot"), 50.0, 45.0)})
+    memory, verdict = tighter.step(memory, Tick(Instant(0.1, AT.wall + 0.1, True)))
+    assert [(alarm.rule, alarm.event) for alarm in verdict.alarms] == [("hot", "raised")]
+    memory, verdict = core.step(memory, Tick(Instant(0.2, AT.wall + 0.2, True)))  # looser: a measurement has to say so
+    assert not verdict.alarms
+
+
+def test_what_may_be_done_from_afar_is_shown_by_check(tmp_path, capsys):
+    issuer = '[commands]\ntwo = ["shelve"]\n'
+    for name, key in (("anna", ANNA), ("bo", BO)):
+        issuer += f'[[issuer]]\nname = "{name}"\nkey = "{keys.text(key)}"\nmay = ["ack", "shelve"]\n'
+    load(tmp_path, SITE + SETTABLE + issuer)
+    assert main(["check", "-c", str(tmp_path / "site.toml")]) == 0
+    shown = capsys.readouterr().out
+    assert "issuer anna may ack, shelve with another" in shown
+    assert "limit of hot may be set from 40 to 80" in shown
 
 
 def test_a_configuration_that_touches_the_rule_does_away_with_the_limit(tmp_path):

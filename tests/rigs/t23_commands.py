@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -22,8 +24,9 @@ from agent.commands import Acknowledge, Here, Report, judge, known
 from agent.core.frame import Instant
 from tests.rigs.sabotage import sabotaged
 from tests.rigs.stage import heard, running, stage, told, until
+from tests.rigs.systemd import Service
 from tests.rigs.trial import Case, Trial
-from tests.tools.mosquitto import Mosquitto
+from tests.tools.mosquitto import Mosquitto, free_port
 from tests.tools.orders import EVE, NOW, PEOPLE, Room, commands, order, people, updates, vedette
 from tests.tools.subscriber import Heard, Subscriber
 
@@ -145,6 +148,8 @@ def run(case: Case) -> None:
     if case.size == "full":
         lives(case)
         asyncio.run(agents(case, 25))
+        for how in ("crash", "kill", "hang", "are deaf"):
+            asyncio.run(bomb(case, how))
 
 
 def lives(case: Case) -> None:
@@ -211,6 +216,38 @@ async def agents(case: Case, kills: int) -> None:
     case.exactly("accepted commands without an end", sum(id not in ends for id in wanted), 0)
     case.exactly("commands with two ends", again, 0)
     case.exactly("limits that are not as they were told", wrong, 0)
+
+
+async def bomb(case: Case, how: str) -> None:
+    """A new site file with which the agent crashes, dies, hangs or hears nobody: the old one is in force again, and it
+    is told."""
+    folder = case.folder / how.partition(" ")[0]
+    folder.mkdir()
+    more = f"commands = true\n{people(folder, anna='configure')}[commands]\nconfirm = 5\n"
+    async with stage(folder, 1, 0.5, uplink=more) as (_, _, broker, path):
+        first, wanted, notes = path.read_text(), folder / "wanted.toml", folder / "notes"
+        notes.mkdir()
+        if how == "are deaf":
+            wanted.write_text(first.replace(broker.url, f"mqtt://127.0.0.1:{free_port()}"))
+        else:
+            wanted.write_text(f'{first}\n[[bus]]\nname = "bomb"\ndriver = "tests.tools.bomb:Bomb"\nhow = "{how}"\n')
+        anna = ("--as", "anna", "--key", folder / "anna.pem", "--broker", broker.url, "--to", "spine/gw1")
+        command = [sys.executable, "-m", "agent.cli", "run", "-c", str(path)]
+        # who is killed needs somebody to start it again; the others see to it themselves
+        alive = Service(command, notes, {}, folder / "agent.log") if how == "kill" else running(path)
+        with Subscriber(broker.port, "vedette/#") as ear:
+            async with alive:
+                await heard(ear, born, 30, 0)
+                words = ("command", "configure", f"toml=@{wanted}", *anna, "--wait", 120, "--json")
+                if how == "are deaf":  # whoever came out of one trial is in another
+                    bad = wanted.read_text()
+                    wanted.write_text(first := f"# a good one\n{first}")
+                    await asyncio.to_thread(vedette, *words)
+                    wanted.write_text(bad)
+                end = json.loads(await asyncio.to_thread(vedette, *words, ok=False))
+        case.note(f"{how}: {end.get('text')}")
+        good = (end["state"], end["reason"], path.read_text()) == ("failed", "rolled-back", first)
+        case.exactly(f"new site files that {how} and stay", int(not good), 0)
 
 
 def born(messages: list[Heard], before: int) -> bool:

@@ -3,7 +3,7 @@
     python -m tests.tools.guillotine MODULE:FUNCTION [FILE...]
     input: a line "K FOLDER" for each life: FUNCTION(FOLDER) runs, and SIGKILL comes before the K-th line of the FILEs
            that is executed, in whatever thread; K = 0: never. Without FILEs: before the K-th call that opens, renames,
-           removes or changes a file, which leaves the disk in all the same states, and takes less.
+           removes or changes something in FOLDER, which leaves it in all the same states, and takes less.
     output: "killed" or "ended"
 
 `Guillotine` holds the other end.
@@ -65,9 +65,9 @@ def live(scene: Any, files: list[str], kill_at: int, folder: Path) -> None:
                     os.kill(os.getpid(), signal.SIGKILL)
         return line
 
-    def asked(event: str, args: object) -> None:
+    def asked(event: str, args: tuple[Any, ...]) -> None:
         nonlocal count
-        if kill_at and event in TOUCHES:
+        if kill_at and event in TOUCHES and str(args[0]).startswith(str(folder)):
             count += 1
             if count == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
