@@ -28,8 +28,8 @@ word), it is never retained, never among the open ones, and no other edge follow
 The `alarms` of `state` are sorted by level, red first, and the newest of a level first. Where they would make the
 message larger than the broker takes, or than 64 kB, the end of the list is left out and `more` says how many.
 
-An event of the kind `journal-head` says in its `facts` how far the journal of this node is: `record`, `checksum`, and the
-`signature` by its `key`. Whoever keeps the newest one can tell later that the journal was cut off or put back.
+An event of the kind `journal-head` says in its `facts` how far the journal of this node is: `record`, `checksum` and
+the `signature` by its `key`. Whoever keeps the newest one can tell later that the journal was cut off or put back.
 
 With `receipts` an alarm edge is done when the platform says that it has it, not when the broker does. The platform
 says so on `receipt`, not retained, each time that it hears the edge. In MQTT 5 the alarm names this topic as its
