@@ -32,6 +32,10 @@ from .core.errors import WorldFault
 SCHEMA = "vedette.incident/1"
 FAR = 2000  # records from what is wanted to the next signature, at most: beyond only the manifest signs it
 CLOCK = ("clock-step", "clock-trusted", "started", "crashed")  # events that say what the clock was worth
+EARLIER = (
+    b'{"kind":"trace"',
+    *(b'{"kind":"event","event":{"kind":"%s"' % kind.encode() for kind in (*CLOCK, "provenance")),
+)
 README = """Proof of alarm {alarm}
 
     python3 verify.py --key PUBLIC-KEY-OF-THE-GATEWAY
@@ -95,9 +99,10 @@ def excerpt(folder: Path, alarm: str) -> Found:
                 mine = False
         if mine:
             wanted.add(k)
-    lives = [k for k in range(begun) if bodies[k].get("event", {}).get("kind") == "started"]
-    life = lives[-1] if lives else 0
-    wanted |= {k for k in range(life, begun) if bodies[k].get("event", {}).get("kind") in CLOCK}
+    starts = [k for k, body in enumerate(bodies) if body.get("event", {}).get("kind") == "started"]
+    life = max((k for k in starts if k <= begun), default=0)
+    death = min((k for k in starts if k > begun), default=len(bodies))
+    wanted |= {k for k in range(life, death) if bodies[k].get("event", {}).get("kind") in CLOCK}
     origin: dict[str, Any] = {}
     where = 0
     for k, body in enumerate(bodies):  # the last before the alarm; where the journal begins later, the next
@@ -110,9 +115,14 @@ def excerpt(folder: Path, alarm: str) -> Found:
         wanted.add(where)
     spans: list[tuple[int, int]] = []
     for k in sorted(wanted):
-        near = range(k, min(k + FAR, len(everything)))
-        end = next((j for j in near if everything[j][0].body.startswith(audit.SIGNED)), k)
-        if spans and k <= spans[-1][1] + 1:
+        end = k
+        for j in range(k, min(k + FAR, len(everything))):
+            if everything[j][0].n - everything[k][0].n != j - k:  # damage: what stands behind it is another excerpt
+                break
+            if everything[j][0].body.startswith(audit.SIGNED):
+                end = j
+                break
+        if spans and k <= spans[-1][1] + 1 and everything[k][0].n <= everything[spans[-1][1]][0].n + 1:
             spans[-1] = spans[-1][0], max(end, spans[-1][1])
         else:
             spans.append((k, end))
@@ -123,7 +133,8 @@ def excerpt(folder: Path, alarm: str) -> Found:
 
 
 def _may_matter(body: bytes, alarm: str) -> bool:
-    return alarm.encode() in body or body.startswith((b'{"kind":"event"', b'{"kind":"trace"'))
+    """Whether it is worth decoding: most records are about something else."""
+    return alarm.encode() in body or body.startswith(EARLIER)
 
 
 def _body(record: Record) -> dict[str, Any]:

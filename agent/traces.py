@@ -27,6 +27,7 @@ from .core.rules import Frozen, Rate, Silence, condition
 BEFORE, AFTER = 30.0, 30.0  # s, beside what the rule itself looks back; project
 LONGEST = 600.0  # s before an alarm that are kept, whatever its rule looks back
 CELLS = 400_000  # values kept in memory, of all sources: 10 MB; then the times get shorter
+FRAME = 50  # values that a frame costs besides its own
 ROWS = 600  # of one source in one trace
 WORK = 20_000  # values that are written at once: a few ms
 BARE, CELL = 500, 16  # bytes of a trace, and of a value in it, about; measured
@@ -74,11 +75,11 @@ class Traces:
         """Remember it for a while."""
         ring = self._rings.setdefault(frame.source, deque())
         ring.append(frame)
-        self._cells += len(frame.value)
+        self._cells += FRAME + len(frame.value)
         while ring[0].at.mono < frame.at.mono - self._spans.get(frame.source, BEFORE) - AFTER:
-            self._cells -= len(ring.popleft().value)
+            self._cells -= FRAME + len(ring.popleft().value)
         while self._cells > CELLS and len(ring) > 1:
-            self._cells -= len(ring.popleft().value)
+            self._cells -= FRAME + len(ring.popleft().value)
 
     def alarm(self, alarm: Alarm) -> None:
         """An edge: what led to it is held, and what follows a raise will be."""

@@ -24,7 +24,7 @@ def test_an_alarm_is_proven_by_what_the_agent_left_on_the_disk(tmp_path: Path, c
 
     async def main() -> dict:
         nonlocal level
-        async with stage(tmp_path, 3, 0.1, lambda: [level]) as (_, _, broker, path):
+        async with stage(tmp_path, 3, 0.1, lambda: [level], stale=60.0) as (_, _, broker, path):
             with Subscriber(broker.port, "vedette/#") as ear:
                 async with running(path) as agent:
                     await heard(ear, lambda ms: told(ms, "telemetry/plant"))

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import audit, keys
-from agent.audit import AHEAD, GENESIS, Audit, Chain, parse, records, segments, verify
+from agent.audit import AHEAD, GENESIS, Audit, Chain, Pace, parse, records, segments, verify
 from agent.core.errors import StoreFault
 from agent.core.frame import Instant
 from agent.core.ports import Event
@@ -463,3 +463,70 @@ def test_the_command_names_the_first_bad_record_and_shows_the_key(tmp_path: Path
     other = keys.text(Ed25519PrivateKey.generate())
     assert main(["audit", "--folder", str(tmp_path / "journal"), "--key", other]) == 1
     assert "FIRST 000001.log, record 3" in capsys.readouterr().out
+
+
+def test_what_is_put_to_be_signed_is_signed_with_its_write_and_the_rest_at_the_end(tmp_path: Path):
+    async def main() -> None:
+        journal = Audit(tmp_path, QUOTA, lambda *_: None, KEY)
+        task = asyncio.create_task(journal.serve())
+        journal.put(event(1))
+        await journal.written()
+        assert verify(tmp_path).signed == 0
+        journal.put(event(2), sign=True)
+        await journal.written()
+        assert verify(tmp_path, [PUBLIC]).signed == verify(tmp_path).last == journal.head[0] == 4
+        told = journal.witnessed()
+        said = audit.statement(told["record"], told["checksum"])
+        assert keys.holds(keys.public(told["key"]), base64.b64decode(told["signature"]), said)
+        journal.put(event(3))
+        await journal.written()
+        assert verify(tmp_path).signed == 4
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await journal.close()
+        assert verify(tmp_path, [PUBLIC], [(told["record"], told["checksum"])]).signed == verify(tmp_path).last == 6
+
+    asyncio.run(main())
+
+
+def test_a_witness_hears_soon_after_a_start_and_an_alarm_and_now_and_then_otherwise():
+    pace = Pace(1000.0)
+    due = [t for t in range(1000, 1200) if pace.is_due(float(t), 5)]
+    assert due == [1060]
+    assert [t for t in range(1200, 2400) if pace.is_due(float(t), 6 if t > 1300 else 5)] == [1660]
+    pace.hurry()
+    assert not pace.is_due(1700.0, 7)
+    assert pace.is_due(1720.0, 7)
+    assert [t for t in range(1721, 40_000) if pace.is_due(float(t), 7)] == [1720 + 21_600]
+    assert not Pace(0.0).is_due(1e6, 0)  # nothing is on the disk
+
+
+def test_an_agent_without_its_key_says_so_and_one_with_a_named_key_signs_with_it(tmp_path: Path):
+    from agent.config import load
+    from agent.daemon import Agent
+
+    site = tmp_path / "site.toml"
+    site.write_text(
+        '[site]\nname = "pit"\n[store]\npath = "state"\njournal_key = "my.pem"\n[[bus]]\nname = "b"\n'
+        'url = "tcp://127.0.0.1:9"\n[[bus.device]]\nname = "z"\nunit = 1\nperiod = 1.0\n'
+        '[[bus.device.channel]]\nkey = "ch4"\nat = "holding:0"\ntype = "float32"\nunit = "%"\n'
+    )
+
+    async def once() -> bytes:
+        agent = Agent(load(site))
+        running = asyncio.create_task(agent.run())
+        async with asyncio.timeout(20):
+            while not hasattr(agent, "audit") or not agent.audit.head[0]:
+                await asyncio.sleep(0.02)
+        agent.stop()
+        await running
+        return b"".join(record.body for record in records(tmp_path / "state" / "journal"))
+
+    assert b"a private key is expected there" in asyncio.run(once())
+    assert verify(tmp_path / "state" / "journal").signed == 0
+    assert not (tmp_path / "my.pem").exists()  # who named one wants that one
+    key = keys.new(tmp_path / "my.pem")
+    asyncio.run(once())
+    verdict = verify(tmp_path / "state" / "journal", [keys.text(key)])
+    assert (verdict.faults, verdict.signed) == ([], verdict.last)
+    assert not (tmp_path / "state" / "gateway.key").exists()
