@@ -303,7 +303,9 @@ def test_check_shows_the_wiring(tmp_path, capsys):
         assert part in shown
 
 
-EXAMPLES = [ROOT / "configs" / name for name in ("site.example.toml", "demo.toml", "jt808.example.toml")]
+EXAMPLES = [
+    ROOT / "configs" / name for name in ("site.example.toml", "demo.toml", "jt808.example.toml", "region.example.toml")
+]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
