@@ -1,13 +1,15 @@
 """A site file into the workers of a site: drivers, rules, store and uplinks; or every complaint at once.
 
     [site] [store] [evidence] [[bus]] [[detector]] [[rule]] [[interlock]] [[item]] [shifts] [[zone]] [[uplink]]
+    [commands] [[issuer]] [[settable]]
 
 A `[[bus]]` is a driver, a `[[uplink]]` an uplink, found by name in literal tables; so is a `[[detector]]`, which adds
 channels that rules see like any other. An `[[interlock]]` is a handful of rules (`interlocks.py`). An `[[item]]` has
 one colour for many points (`core/colours.py`); where there is one, the item `site` holds all others and the points of
 none. A `[[zone]]` is a place whose air people breathe (`core/exposure.py`); `[shifts]` says when shifts begin. A device
 may take its channels from a device profile (`configs/devices/NAME.toml`, or `devices/` beside the site file) and from a
-point list (CSV); a rule, or a channel, may take its limits from a profile (`configs/profiles`).
+point list (CSV); a rule, or a channel, may take its limits from a profile (`configs/profiles`). Who may command the
+node from afar says `[[issuer]]`, which limits may be moved then `[[settable]]`.
 Nothing is opened and no network is used here.
 """
 
@@ -26,7 +28,9 @@ from msgspec import Meta, Struct
 import drivers
 import models
 
-from . import evidence, interlocks, outbox, tls, uplink
+from . import evidence, interlocks, keys, limits, outbox, tls, uplink
+from .commands import Issuer
+from .commands import Rules as CommandRules
 from .complaints import Complaints, Places, Table, decode, nearest, read_points, read_toml
 from .core import colours, exposure
 from .core.alarm import Basis
@@ -45,6 +49,7 @@ from .core.rules import (
     Feedback,
     Frozen,
     Item,
+    Limited,
     Rate,
     Silence,
     Strange,
@@ -57,6 +62,7 @@ from .hazards import Hazard, hazards
 from .health import Health
 from .health import rules as health_rules
 from .interlocks import Interlock
+from .ledger import SetTo
 from .profiles import SHIPPED, Profile, gases, profile_names, profiles_in, rule, slug
 
 STRANGE = "anomaly"  # built-in rule of channels with `anomaly = true`
@@ -117,10 +123,15 @@ class Config(Struct, frozen=True):
     air: exposure.Air | None = None  # where there are zones
     interlocks: tuple[Interlock, ...] = ()  # their rules are among the others
     evidence: evidence.Shelf = evidence.Shelf()  # where what cameras showed is kept
+    commands: CommandRules = CommandRules()
+    issuers: tuple[Issuer, ...] = ()
+    bounds: dict[str, limits.Bounds] = {}  # rule -> how far its limit may be moved from afar
+    legal: dict[str, float] = {}  # rule -> what its profile says
 
-    def core(self) -> Core:
-        """The judge of this site."""
-        return Core(self.layouts, self.rules, self.site.language, self.detectors, self.air)
+    def core(self, set_to: Mapping[str, SetTo] | None = None) -> Core:
+        """The judge of this site, with the limits that somebody set."""
+        rules = limits.applied(self.rules, set_to or {})
+        return Core(self.layouts, rules, self.site.language, self.detectors, self.air)
 
 
 def load(path: str | Path) -> Config:
@@ -141,6 +152,7 @@ class _Reader:
         self.files: list[Path] = []
         self.resolved: list[Any] = []
         self.overrides: list[str] = []
+        self.legal: dict[str, float] = {}  # rule -> the limit of its profile
         self._claims: dict[str, list[tuple[str, Table]]] = {}  # profile -> channels that say they are one
         self._watched: list[tuple[str, Table]] = []  # channels with `anomaly = true`
 
@@ -163,6 +175,9 @@ class _Reader:
             "shifts",
             "zone",
             "uplink",
+            "commands",
+            "issuer",
+            "settable",
         }
         for key in raw.keys() - known:
             self.told.add(raw, key, f"unknown table `{key}`{nearest(key, known)}")
@@ -196,6 +211,7 @@ class _Reader:
         uplinks = self._uplinks(speakers, whole, complete)
         shelf = decode(self._table(raw, "evidence"), evidence.Shelf, self.told, "[evidence]") or evidence.Shelf()
         self.resolved.append(shelf)
+        asked, issuers, bounds = self._commands(raw, rules, uplinks, complete)
         if complete:
             self._witnesses(drivers, whole, rules)
         hazards = self._hazards(raw, site)
@@ -211,7 +227,11 @@ class _Reader:
         return Config(
             path=self.path,
             site=site,
-            store=msgspec.structs.replace(store, path=str(home)),
+            store=msgspec.structs.replace(
+                store,
+                path=str(home),
+                journal_key=str(self.path.parent / store.journal_key) if store.journal_key else "",
+            ),
             evidence=shelf,
             drivers=tuple(driver.at_home(shelf.path, shelf.free_mb) for _, driver in drivers),
             detectors=tuple(detectors),
@@ -224,6 +244,10 @@ class _Reader:
             overrides=tuple(self.overrides),
             air=air,
             interlocks=tuple({one.name: one for one, _ in locks}.values()),
+            commands=asked,
+            issuers=tuple(issuers),
+            bounds=bounds,
+            legal=self.legal,
         )
 
     # -- files ------------------------------------------------------------------------------------
@@ -419,6 +443,45 @@ class _Reader:
             uplinks.append(one)
             self.resolved.append({k: v for k, v in table.items() if k != "password"})
         return uplinks
+
+    def _commands(
+        self, raw: Table, rules: list[AnyRule], uplinks: list[Uplink], complete: bool
+    ) -> tuple[CommandRules, list[Issuer], dict[str, limits.Bounds]]:
+        """Who may command this node, and how far limits may be moved. `complete`: all rules are known."""
+        table = self._table(raw, "commands")
+        asked = decode(table, CommandRules, self.told, "[commands]") or CommandRules()
+        issuers: list[Issuer] = []
+        for one in self._tables(raw, "issuer"):
+            issuer = decode(one, Issuer, self.told, f"issuer `{one.get('name', '?')}`")
+            if issuer is None:
+                continue
+            for other in issuers:
+                if other.name == issuer.name:
+                    self.told.add(one, "name", f"a second issuer is called `{issuer.name}`")
+                elif keys.public(other.key) == keys.public(issuer.key):
+                    self.told.add(one, "key", f"issuers `{other.name}` and `{issuer.name}` have the same key")
+            issuers.append(issuer)
+        for verb in asked.two if complete else ():
+            if any(verb in issuer.may for issuer in issuers) and sum(verb in issuer.may for issuer in issuers) < 2:
+                self.told.add(table, "two", f"[commands]: {verb} takes two people, and only one issuer may do it")
+        for up in uplinks:
+            if getattr(up, "commands", False) and not issuers:
+                text = f"uplink `{up.name}` hears commands, but no [[issuer]] may give any"
+                self.told.add(raw, "uplink", text)
+        named = {rule.name: rule for rule in rules}
+        bounds: dict[str, limits.Bounds] = {}
+        for one in self._tables(raw, "settable"):
+            bound = decode(one, limits.Bounds, self.told, f"settable `{one.get('rule', '?')}`")
+            if bound is None:
+                continue
+            if bound.rule in bounds:
+                self.told.add(one, "rule", f"settable: rule `{bound.rule}` is named twice")
+            if complete and not isinstance(rule := named.get(bound.rule), Limited):
+                why = "has no limit of its own" if rule else f"is no rule{nearest(bound.rule, named)}"
+                self.told.add(one, "rule", f"settable: `{bound.rule}` {why}")
+            bounds[bound.rule] = bound
+        self.resolved += [asked, issuers, bounds] if issuers or bounds else []
+        return asked, issuers, bounds
 
     # -- what is watched --------------------------------------------------------------------------
 
@@ -899,8 +962,11 @@ class _Reader:
                     where = f"`{watched[0]}` is in {unit or 'no unit'}, profile `{name}` in {profile.unit or 'no unit'}"
                     self.told.add(table, "profile", f"{what}: {where}: {error}")
                     break
+                name_here = f"{table.get('name', '?')}.{limit.name}{suffix}"
+                if limit.value is not None:
+                    self.legal[name_here] = rule(profile, limit, limit.value, False, unit)["limit"]
                 row = {
-                    "name": f"{table.get('name', '?')}.{limit.name}{suffix}",
+                    "name": name_here,
                     **found,
                     **own,
                     **({"channel": watched} if suffix or len(units) > 1 else {}),

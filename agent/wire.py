@@ -88,6 +88,7 @@ class Broker(Secured, frozen=True, kw_only=True):
     receipts: bool = False  # an alarm is delivered when the platform says so, not when the broker does
     receipt_deadline: Annotated[float, Meta(gt=0)] = 10.0  # s until an alarm is sent again; doubles each time
     ranges: bool = False  # the platform may ask for stretches of a stream once more
+    commands: bool = False  # what an [[issuer]] signed is heard here, and done
     rate: Annotated[float, Meta(ge=0)] = 0.0  # kbit/s of telemetry at most, on average; 0: as much as there is
 
     def __post_init__(self) -> None:
@@ -97,6 +98,8 @@ class Broker(Secured, frozen=True, kw_only=True):
             raise ValueError("user and password do not belong into url; use user and password")
         if wrong := secret.fault(self.password, self.user):
             raise ValueError(wrong)
+        if self.commands and not self.wants_lane("event"):
+            raise ValueError("commands: what becomes of them is told as events; lanes must name these")
         self.complain("mqtts")
 
     @property
@@ -137,7 +140,7 @@ HEAD = 16  # bytes of an MQTT packet around topic and payload, at most
 
 def size(message: Message) -> int:
     """Bytes of the packet, at most."""
-    asked = len(message.answer.encode()) + len(message.token) + HEAD if message.answer else 0
+    asked = len(message.answer.encode()) + len(message.token) + HEAD if message.answer or message.token else 0
     return len(message.payload) + len(message.topic.encode()) + HEAD + asked
 
 
@@ -147,6 +150,8 @@ class Said(NamedTuple):
     topic: str
     payload: bytes
     retained: bool  # it was there before
+    answer: str = ""  # where an answer is wanted
+    token: bytes = b""  # what the answer is to bring back
 
 
 class Unsupported(LineLost):
@@ -158,7 +163,7 @@ class Wire:
 
     def __init__(
         self, settings: Broker, version: MQTTProtocolVersion, id: str, will: Message | None, wake: asyncio.Event
-    ):
+    ) -> None:
         self.settings, self.version, self.wake = settings, version, wake
         self.acks: deque[tuple[int, int]] = deque()  # packet id, reason code
         self.retained: dict[str, bytes] = {}  # what the broker kept of an earlier connection, by topic
@@ -276,9 +281,11 @@ class Wire:
                 self._void -= 1
             return self._void if fence is None else fence
         wanted = None
-        if message.answer and self.version == V5:
+        if (message.answer or message.token) and self.version == V5:
             wanted = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            wanted.ResponseTopic, wanted.CorrelationData = message.answer, message.token
+            if message.answer:
+                wanted.ResponseTopic = message.answer
+            wanted.CorrelationData = message.token
         return self.client.publish(message.topic, message.payload, 1, message.retain, wanted).mid
 
     def listen(self, topic: str) -> None:
@@ -408,7 +415,9 @@ class Wire:
                 self.receipts.append((bytes(message.payload), correlation))
         elif bounds := [most for wanted, most in self._heeded.items() if paho.topic_matches_sub(wanted, message.topic)]:
             if len(message.payload) <= max(bounds):
-                self.said.append(Said(message.topic, bytes(message.payload), message.retain))
+                answer = getattr(message.properties, "ResponseTopic", "")
+                token = getattr(message.properties, "CorrelationData", b"")
+                self.said.append(Said(message.topic, bytes(message.payload), message.retain, answer, token))
         elif message.retain and message.payload:
             self.retained[message.topic] = bytes(message.payload)
 

@@ -12,6 +12,8 @@ Under `vedette/<site>/<node>/`, QoS 1, JSON in UTF-8, times in ms UTC:
     backfill/<source>                  the same with `historical`: it was measured while the link was down or slow
     receipt                            to this node, with `receipts`: {"boot", "stream", "seq"} of an alarm edge
     range                              to this node, with `ranges`: {"boot", "stream", "from", "to"}, wanted once more
+    cmd/<id>                           to this node, with `commands`: an envelope (`agent/commands.py`)
+    cmd/<id>/ack                       what became of it: events of the kind `command`, of the same stream as others
 
 A channel is `source/key`, so it makes two levels of the topic; `#`, `+` and `%` in names are written %23, %2B,
 %25. Every message but `state` carries `boot`, `stream` and `seq`: together the platform's key; `seq` counts
@@ -34,6 +36,9 @@ message larger than the broker takes, or than 64 kB, the end of the list is left
 Where the broker lost what it kept, `state` is said once more: `unkept` are the ids of the alarms that stand and are
 not retained on their topics; and again as they end. Whoever connects finds what stands on the topics, and in `unkept`.
 
+An event of the kind `journal-head` says in its `facts` how far the journal of this node is: `record`, `checksum`, and
+the `signature` by its `key`. Whoever keeps the newest one can tell later that the journal was cut off or put back.
+
 With `receipts` an alarm edge is done when the platform says that it has it, not when the broker does. The platform
 says so on `receipt`, not retained, each time that it hears the edge. In MQTT 5 the alarm names this topic as its
 response topic; its correlation data, sent back with any payload, will do. An edge without a receipt is sent again
@@ -41,6 +46,10 @@ with `resent`, in growing pauses, for ever. Nobody but the platform should have 
 
 With `ranges` the platform may ask for numbers of a stream once more, both ends included, not retained. What the store
 still has comes on `backfill/<source>`, with `resent`; an event `range` says what does not, and why.
+
+With `commands` an envelope on `cmd/<id>`, not retained, is judged and done; <id> is the sender's choice. Its states
+come on `cmd/<id>/ack`, in the stream of events, with `facts`: `id`, `state`, `reason`, `verb`, `issuer`, `by`; and on
+the response topic, if the sender of a command that somebody signed named one, with the sender's correlation data.
 """
 
 from __future__ import annotations
@@ -51,6 +60,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from ..commands import LARGEST
 from ..core.alarm import LEVELS, Alarm
 from ..core.frame import Array, Instant
 from ..core.ports import Batch, Clock, Event, Feed, Identity, Item
@@ -153,6 +163,11 @@ class Language:
         """Where the platform asks for stretches once more."""
         return f"{self.root}/range"
 
+    @property
+    def commands(self) -> str:
+        """Filter of where this node is commanded."""
+        return f"{self.root}/cmd/+"
+
     def birth(
         self, alarms: Iterable[Alarm], at: Instant, largest: int = STATE_BYTES, unkept: Collection[str] = ()
     ) -> Message:
@@ -214,7 +229,11 @@ class Language:
         if isinstance(body, Event):
             fields = {"at": ms(body.at), "kind": body.kind, "source": body.source, "text": body.text}
             text = ENCODER.encode({"schema": "vedette.event/1", **head, **fields, "facts": body.facts})
-            kept = f"evidence/{_level(str(body.facts.get('alarm')))}" if body.kind == "evidence" else "event"
+            kept = "event"
+            if body.kind == "evidence":
+                kept = f"evidence/{_level(str(body.facts.get('alarm')))}"
+            elif body.kind == "command" and body.facts.get("topic"):
+                kept = f"cmd/{body.facts['topic']}/ack"
             return [Message(f"{self.root}/{kept}", text, False)]
         topic = self.topic(body)
         text = ENCODER.encode({"schema": "vedette.alarm/1", **head, **_alarm(body)})
@@ -326,6 +345,8 @@ class Native(Session):
             self.wire.receive(self.language.receipts)
         if self.settings.ranges:
             self.wire.hear(self.language.ranges)
+        if self.settings.commands:
+            self.wire.hear(self.language.commands, LARGEST)
         self.births = [self._bear()]
 
     def _bear(self) -> Parcel:
@@ -344,10 +365,18 @@ class Native(Session):
             tokens = [token for told in self.wire.receipts for token in acknowledged(*told)]
             self.wire.receipts.clear()
             self.receive(tokens)
+        while self.wire.denied:
+            self._tell(
+                "refused", f"{self.wire.where}: may not listen to {self.wire.denied.popleft()}: check rights (ACL)"
+            )
         while self.wire.said:
             said = self.wire.said.popleft()
-            if not said.retained:
+            if said.retained:  # a command is for now
+                continue
+            if said.topic == self.language.ranges:
                 self.asked_for(said.payload)
+            else:
+                self.commanded(said)
 
     def turn(self) -> None:
         self.active = self.topics = None

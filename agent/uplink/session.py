@@ -26,7 +26,7 @@ from ..core.errors import LineLost, Refused
 from ..core.frame import Instant
 from ..core.ports import Clock, Event, Feed, Item
 from ..tls import Keyring, Renewed, keyring_of
-from ..wire import V5, VERSIONS, Broker, Message, Unsupported, Wire, hint, size
+from ..wire import V5, VERSIONS, Broker, Message, Said, Unsupported, Wire, hint, size
 
 WINDOW_BYTES = 256 * 1024  # of bulk in flight at most
 FIRST_BYTES = 4 * 1024  # of bulk in flight at first: 0.5 s at 64 kbit/s; doubles with each round trip
@@ -42,6 +42,7 @@ LONGEST = 30.0  # s
 TRIES = 5  # refusals that will never change, after which a message is set aside; reliability rule 1.4.8
 BIRTHS = 5  # connections in a row that broke over the birth, after which it is told without the open alarms
 REMIND = 300.0  # s between repetitions of an alarm that has no receipt, at most
+NAME = 200  # letters of what a command is called by its topic; what is called by more is answered as an event
 FOR_EVER = {0x87, 0x90, 0x95, 0x99}  # the same message will be refused again
 
 
@@ -576,6 +577,16 @@ class Session:
             return
         self.feed.ask(wanted.boot, wanted.stream, wanted.first, wanted.last)
 
+    def commanded(self, said: Said) -> None:
+        """Somebody commands this node; anybody's bytes. Who signed them is answered where he asked to be."""
+
+        def reply(outcome: dict[str, Any]) -> None:
+            if outcome["by"] and is_topic(said.answer) and not self.wire.lost:
+                self.say(Message(said.answer, msgspec.json.encode(outcome, enc_hook=str), False, token=said.token))
+
+        name = said.topic.rpartition("/")[2]
+        self.feed.command(said.payload, name if len(name) <= NAME else "", reply)
+
     def receive(self, tokens: Iterable[bytes]) -> None:
         """The platform has the alarms of these tokens."""
         heard = False
@@ -614,6 +625,15 @@ class Session:
             waited = self.loop.time() - oldest.sent
             self.overdue = True
             raise LineLost(f"{self.wire.where}: no PUBACK for {waited:.1f} s; the link or the broker hangs")
+
+
+def is_topic(name: str) -> bool:
+    """Whether something may be published there.
+
+    >>> is_topic("platform/answers"), is_topic(""), is_topic("a/#"), is_topic("$SYS/x")
+    (True, False, False, False)
+    """
+    return bool(name) and not set("#+\0") & set(name) and not name.startswith("$") and len(name.encode()) < 1024
 
 
 def token_of(one: Item | Receipt) -> bytes:
