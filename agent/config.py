@@ -190,6 +190,9 @@ class _Reader:
         store = decode(stored, outbox.Store, self.told, "[store]") or outbox.Store()
         found = [(table, driver) for table in self._tables(raw, "bus") for driver in [self._driver(table)]]
         drivers = [(table, driver) for table, driver in found if driver is not None]
+        for table, driver in drivers:
+            if f"{site.name}/{site.node}" in [columns.origin for columns in driver.layouts().values()]:
+                self.told.add(table, None, f"bus `{driver.name}`: this node cannot be a neighbour of itself")
         speakers = [(table, one) for table in self._tables(raw, "uplink") if (one := self._speaker(table)) is not None]
         layouts = self._layouts(drivers)
         self._certificates(speakers, drivers, layouts, site)

@@ -33,6 +33,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -366,6 +367,12 @@ def _highest(alarms: Iterable[Heard]) -> float:
     return float(max((colour(alarm.level) for alarm in alarms), default=0))
 
 
+@lru_cache
+def keyring(broker: Broker) -> Keyring:
+    """What is shown and believed there, kept from one connection to the next."""
+    return Keyring(broker, broker.place(), f"TLS of bus {broker.name!r}", lambda *told: None)
+
+
 # -- the connection -------------------------------------------------------------------------------------
 
 
@@ -392,8 +399,8 @@ class Ear:
         settings, loop = self.settings, asyncio.get_running_loop()
         context = None
         if self.broker.secured:
-            what = f"TLS of bus {settings.name!r}"
-            self.keyring = Keyring(self.broker, self.broker.place(), what, lambda *told: self.told.append(told))
+            self.keyring = keyring(self.broker)
+            self.keyring.tell = lambda *told: self.told.append(told)
             context = await self.keyring.context()
         name = settings.client or f"vedette-ear-{secrets.token_hex(8)}"
         for version in VERSIONS[settings.version]:

@@ -303,7 +303,7 @@ def test_check_shows_the_wiring(tmp_path, capsys):
         assert part in shown
 
 
-SITES = ("site", "demo", "jt808", "minefiles", "hj212", "commands")
+SITES = ("site", "demo", "jt808", "minefiles", "hj212", "commands", "region")
 EXAMPLES = [ROOT / "configs" / (f"{name}.toml" if name == "demo" else f"{name}.example.toml") for name in SITES]
 
 

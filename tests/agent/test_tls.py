@@ -22,6 +22,7 @@ from agent.profiles import SHIPPED
 from agent.tls import Keyring, days, papers
 from agent.uplink.jt808 import Jt808
 from agent.uplink.mqtt import Mqtt
+from agent.uplink.sparkplug import Sparkplug
 from tests.tools.authority import Authority, replace
 from tests.tools.mosquitto import Mosquitto, needs_mosquitto
 from tests.tools.station import alarm, run, station, until
@@ -86,11 +87,12 @@ def test_a_secret_in_an_address_is_refused_and_not_said():
 
 
 @needs_mosquitto
-def test_a_renewed_certificate_is_used_at_once_and_nothing_is_lost(tmp_path: Path, authority: Authority, broker):
+@pytest.mark.parametrize("kind", [Mqtt, Sparkplug])
+def test_a_renewed_certificate_is_used_at_once_and_nothing_is_lost(tmp_path: Path, authority: Authority, broker, kind):
     settings = mine(tmp_path, authority)
 
     async def main() -> None:
-        async with station(tmp_path, broker.url, **settings) as here:
+        async with station(tmp_path, broker.url, kind, **settings) as here:
             await until(lambda: "link-up" in here.kinds())
             here.put(0)
             await until(here.delivered)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import doctest
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,23 @@ import msgspec
 import numpy as np
 import pytest
 
-from agent import checks
+from agent import checks, tls
 from agent.clock import SystemClock
 from agent.config import load
 from agent.core.alarm import Alarm
 from agent.core.core import Core
 from agent.core.errors import ConfigFault, LineLost
 from agent.core.frame import Frame, Instant, Quality, frame, layout
+from agent.core.ports import Event
 from agent.core.rules import Feedback, High, Item, Vote
+from agent.uplink.sparkplug import Sparkplug
+from agent.uplink.sparkplug_wire import Metric, Type, framed, metric
 from agent.wire import Said
 from drivers import neighbour
 from drivers.neighbour import Neighbour, Page
-from tests.tools.authority import Authority
+from tests.tools.authority import Authority, replace
 from tests.tools.mosquitto import SHIPPED, Guarded, Mosquitto, needs_mosquitto
-from tests.tools.station import alarm, run, station, until
+from tests.tools.station import alarm, heard, run, station, until
 from tests.tools.subscriber import Subscriber
 
 DAM = {"name": "dam", "site": "upper", "node": "gw1", "watch": [{"key": "breach", "channels": ["dam/*"]}]}
@@ -211,6 +214,9 @@ def test_it_is_a_driver_whose_faults_are_told_at_their_line(tmp_path: Path):
     path.write_text(text.replace("mqtts://b", "mqtt://b") + '[[bus.neighbour]]\nname = "dam"\nsite = "upper"\n')
     with pytest.raises(ConfigFault, match=r"site\.toml:6: .*use mqtts://"):
         load(path)
+    path.write_text(text + '[[bus.neighbour]]\nname = "me"\nsite = "here"\n')
+    with pytest.raises(ConfigFault, match=r"site\.toml:3: .*cannot be a neighbour of itself"):
+        load(path)
 
 
 # -- who may say it ----------------------------------------------------------------------------------------
@@ -295,6 +301,42 @@ def last(seen: list[Frame]) -> dict[str, float]:
 
 
 @needs_mosquitto
+def test_the_rights_that_ship_are_enough_for_both_languages(tmp_path: Path, authority: Authority, broker: Guarded):
+    """Nothing tells a node that speaks Sparkplug what it lacks; so it is judged by what arrives."""
+    ours, called = mine(tmp_path, authority, "gw7"), {"node": "gw7"}
+    people = authority.context(authority.issue("platform"))
+
+    async def main() -> None:
+        with Subscriber(broker.port, "spBv1.0/#", tls=people) as host:
+            async with station(tmp_path / "s", broker.url, Sparkplug, called, receipts=True, **ours) as here:
+                await until(lambda: here.feed.up)
+                here.raised(alarm())
+                here.put(1)
+                end = "spBv1.0/mine/{}/gw7"
+                wanted = {end.format("NBIRTH"), end.format("NDATA"), end.format("DBIRTH") + "/s"}
+                await heard(host, lambda ms: wanted <= {m.topic for m in ms})
+                births = len(host.on("mine/NBIRTH"))
+                again = framed([metric(Metric("Node Control/Rebirth", Type.BOOLEAN, True))])
+                host.client.publish(end.format("NCMD"), again, 1).wait_for_publish(5)
+                await until(lambda: len(host.on("mine/NBIRTH")) > births)
+            await heard(host, lambda ms: end.format("NDEATH") in {m.topic for m in ms})
+        with Subscriber(broker.port, "vedette/#", tls=people) as platform:
+            async with station(tmp_path / "n", broker.url, site=called, receipts=True, ranges=True, **ours) as here:
+                await until(lambda: here.feed.up)
+                here.raised(alarm())
+                here.put(1)
+                await until(lambda: platform.on("alarm/red") and platform.on("telemetry/s"))
+                assert not here.delivered()
+                body = platform.on("alarm/red")[0].body
+                receipt = msgspec.json.encode({key: body[key] for key in ("boot", "stream", "seq")})
+                platform.client.publish("vedette/mine/gw7/receipt", receipt, 1).wait_for_publish(5)
+                await until(here.delivered)
+            assert platform.on("state")[-1].body["state"] == "offline"
+
+    run(main())
+
+
+@needs_mosquitto
 def test_what_the_broker_lost_is_said_again_until_it_is_over(tmp_path: Path):
     async def main() -> None:
         with Mosquitto(tmp_path / "broker") as broker:
@@ -337,3 +379,40 @@ def test_the_example_for_emqx_grants_what_the_one_for_mosquitto_does():
 
 def test_laws():
     assert checks.uplink(driver().broker()) == []
+
+
+@needs_mosquitto
+def test_other_certificates_are_shown_where_they_are_good_and_the_old_ones_where_they_are_not(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tls, "LOOK", 0.05)
+    monkeypatch.setattr(tls, "ALERT", 0.3)
+    monkeypatch.setattr(neighbour, "SETTLE", 0.1)
+    cert, key = tmp_path / "gw1.pem", tmp_path / "gw1.key"
+    ours = mine(tmp_path, authority, "gw1")
+
+    async def main() -> None:
+        with Mosquitto(tmp_path / "broker", more="require_certificate true", tls=authority.server()) as broker:
+            made = driver(url=broker.url, **ours)
+            with pytest.raises(LineLost, match="other certificates"):
+                await listen(made, "", lambda: authority.issue("gw1").put(cert, key))
+            await listen(made, "certificate-renewed")
+            await listen(made, "certificate-refused", lambda: replace(cert, b"nonsense"))
+            assert [item for item in await made.once(SystemClock()) if isinstance(item, Frame)]
+
+    run(main())
+
+
+async def listen(made: Neighbour, kind: str, change: Callable[[], None] = lambda: None) -> None:
+    """Until this event is told; `change` comes after the first frame."""
+    frames = made.frames(SystemClock(), Bell())
+    first = True
+    try:
+        async for item in frames:
+            if isinstance(item, Frame) and first:
+                first = False
+                change()
+            elif isinstance(item, Event) and item.kind == kind:
+                return
+    finally:
+        await frames.aclose()  # type: ignore[attr-defined]
