@@ -337,9 +337,10 @@ class Session:
         self.groups: dict[tuple[str, str], list[Factor]] = {}  # ST and MN
         for one in settings.factor:
             self.groups.setdefault((one.st or settings.st, one.mn or settings.mn), []).append(one)
-        self.sources = {one.source for one in settings.factor}
+        named = (name for one in settings.factor for name in (one.channel, one.stopped, one.maintenance) if name)
+        self.sources = {name.partition("/")[0] for name in named}
         self.dues: Dues[Thing] = Dues(feed)
-        self.archive = Archive(feed, self.dues, self.pages.lives, who.boot)
+        self.archive = Archive(feed, self.dues, self.pages.lives, who.boot, self.sources)
         self.alarms: deque[Item] = deque()  # begins and ends that are to be told
         self.flights: dict[str, Flight] = {}  # by QN
         self.partial: dict[Thing, int] = {}  # messages of a thing that are not answered

@@ -341,7 +341,7 @@ class Session:
         self.odd = table.odd()
         self.was_odd: dict[str, bool] = {}  # source -> whether its newest row was; unknown counts as odd
         self.dues: Dues[Period] = Dues(feed)
-        self.archive = Archive(feed, self.dues, self.pages.lives, who.boot)
+        self.archive = Archive(feed, self.dues, self.pages.lives, who.boot, self.by_source)
         self.figures: dict[tuple[str, str], tuple[float, Summary]] = {}  # id, code -> until when, what
         self.mono = clock.now().mono
         self.began = clock.now().wall
