@@ -137,11 +137,11 @@ def _terminal(port: int, home: str) -> Jt808:
 KINDS = {
     "mqtt": Kind(
         lambda port, home: Mqtt(name="p", url=f"mqtt://127.0.0.1:{port}"),
-        broker, "agent.uplink.wire:Wire.publish", bare_paho,
+        broker, "agent.wire:Wire.publish", bare_paho,
     ),
     "sparkplug": Kind(
         lambda port, home: Sparkplug(name="p", url=f"mqtt://127.0.0.1:{port}"),
-        broker, "agent.uplink.wire:Wire.publish", bare_paho,
+        broker, "agent.wire:Wire.publish", bare_paho,
     ),
     "jt808": Kind(_terminal, terminals, "agent.uplink.jt808:Line.write", bare_stream, "gnss", GNSS),
 }  # fmt: skip

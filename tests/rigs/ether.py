@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 
 from agent.core.errors import LineLost
 from agent.uplink.jt808 import Jt808, Line
-from agent.uplink.wire import Broker, Message
+from agent.wire import Broker, Message
 
 LATENCY = 0.01  # s, one way
 
@@ -60,7 +60,7 @@ class Net(Protocol):
 
 
 class Wire:
-    """`agent.uplink.wire.Wire` on a simulated network."""
+    """`agent.wire.Wire` on a simulated network."""
 
     net: ClassVar[Net]
 
@@ -84,7 +84,7 @@ class Wire:
         self.arrival = 0.0  # when the last byte sent so far arrives
         self.silent_since: float | None = None  # sent, and nothing can come back
 
-    async def open(self) -> None:
+    async def open(self, context: Any = None) -> None:
         net = self.net
         await asyncio.sleep(2 * LATENCY)
         if net.cut:
@@ -124,7 +124,7 @@ class Wire:
     def receive(self, topic: str) -> None:
         self.inbox = topic
 
-    def hear(self, topic: str) -> None:
+    def hear(self, topic: str, most: int = 0, flagged: bool = False) -> None:
         """Nobody commands here."""
 
     def unlisten(self, topic: str) -> None:
@@ -225,7 +225,7 @@ class Cable(asyncio.Transport):
         pass
 
 
-async def connect(settings: Jt808, line: Line) -> None:
+async def connect(settings: Jt808, line: Line, keyring: Any) -> None:
     """`Jt808._connect` over a cable."""
     net = Cable.net
     await asyncio.sleep(2 * LATENCY)

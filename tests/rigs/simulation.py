@@ -29,12 +29,15 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
 
 import agent.audit
 import agent.daemon
 import agent.health
+import agent.keys
 import agent.outbox
+import agent.provenance
 import agent.supervise
 import agent.uplink.session
 import agent.uplink.sparkplug
@@ -50,7 +53,7 @@ from agent.uplink.mqtt import Mqtt
 from agent.uplink.session import TRIES
 from agent.uplink.sparkplug import Sparkplug
 from agent.uplink.sparkplug_wire import decode
-from agent.uplink.wire import Message
+from agent.wire import Message
 
 from .ether import LATENCY, Wire
 from .hosts import native, sparkplug
@@ -65,6 +68,7 @@ SOON = 3.0  # s within which a reading is at the platform or on a healthy disk; 
 SICK = 25.0  # s after a fault of the disk in which it may not take what it should: `retry`, and what waits for it
 REACH = 15.0  # s within which an output follows, while nothing is broken
 WALL = 1_700_000_000.0  # s
+SIGNER = Ed25519PrivateKey.from_private_bytes(b"s" * 32)  # the same in each run, as its signatures are
 TAIL = 40  # lines of the trace that are shown of a failed run
 
 
@@ -1021,6 +1025,9 @@ def seams(world: World) -> list[tuple[Any, str, Any]]:
         (agent.uplink.session, "Wire", Wire),
         (agent.audit, "Hand", lambda name: Hand(world.disk)),
         (agent.uplink.sparkplug, "Hand", lambda name: Hand(world.disk)),
+        (agent.daemon, "Hand", lambda name: Hand(world.disk)),
+        (agent.provenance, "program", lambda: ""),
+        (agent.keys, "gateway", lambda path, make: (SIGNER, "")),
     ]
     for module in (agent.daemon, agent.outbox):
         if hasattr(module, "kernel"):

@@ -51,7 +51,7 @@ from agent.uplink.jt808_alarms import ENDS, Row, number_of
 from agent.uplink.jt808_words import Location
 from agent.uplink.mqtt import Mqtt
 from agent.uplink.sparkplug import Sparkplug
-from agent.uplink.wire import Message
+from agent.wire import Message
 from simulators.jt808 import ACTIVE
 
 from .ether import LATENCY, Cable, Wire, connect

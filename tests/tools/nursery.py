@@ -29,6 +29,7 @@ from agent.core.ports import Event, Identity, Uplink
 from agent.outbox import Outbox, Store
 from agent.uplink.jt808 import Jt808
 from agent.uplink.jt808_alarms import Row
+from agent.uplink.minefiles import Gauge, Minefiles
 from agent.uplink.mqtt import Mqtt
 from agent.uplink.sparkplug import Sparkplug
 from tests.rigs.sabotage import sabotaged
@@ -48,7 +49,12 @@ def tell(event: Event) -> None:
 
 
 def speaker(url: str, home: str) -> Uplink:
-    """The uplink for a url: MQTT, of a sparkplug+mqtt:// Sparkplug, of a tcp:// the terminal of a vehicle."""
+    """The uplink for a url: MQTT, of a sparkplug+mqtt:// Sparkplug, of a tcp:// the terminal of a vehicle, of a file://
+    a mine."""
+    if url.startswith("file:"):
+        points = (Gauge(channel="s/c", code="S", type="0001"), Gauge(channel="source-0/c0", code="C", type="0001"))
+        often = {"file": {"CDSS": {"every": 1}, "TJSJ": {"every": 2}, "YCBJ": {"every": 2}}}
+        return Minefiles(name="platform", url=url, mine="1", mine_name="m", point=points, change=often, home=home)
     if url.startswith("sparkplug+"):
         return Sparkplug(name="platform", url=url.removeprefix("sparkplug+"))
     if not url.startswith("tcp:"):
@@ -101,14 +107,16 @@ async def main(verb: str, folder: str, url: str) -> None:
     random.seed(os.getpid())
     while True:
         n += 1
-        alarm = Alarm(f"{outbox.boot}-{n}", 1, "raised", "active-unacked", "r", "s/c", "red", 1.0, 1.0, "%", at, at, "")
+        id = f"{outbox.boot}-{n}"
+        alarm = Alarm(id, 1, "raised", "active-unacked", "r", "s/c", "red", 1.0, 1.0, "%", at, at, id)
         task = asyncio.create_task(accepted(outbox, alarm))
         waiting.add(task)
         task.add_done_callback(waiting.discard)
         for source, channels in SOURCES.items():
             outbox.put_frame(frame(source, clock.now(), channels, np.full(40, float(n))))
         if url.startswith("tcp:"):
-            outbox.put_frame(frame("gnss", clock.now(), GNSS, [30.0 + n * 1e-5, 120.0, 50.0, 3.0]))
+            now = clock.now()  # no two children of one second are in the same place
+            outbox.put_frame(frame("gnss", now, GNSS, [30.0 + now.mono % 1000.0 * 1e-3, 120.0, 50.0, 3.0]))
         await asyncio.sleep(0.005)
 
 
