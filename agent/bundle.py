@@ -191,6 +191,8 @@ def export(site: Site, alarm: str, out: Path, wall: float) -> dict[str, Any]:
     try:
         _write(out, content, wall)
     except OSError as error:
+        part = _part(out)
+        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
         raise WorldFault(f"export to {out}: {error.strerror or error}") from None
     return manifest | {"files": hashes, "signed": site.key is not None}
 
@@ -254,9 +256,13 @@ def _table(found: Found) -> bytes:
     return text.getvalue().encode()
 
 
+def _part(out: Path) -> Path:
+    return out.with_name(f"{out.name}.part")
+
+
 def _write(out: Path, content: dict[str, bytes], wall: float) -> None:
     """All of it or nothing."""
-    part = out.with_name(f"{out.name}.part")
+    part = _part(out)
     if out.suffix == ".zip":
         stamp = time.gmtime(max(wall, 315532800.0))[:6]  # a zip knows no year before 1980
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as bundle:
