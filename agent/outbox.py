@@ -86,6 +86,7 @@ UNKNOWN = 1 << 52  # rows are numbered from here while the file's own rows are n
 MEMORY_CELLS = 2_000_000  # values kept in memory (18 MB) while the disk does not take them; then the oldest go
 BATCH_CELLS = 128  # what a batch costs besides its values: five arrays and four objects are about 1.2 kB
 SPARED = 0.9  # of `MEMORY_CELLS` stay when it is exceeded: in one bite, for it costs a look at all; project
+URGENT = (LEVELS.index("red"), LEVELS.index("orange"))
 WORSE = ("raised", "level-up")  # what a person must hear at once, disk or no disk
 PATIENCE = 2.0  # s after which a commit counts as slow and nobody waits for it any longer
 PAUSE = 10  # batches' time between two events of one gap that grows
@@ -721,6 +722,11 @@ class Outbox:
         """Where each source stands now."""
         return {source: gather.latest for source, gather in self._gathers.items() if gather.latest is not None}
 
+    def hurry(self) -> None:
+        """What each source says next is told whole and at once, whether or not it moved."""
+        for gather in self._gathers.values():
+            gather.hurry()
+
     def changed(self) -> None:
         """What some uplink owes has changed; it is written with the next batch of batches."""
         self._history_news.set()
@@ -923,6 +929,10 @@ class Outbox:
         """How many alarms and events the uplink owes."""
         lanes = [entry.item.lane for entry in self.entries.values() if uplink in entry.owed]
         return {"alarm": lanes.count("alarm"), "event": lanes.count("event")}
+
+    def is_urgent(self, uplink: str) -> bool:
+        """Whether the uplink owes a red or orange alarm."""
+        return any(uplink in entry.owed for level in URGENT for entry in self._ranks.get(level, {}).values())
 
     def depth(self) -> dict[Lane, int]:
         """How many items of each lane wait to be delivered, for the uplink that is furthest behind."""

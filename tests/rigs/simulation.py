@@ -50,8 +50,9 @@ from agent.health import Health, rules
 from agent.outbox import Store
 from agent.uplink.mqtt import Mqtt
 from agent.uplink.session import TRIES
-from agent.uplink.wire import Message
+from agent.wire import Message
 
+from .ether import LATENCY, Wire
 from .platter import FAULTS, Disk, Hand, Key, Loop, copied, lying, replaced
 
 MINUTES = 20
@@ -59,7 +60,6 @@ LENGTH = 60.0 * MINUTES  # s
 CALM = 60.0  # s at the end without a fault: within it everything drains
 STILL = 40.0  # s at the end in which no hazard comes or goes
 FAULTS_PER_RUN = (10, 15)
-LATENCY = 0.01  # s, one way
 SOON = 3.0  # s within which a reading is at the platform or on a healthy disk; and an alarm is judged
 SICK = 25.0  # s after a fault of the disk in which it may not take what it should: `retry`, and what waits for it
 REACH = 15.0  # s within which an output follows, while nothing is broken
@@ -177,105 +177,6 @@ class Plant(Driver, tag="plant"):
     def _check(self) -> None:
         if self.world.unplugged:
             raise LineLost("read plant: the line is unplugged")
-
-
-# -- the wire and what is behind it -------------------------------------------------------------------------
-
-
-class Wire:
-    """`agent.uplink.wire.Wire` on a simulated network."""
-
-    def __init__(self, settings: Mqtt, version: Any, id: str, will: Message, wake: asyncio.Event) -> None:
-        self.settings, self.version, self.id, self.will, self.wake = settings, version, id, will, wake
-        self.world = Plant.world
-        self.acks: deque[tuple[int, int]] = deque()
-        self.retained: dict[str, bytes] = {}
-        self.receipts: deque[tuple[bytes, bytes]] = deque()
-        self.inbox = ""
-        self.lost = ""
-        self.innocent = False
-        self.answer: tuple[int, Any] | None = None
-        self.where = f"uplink {settings.name!r} at {settings.url}"
-        self.life = self.world.life
-        self.sent = True
-        self.said: deque[Any] = deque()
-        self.alive = False  # this side of the connection
-        self.open_there = False  # the broker's side
-        self.mids = itertools.count(1)
-        self.arrival = 0.0  # when the last byte sent so far arrives
-        self.silent_since: float | None = None  # sent, and nothing can come back
-
-    async def open(self) -> None:
-        world = self.world
-        await asyncio.sleep(2 * LATENCY)
-        if world.cut:
-            await asyncio.sleep(10.0)
-            raise LineLost(f"connect {self.where}: timed out")
-        if not world.broker_up:
-            raise LineLost(f"connect {self.where}: nobody listens there")
-        self.alive = True
-        world.attach(self)
-        self.answer = (0, SimpleNamespace())
-
-    def limit(self, name: str, default: int) -> int:
-        return self.world.limits.get(name, default)
-
-    def publish(self, message: Message) -> int:
-        mid = next(self.mids)
-        world = self.world
-        if not self.alive:
-            return mid
-        if world.cut:
-            self.silent_since = self.silent_since or world.now
-            return mid
-        size = len(message.payload) + len(message.topic)
-        self.arrival = max(self.arrival, world.now + LATENCY + world.lag) + size / world.bandwidth
-        world.at(self.arrival, lambda: world.arrived(self, mid, message))
-        return mid
-
-    def listen(self, topic: str) -> None:
-        def bring() -> None:
-            if self.alive and self.open_there and not self.world.cut:
-                self.retained |= {t: p for t, p in self.world.retained.items() if "/alarm/" in t}
-                self.wake.set()
-
-        self.world.at(self.world.now + 2 * LATENCY, bring)
-
-    def receive(self, topic: str) -> None:
-        self.inbox = topic
-
-    def unlisten(self, topic: str) -> None:
-        pass
-
-    def pump(self) -> None:
-        pass
-
-    def arm(self) -> None:
-        pass
-
-    def tend(self) -> None:
-        """Pings: a link that is dead is noticed, by the kernel when data waits, else after two of them."""
-        world = self.world
-        if world.cut and self.alive:
-            self.silent_since = self.silent_since or world.now + self.settings.keepalive
-        if self.silent_since is not None and world.now - self.silent_since > 5.0:
-            self.fail("connection timed out", innocent=True)
-
-    def close(self, politely: bool = False, will: bool = False) -> None:
-        if self.alive:
-            self.alive = False
-            self.world.at(max(self.arrival, self.world.now + LATENCY), lambda: self.world.detach(self, politely))
-
-    def fail(self, why: str, innocent: bool = False) -> None:
-        """This side learns that the connection is gone."""
-        if self.alive and not self.lost:
-            self.lost, self.innocent = why, innocent
-            self.wake.set()
-
-    def confirm(self, mid: int, code: int) -> None:
-        if self.alive and not self.lost and not self.world.cut and self.life == self.world.life:
-            self.acks.append((mid, code))
-            self.wake.set()
 
 
 class World:
@@ -491,6 +392,9 @@ class World:
         wire.open_there = True
         self.sessions.append(wire)
         self.note("connected", wire.life)
+
+    def departed(self, link: Any, what: Any) -> None:
+        """It is under way; what becomes of it the line says."""
 
     def detach(self, wire: Wire, politely: bool) -> None:
         if not wire.open_there:
@@ -1092,7 +996,7 @@ def play(seed: int, folder: Path) -> Run:
     home = folder / f"seed{seed}"
     home.mkdir(parents=True)
     world = World(seed, home)
-    Plant.world = world
+    Plant.world = Wire.net = world  # type: ignore[assignment]
     try:
         with world.disk.mounted(), replaced(seams(world)):
             while not world.ended:
