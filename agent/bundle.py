@@ -103,6 +103,8 @@ def excerpt(folder: Path, alarm: str) -> Found:
     life = max((k for k in starts if k <= begun), default=0)
     death = min((k for k in starts if k > begun), default=len(bodies))
     wanted |= {k for k in range(life, death) if bodies[k].get("event", {}).get("kind") in CLOCK}
+    moved = f"limit of {raised['rule']}:"  # by a command, or kept from an earlier life
+    wanted |= {k for k in range(life, begun) if moved in bodies[k].get("event", {}).get("text", "")}
     origin: dict[str, Any] = {}
     where = 0
     for k, body in enumerate(bodies):  # the last before the alarm; where the journal begins later, the next
@@ -134,7 +136,7 @@ def excerpt(folder: Path, alarm: str) -> Found:
 
 def _may_matter(body: bytes, alarm: str) -> bool:
     """Whether it is worth decoding: most records are about something else."""
-    return alarm.encode() in body or body.startswith(EARLIER)
+    return alarm.encode() in body or body.startswith(EARLIER) or b"limit of " in body
 
 
 def _body(record: Record) -> dict[str, Any]:

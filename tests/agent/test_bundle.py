@@ -23,7 +23,7 @@ from agent.core.frame import Quality
 from agent.core.ports import Event
 from agent.core.rules import High, Low, Rate
 from agent.traces import AFTER, BEFORE
-from tests.tools.mine import CH4, Mine
+from tests.tools.mine import CH4, Mine, at
 
 NAN = float("nan")
 
@@ -191,6 +191,16 @@ def test_what_cannot_be_judged_again_is_said(tmp_path: Path):
     code, said = ask(mine.export(tmp_path / "bundle"))
     assert (code, "a rule of the kind rate is not repeated here" in said) == (2, True)
     assert said.endswith("not judged again\n")
+
+
+def test_a_limit_that_somebody_set_goes_along(tmp_path: Path):
+    mine = Mine(tmp_path / "state", CH4)
+    mine.put(Event("command", "desk", at(1000.5), "set-limit by Li: limit of gas: 1, was 0.8"), True)
+    mine.put(Event("command", "desk", at(1000.6), "set-limit by Li: limit of water: 3, was 2"), True)
+    mine.run([0.4] * 5 + [1.2] * 3)
+    said = (mine.export(tmp_path / "bundle") / "journal.log").read_text()
+    assert "limit of gas: 1, was 0.8" in said
+    assert ask(tmp_path / "bundle")[0] == 0
 
 
 def test_an_alarm_that_nobody_knows_and_a_state_without_its_key(tmp_path: Path, capsys):
