@@ -103,6 +103,8 @@ def excerpt(folder: Path, alarm: str) -> Found:
     life = max((k for k in starts if k <= begun), default=0)
     death = min((k for k in starts if k > begun), default=len(bodies))
     wanted |= {k for k in range(life, death) if bodies[k].get("event", {}).get("kind") in CLOCK}
+    moved = f"limit of {raised['rule']}:"  # by a command, or kept from an earlier life
+    wanted |= {k for k in range(life, begun) if moved in bodies[k].get("event", {}).get("text", "")}
     origin: dict[str, Any] = {}
     where = 0
     for k, body in enumerate(bodies):  # the last before the alarm; where the journal begins later, the next
@@ -134,7 +136,7 @@ def excerpt(folder: Path, alarm: str) -> Found:
 
 def _may_matter(body: bytes, alarm: str) -> bool:
     """Whether it is worth decoding: most records are about something else."""
-    return alarm.encode() in body or body.startswith(EARLIER)
+    return alarm.encode() in body or body.startswith(EARLIER) or b"limit of " in body
 
 
 def _body(record: Record) -> dict[str, Any]:
@@ -191,6 +193,8 @@ def export(site: Site, alarm: str, out: Path, wall: float) -> dict[str, Any]:
     try:
         _write(out, content, wall)
     except OSError as error:
+        part = _part(out)
+        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
         raise WorldFault(f"export to {out}: {error.strerror or error}") from None
     return manifest | {"files": hashes, "signed": site.key is not None}
 
@@ -254,9 +258,13 @@ def _table(found: Found) -> bytes:
     return text.getvalue().encode()
 
 
+def _part(out: Path) -> Path:
+    return out.with_name(f"{out.name}.part")
+
+
 def _write(out: Path, content: dict[str, bytes], wall: float) -> None:
     """All of it or nothing."""
-    part = out.with_name(f"{out.name}.part")
+    part = _part(out)
     if out.suffix == ".zip":
         stamp = time.gmtime(max(wall, 315532800.0))[:6]  # a zip knows no year before 1980
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as bundle:

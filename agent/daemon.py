@@ -36,7 +36,7 @@ from . import (
     tls,
     update,
 )
-from .audit import Audit, Pace
+from .audit import Audit, Pace, verify
 from .clerk import Clerk
 from .clock import Steps, SystemClock, kernel
 from .comeback import Comeback
@@ -90,9 +90,11 @@ LINE_LEASE = 10.0  # at least; twice the driver's own worst case where that is l
 CONNECT_LEASE = 40.0  # of an uplink: a dead name server costs 10, TCP 10, TLS 10, the broker's answer a turn of its own
 LINK_LEASE = 8.0  # of an uplink that is connected: it comes round at least every second
 CONTROL_LEASE = 10.0  # it asks itself every 3 s
+RECORD_LEASE = 600.0  # a card may take minutes to read the journal
 CLERK_LEASE = 60.0  # it looks twice a second; a card may take long for a file
 DESK_LEASE = 60.0  # the same
 
+READ_BACK = 120.0  # s after the start until the journal is read back once; before, there is more to do
 HOUR = 3600.0  # s that a clock that was set back is shown
 PROBE = 2.0  # s between questions whether the store still works
 LEAVE = 1.5  # s that all tasks may take to end once cancelled: an uplink says goodbye for 0.9
@@ -241,6 +243,7 @@ class Agent:
             for feed in self.outbox.feeds.values():
                 feed.heed = self.desk.heard
         self._duty("control", CONTROL_LEASE)
+        self._duty("record", RECORD_LEASE)
         for uplink in self.config.uplinks:
             self._duty(f"uplink {uplink.name}", CONNECT_LEASE)
         loop = asyncio.get_running_loop()
@@ -251,9 +254,9 @@ class Agent:
             asyncio.create_task(self._tick(), name="tick"),
             asyncio.create_task(self.outbox.serve(), name="store"),
             asyncio.create_task(self.audit.serve(), name="journal"),
-            asyncio.create_task(self._originate(), name="provenance"),
             asyncio.create_task(watch(self.leases, watchdog, self.clock, self._told), name="watch"),
             self._kept("control", self._control),
+            self._kept("record", self._record),
             *([self._kept("evidence", self._keep_evidence)] if self.clerk is not None else []),
             *([self._kept("commands", self._keep_desk)] if self.desk is not None else []),
             *(
@@ -460,19 +463,30 @@ class Agent:
                 text=alarm.text,
             )
 
-    async def _originate(self) -> None:
-        """Tell the journal which program runs here, by which files; then only wait, as nothing here may end."""
-        hand = Hand("provenance")
-        config = self.config
+    async def _record(self) -> None:
+        """Tell the journal which program runs here, by which files, and of drafts that it does not know; read it back
+        once, for what somebody may have done to it while nobody was here."""
+        hand, config, at = Hand("record"), self.config, self.clock.now()
         try:
             told = await hand.do(provenance.facts, Path(config.store.path), config.path, config.sources, config.hash)
             text = f"configuration {config.hash} of {len(told['files'])} files, program {told['program'][:16]}"
         except OSError as error:
             told, text = {}, f"what runs here could not be kept: {error}"
+        self.audit.put(Event("provenance", "agent", at, text, told), sign=True)
+        await self._reports()
+        await self.clock.sleep(READ_BACK)
+        try:
+            faults = (await hand.do(verify, Path(config.store.path) / "journal")).faults
+        except OSError:
+            faults = []  # the next write tells
         hand.end()
-        self.audit.put(Event("provenance", "agent", self.clock.now(), text, told), sign=True)
-        await self._reports()  # drafted while nobody was here
-        await asyncio.Event().wait()
+        if faults:
+            self._event(
+                Event("journal-broken", "journal", self.clock.now(), f"{faults[0]}; {len(faults)} faults in all")
+            )
+        while True:
+            self._lease["record"].renew()
+            await self.clock.sleep(RECORD_LEASE / 2)
 
     async def _reports(self) -> int:
         """Tell the journal of drafts that it does not know yet; how many."""

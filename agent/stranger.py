@@ -330,6 +330,9 @@ def recompute(manifest: dict[str, Any], records: Records, say: Say) -> bool | No
     late = told - due
     if abs(begun - alarm["since"]["mono"]) > 1e-6 or not -1e-6 <= late <= (TICK if rule["delay"] else 1e-6):
         raise Refused(f"journal.log: by these rows the alarm is due at {due:.3f} s, and it is told at {told:.3f} s")
+    seen = [row[alarm["channel"]][0] for _, row in rows if alarm["channel"] in row]
+    if alarm["value"] is not None and seen[-1] != alarm["value"]:
+        raise Refused(f"journal.log: by these rows the value was {seen[-1]}, and {alarm['value']} is told")
     say(f"alarm: raised at {told:.3f} s (monotonic), judged again: {told if late <= TICK else due:.3f} s, the same")
     clock = "trusted" if alarm["at"].get("synced") else "NOT trusted then"
     say(f"clock: {alarm['at']['wall']:.3f} s UTC since 1970, {clock}")

@@ -530,3 +530,34 @@ def test_an_agent_without_its_key_says_so_and_one_with_a_named_key_signs_with_it
     verdict = verify(tmp_path / "state" / "journal", [keys.text(key)])
     assert (verdict.faults, verdict.signed) == ([], verdict.last)
     assert not (tmp_path / "state" / "gateway.key").exists()
+
+
+def test_an_agent_that_starts_on_a_changed_journal_tells_everybody(tmp_path: Path, monkeypatch):
+    from agent import daemon
+    from agent.config import load
+
+    monkeypatch.setattr(daemon, "READ_BACK", 0.1)
+    chain = Chain(tmp_path / "state" / "journal", QUOTA)
+    chain.append([body(n) for n in range(5)])
+    chain.close()
+    (path,) = segments(tmp_path / "state" / "journal")
+    path.write_bytes(path.read_bytes().replace(b'"n":1', b'"n":7'))
+    site = tmp_path / "site.toml"
+    site.write_text(
+        '[site]\nname = "pit"\n[[bus]]\nname = "b"\nurl = "tcp://127.0.0.1:9"\n[[bus.device]]\nname = "z"\nunit = 1\n'
+        'period = 1.0\n[[bus.device.channel]]\nkey = "ch4"\nat = "holding:0"\ntype = "float32"\nunit = "%"\n'
+    )
+
+    async def main() -> str:
+        agent = daemon.Agent(load(site))
+        running = asyncio.create_task(agent.run())
+
+        def told() -> list[str]:
+            return [r.body.decode() for r in records(tmp_path / "state" / "journal") if b'"journal-broken"' in r.body]
+
+        await until(told, 20)
+        agent.stop()
+        await running
+        return told()[0]
+
+    assert "000001.log, record 3, byte" in asyncio.run(main())

@@ -70,7 +70,7 @@ def flips(case: Case, folder: Path) -> None:
     good = audit.text(path)
     ends = [k for k, byte in enumerate(good) if byte == 10]
     found = named = bits = 0
-    for bit in range(0, 8 * len(good), case.n(499, 1)):
+    for bit in range(0, 8 * len(good), case.n(1999, 1)):
         bad = bytearray(good)
         bad[bit >> 3] ^= 1 << (bit & 7)
         path.write_bytes(bad)
