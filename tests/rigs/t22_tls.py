@@ -572,8 +572,12 @@ async def canaries(case: Case) -> tuple[int, list[str]]:
             )
             await until(lambda: b"yard" in (folder / "agent.log").read_bytes(), 20, "the other camera is told")
             look(str(state()).encode(), "status")
-            standing = ask(folder / "state", {"verb": "alarms"})["alarms"]
-            assert standing, "two cameras and a neighbour are not what they should be"
+
+            def alarms() -> Any:
+                return ask(folder / "state", {"verb": "alarms"})["alarms"]
+
+            await until(alarms, 30, "a camera and a neighbour are not what they should be")
+            standing = alarms()
             look(str(standing).encode(), "alarms")
             noted = standing[0]["id"].encode()
             kept = (folder / "state" / "journal").glob
