@@ -254,7 +254,7 @@ def _split(url: str) -> SplitResult:
             raise ValueError("no password in url: password = 'credential:NAME', env: or file:")
         _ = place.port  # raises ValueError where it is no port
         return place
-    raise ValueError(f"url must be file:///folder or sftp://user@host[:port]/folder, not {url!r}")
+    raise ValueError(f"url must be file:///folder or sftp://user@host[:port]/folder, not {secret.masked(url)!r}")
 
 
 def _nothing() -> None:
