@@ -32,6 +32,7 @@ from .hand import Hand
 LOOK = 2.0  # s between looks at the files; they have settled when two looks see the same
 KNOCK = 5.0  # s for TCP and for the handshake of a trial
 ALERT = 2.0  # s in which the other side of a trial may still refuse: in TLS 1.3 it does so after the handshake
+PARTING = 1.0  # s that answers are waited for before a connection is made anew
 AGAIN = 3600.0  # s after which what was refused is tried again, though it is the same: the other side may have changed
 DAY = 86400.0  # s
 STALE = 30.0  # s; they are told every 5 s

@@ -22,7 +22,6 @@ import asyncio
 import contextlib
 import math
 import socket
-import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -32,12 +31,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Meta, Struct, structs
 
-from .. import secret
+from .. import secret, tls
 from ..core.alarm import Alarm
 from ..core.errors import LineLost
 from ..core.frame import BLIND, OFFLINE_AFTER, Quality
-from ..core.ports import Batch, Clock, Event, Feed, Identity, Item, Uplink
+from ..core.ports import Batch, Clock, Event, Feed, Identity, Item
 from ..hand import Hand
+from ..tls import Keyring, Renewed, Secured, keyring_of
 from .hj212_wire import ANSWER, EDITION, Message, Stream, pack, split
 from .memo import Memo
 from .past import Account, Archive, Dues, Life
@@ -103,7 +103,7 @@ class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 Setting = Literal["interval", "timeout", "real-time"]
 
 
-class Hj212(Uplink, tag="hj212", frozen=True, kw_only=True):
+class Hj212(Secured, tag="hj212", frozen=True, kw_only=True):
     """One platform."""
 
     url: str  # tcp://host:port; tls:// where somebody unwraps it before the platform
@@ -124,18 +124,20 @@ class Hj212(Uplink, tag="hj212", frozen=True, kw_only=True):
     factor: Annotated[tuple[Factor, ...], Meta(min_length=1)]
     alarm: tuple[Row, ...] = ()  # the first that fits; what none fits is told too
     allow: tuple[Setting, ...] = ("interval", "timeout", "real-time")  # what the platform may set
-    ca: str = ""  # file of the authority that signed the other side's certificate, of tls
     home: str = ""  # folder of the state; set by the configuration
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        place = _split(self.url)
+        _split(self.url)
         if wrong := secret.fault(self.password, "user"):
             raise ValueError(wrong)
         if not self.password:
             raise ValueError("password must say where PW is kept: env:NAME, file:/path or credential:NAME")
-        if self.ca and place.scheme != "tls":
-            raise ValueError("ca needs tls:// in url")
+        self.complain("tls")
+
+    @property
+    def secured(self) -> bool:
+        return _split(self.url).scheme == "tls"
 
     def at_home(self, home: str, shelf: str) -> Hj212:
         return structs.replace(self, home=home)
@@ -164,6 +166,17 @@ class Hj212(Uplink, tag="hj212", frozen=True, kw_only=True):
     ) -> None:
         """Connect and deliver until cancelled. Raises `LineLost`."""
         feed.notes.setdefault("since", clock.now().mono)
+        keyring = keyring_of(self, self._place(), feed, clock, tell) if self.secured else None
+        while True:
+            try:
+                await self._serve(feed, who, clock, tell, keyring)
+            except Renewed:
+                continue  # at once
+
+    async def _serve(
+        self, feed: Feed, who: Identity, clock: Clock, tell: Callable[[Event], None], keyring: Keyring | None
+    ) -> None:
+        """One connection. Raises `Renewed` where the next one is to follow at once."""
         password = secret.read(self.password, f"connect uplink {self.name!r} at {self.url}")
         wake = asyncio.Event()
         memo = Memo(self.home, "hj212", self.name, Pages())
@@ -175,8 +188,9 @@ class Hj212(Uplink, tag="hj212", frozen=True, kw_only=True):
             if memo.trouble:
                 text = f"uplink {self.name}: what the platform set and was told is not known: {memo.trouble}"
                 tell(Event("notebook-lost", self.name, clock.now(), text))
-            await self._connect(line)
+            await self._connect(line, keyring)
             session = Session(self, password, line, memo, wake, feed, who, clock, tell)
+            session.keyring = keyring
             feed.watch(wake.set)
             try:
                 await session.run()
@@ -193,12 +207,16 @@ class Hj212(Uplink, tag="hj212", frozen=True, kw_only=True):
             line.close()
             memo.close()
 
-    async def _connect(self, line: Line) -> None:
+    def _place(self) -> tuple[str, int]:
+        """Host and port."""
         place = _split(self.url)
-        host, port = place.hostname or "", place.port or PORTS[place.scheme]
+        return place.hostname or "", place.port or PORTS[place.scheme]
+
+    async def _connect(self, line: Line, keyring: Keyring | None) -> None:
+        host, port = self._place()
+        context = None if keyring is None else await keyring.context()
         hand = Hand("connect")  # names block
         try:
-            context = ssl.create_default_context(cafile=self.ca or None) if place.scheme == "tls" else None
             sock = await hand.do(socket.create_connection, (host, port), CONNECT)
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
@@ -220,7 +238,7 @@ class Hj212(Uplink, tag="hj212", frozen=True, kw_only=True):
 def _split(url: str) -> SplitResult:
     place = urlsplit(url)
     if place.scheme not in PORTS or not place.hostname or place.path.strip("/") or place.query or place.username:
-        raise ValueError(f"url must be tcp://host:port or tls://host:port, not {url!r}")
+        raise ValueError(f"url must be tcp://host:port or tls://host:port, not {secret.masked(url)!r}")
     _ = place.port  # raises ValueError where it is no port
     return place
 
@@ -337,9 +355,10 @@ class Session:
         self.groups: dict[tuple[str, str], list[Factor]] = {}  # ST and MN
         for one in settings.factor:
             self.groups.setdefault((one.st or settings.st, one.mn or settings.mn), []).append(one)
-        self.sources = {one.source for one in settings.factor}
+        named = (name for one in settings.factor for name in (one.channel, one.stopped, one.maintenance) if name)
+        self.sources = {name.partition("/")[0] for name in named}
         self.dues: Dues[Thing] = Dues(feed)
-        self.archive = Archive(feed, self.dues, self.pages.lives, who.boot)
+        self.archive = Archive(feed, self.dues, self.pages.lives, who.boot, self.sources)
         self.alarms: deque[Item] = deque()  # begins and ends that are to be told
         self.flights: dict[str, Flight] = {}  # by QN
         self.partial: dict[Thing, int] = {}  # messages of a thing that are not answered
@@ -351,6 +370,9 @@ class Session:
         self.began = clock.now().wall
         self.trouble = ""
         self.bad = 0  # messages with a wrong check that were told
+        self.keyring: Keyring | None = None  # where TLS is spoken
+        self.renewal: asyncio.Task[None] | None = None  # done: there are other certificates, and they are good
+        self.leaving = 0.0  # s of the loop, when answers are not waited for any more; 0: it stays
 
     # -- what is in force -------------------------------------------------------------------------------
 
@@ -394,17 +416,20 @@ class Session:
         """Deliver for ever. Raises `LineLost`."""
         self.feed.online(True)
         self._say("link-up", f"connected to {self.settings.url} by HJ 212-2017")
+        sure = asyncio.get_running_loop().time() + tls.ALERT
         while True:
             while (one := self.line.take()) is not None:
                 await self._heed(one)
+                sure = 0.0
             if self.line.lost:
                 raise LineLost(f"uplink {self.settings.name!r} at {self.settings.url}: {self.line.lost}")
+            self._renew(sure)
             self._look()
             if self.work is not None and self.work.done():
                 work, self.work = self.work, None
                 work.result()
             more = False
-            if self._wall() >= UNSET:
+            if self._wall() >= UNSET and not self.leaving:
                 self.archive.live(self.clock.now())
                 more = self._take()
                 more = await self._fill() or more
@@ -416,8 +441,28 @@ class Session:
                     await self.wake.wait()
             self.wake.clear()
 
+    def _renew(self, sure: float) -> None:
+        """Look at the certificates, once the other side has taken those that it was shown: at `sure`, s of the loop.
+
+        Raises `Renewed` where others are to be shown.
+        """
+        now = asyncio.get_running_loop().time()
+        if self.keyring is None or self.line.transport is None or now < sure:
+            return
+        if self.renewal is None:
+            self.keyring.made(self.line.transport.get_extra_info("ssl_object"))
+            watching = self.keyring.watch(self.wake.set)
+            self.renewal = asyncio.create_task(watching, name=f"certificates {self.settings.name}")
+        elif self.renewal.done():
+            self.renewal.result()
+            self.leaving = self.leaving or now + tls.PARTING
+            if not self.flights or now > self.leaving:
+                raise Renewed(f"uplink {self.settings.name!r} at {self.settings.url}: other certificates")
+
     async def end(self) -> None:
         """Nothing goes on."""
+        if self.renewal is not None:
+            self.renewal.cancel()
         if self.work is not None:
             self.work.cancel()
             await asyncio.gather(self.work, return_exceptions=True)

@@ -38,7 +38,7 @@ from ..core.alarm import Alarm
 from ..core.errors import BadReply, LineLost, Refused
 from ..core.ports import Batch, Clock, Event, Feed, Identity, Item
 from ..hand import Hand
-from ..tls import Keyring, Renewed, Secured, keyring_of
+from ..tls import PARTING, Keyring, Renewed, Secured, keyring_of
 from . import jt808_words as words
 from .jt808_alarms import BEGINS, ENDS, Occasion, Row, bits, flag_of, item, number_of, number_of_type, row_of
 from .jt808_files import Terms, Uploads
@@ -52,7 +52,6 @@ CONNECT = 10.0  # s for TCP and TLS
 USER_TIMEOUT = 5000  # ms of unacknowledged TCP data; as for MQTT
 BLIND_AREA = 1  # kind of 0x0704
 TICK = 0.5  # s between looks at deadlines
-PARTING = 1.0  # s that answers are waited for before a connection is made anew
 TURN = 64  # items taken before the loop serves others
 NEWS = 10.0  # s; an alarm that is older when handed out is no news
 HISTORY = 3  # messages of backlog in flight: 3 kB, 0.4 s at 64 kbit/s; an alarm waits for no more

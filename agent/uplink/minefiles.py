@@ -254,7 +254,7 @@ def _split(url: str) -> SplitResult:
             raise ValueError("no password in url: password = 'credential:NAME', env: or file:")
         _ = place.port  # raises ValueError where it is no port
         return place
-    raise ValueError(f"url must be file:///folder or sftp://user@host[:port]/folder, not {url!r}")
+    raise ValueError(f"url must be file:///folder or sftp://user@host[:port]/folder, not {secret.masked(url)!r}")
 
 
 def _nothing() -> None:
@@ -341,7 +341,7 @@ class Session:
         self.odd = table.odd()
         self.was_odd: dict[str, bool] = {}  # source -> whether its newest row was; unknown counts as odd
         self.dues: Dues[Period] = Dues(feed)
-        self.archive = Archive(feed, self.dues, self.pages.lives, who.boot)
+        self.archive = Archive(feed, self.dues, self.pages.lives, who.boot, self.by_source)
         self.figures: dict[tuple[str, str], tuple[float, Summary]] = {}  # id, code -> until when, what
         self.mono = clock.now().mono
         self.began = clock.now().wall

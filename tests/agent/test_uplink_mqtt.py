@@ -146,7 +146,7 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], complai
 def test_uplinks_are_found_by_name_and_by_place():
     assert find("mqtt") is Mqtt
     assert find("agent.uplink.mqtt:Mqtt") is Mqtt
-    with pytest.raises(ConfigFault, match="known are jt808, mqtt"):
+    with pytest.raises(ConfigFault, match=r"known are .*\bmqtt\b"):
         find("carrier-pigeon")
 
 

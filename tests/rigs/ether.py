@@ -225,7 +225,7 @@ class Cable(asyncio.Transport):
         pass
 
 
-async def connect(settings: Jt808, line: Line) -> None:
+async def connect(settings: Jt808, line: Line, keyring: Any) -> None:
     """`Jt808._connect` over a cable."""
     net = Cable.net
     await asyncio.sleep(2 * LATENCY)

@@ -247,6 +247,10 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
         ("agent.feed", "Feed.settle", rewritten("if telemetry:", "if False:")),
     ),
     "confirmed-when-sent": (("agent.uplink.session", "Session._send_waiting", confirmed_when_sent),),
+    "careless": (  # T16: both
+        *MUTANTS["resent-not-marked"],
+        ("agent.uplink.session", "Session._send_waiting", confirmed_when_sent),
+    ),
     "answered-when-sent": (("agent.uplink.jt808", "Session._fly", answered),),  # JT/T 808: 0x8001 is not waited for
     "name-check-off": (("agent.tls", "papers", any_name),),  # T22
     "repeats-unmarked": (  # JT/T 808: what was sent before comes as news

@@ -43,15 +43,16 @@ import agent.uplink.session
 import agent.uplink.sparkplug
 from agent.core.alarm import Alarm
 from agent.core.errors import WorldFault
-from agent.core.frame import Instant, frame, layout
+from agent.core.frame import frame, layout
 from agent.core.ports import Identity, Uplink
 from agent.outbox import Outbox, Store
 from agent.uplink.jt808 import Jt808
 from agent.uplink.jt808_alarms import ENDS, Row, number_of
-from agent.uplink.jt808_words import stamp
+from agent.uplink.jt808_words import Location
 from agent.uplink.mqtt import Mqtt
 from agent.uplink.sparkplug import Sparkplug
 from agent.wire import Message
+from simulators.jt808 import ACTIVE
 
 from .ether import LATENCY, Cable, Wire, connect
 from .hosts import Edge, Keys, Terminals, native, sparkplug, told_as
@@ -133,7 +134,7 @@ class Far:
         """What the platform is once the process is dead; it has what was under way, or nothing of it."""
         raise NotImplementedError
 
-    def wrong(self, accepted: Sequence[Alarm], kept: set[Key], stamps: dict[Key, float]) -> Iterator[Fault]:
+    def wrong(self, accepted: Sequence[Alarm], kept: set[Key], places: dict[Key, float]) -> Iterator[Fault]:
         """What is not as it should be, once all is delivered. `kept`: rows that lay on the disk."""
         raise NotImplementedError
 
@@ -182,7 +183,7 @@ class Host(Far):
                 new._take(message)  # type: ignore[arg-type]
         return new
 
-    def wrong(self, accepted: Sequence[Alarm], kept: set[Key], stamps: dict[Key, float]) -> Iterator[Fault]:
+    def wrong(self, accepted: Sequence[Alarm], kept: set[Key], places: dict[Key, float]) -> Iterator[Fault]:
         keys = Keys()
         for body in self.heard:
             keys.hear(body)
@@ -236,17 +237,22 @@ class Station(Far):
         new.platform.ends.clear()
         return new
 
-    def wrong(self, accepted: Sequence[Alarm], kept: set[Key], stamps: dict[Key, float]) -> Iterator[Fault]:
+    def wrong(self, accepted: Sequence[Alarm], kept: set[Key], places: dict[Key, float]) -> Iterator[Fault]:
         platform = self.platform
-        edges, times = platform.edges(), {location.time for location in platform.locations()}
+        edges = platform.edges()
+        told = {location.latitude for location in platform.locations() if not has_alarm(location)}
         for alarm in accepted:
             if told_as(alarm) not in edges:
                 yield Fault("lost", f"{alarm.event} of {alarm.id}")
         if platform.twice or platform.strange:
             yield Fault("twice", f"{platform.twice} unmarked; {platform.strange} not understood")
         for key in sorted(kept):
-            if key[1] == "telemetry/gnss" and stamp(stamps[key]) not in times:
+            if key[1] == "telemetry/gnss" and round(1e6 * places[key]) not in told:
                 yield Fault("missing", f"the location of {key}, which lay on the disk")
+
+
+def has_alarm(location: Location) -> bool:
+    return any(isinstance(item.value, ACTIVE) for item in location.items)
 
 
 # -- the languages ----------------------------------------------------------------------------------------
@@ -261,7 +267,7 @@ class Language(NamedTuple):
 
 def terminal(home: str) -> Jt808:
     rows = (Row(rule="r", item="adas", type="forward", level=2),)
-    often = {"period": 1, "timeout": 2}
+    often = {"strategy": 1, "distance": 10, "timeout": 2}  # each reading is further than that from the last
     return Jt808(
         name="platform", url="tcp://far:1", phone="13800138000", terminal="VED0001", alarm=rows, parameters=often,
         home=home,
@@ -305,7 +311,7 @@ class Tale:
         self.disk = Disk(random.Random(1))
         self.statements = self.moments = self.lives = 0
         self.wrong: list[Fault] = []
-        self.stamps: dict[Key, float] = {}
+        self.places: dict[Key, float] = {}
         self._names = itertools.count()
 
     def place(self) -> Path:
@@ -387,13 +393,12 @@ class Life:
 
     def reads(self, n: int) -> None:
         """A frame of each source, which is a batch of its own."""
-        now = LoopTime().now()
-        at = Instant(now.mono, round(now.wall), True)
+        at = LoopTime().now()
         place = [30.0 + n * 1e-4, 120.0, 50.0, 3.0]
         for source, shape, values in (("s", PLANT, [float(n), n / 8]), ("gnss", GNSS, place)):
             self.outbox.put_frame(frame(source, at, shape, values))
             self.outbox._flush(source)
-            self.tale.stamps[self.outbox.boot, f"telemetry/{source}", self.outbox._seq[f"telemetry/{source}"]] = at.wall
+        self.tale.places[self.outbox.boot, "telemetry/gnss", self.outbox._seq["telemetry/gnss"]] = place[0]
 
     # -- moments --------------------------------------------------------------------------------------------
 
@@ -587,6 +592,6 @@ def _goes_on(tale: Tale, picture: Picture, far: Far, second: int) -> None:
             shutil.rmtree(again, ignore_errors=True)
         for one in pictures:
             shutil.rmtree(one.home, ignore_errors=True)
-    faults = [*tale.wrong[before:], *far.wrong(picture.accepted, kept, tale.stamps)]
+    faults = [*tale.wrong[before:], *far.wrong(picture.accepted, kept, tale.places)]
     tale.wrong[before:] = [fault._replace(where=f"statement {picture.statement}, {picture.where}") for fault in faults]
     shutil.rmtree(home, ignore_errors=True)

@@ -80,7 +80,7 @@ def run(case: Case) -> None:
 
 async def main(case: Case) -> None:
     others = asyncio.create_task(asyncio.to_thread(outboxes, case))
-    await agents(case, case.n(15, 200))
+    await agents(case, case.n(4 if case.sabotage else 15, 200))
     for name, found in (await others).items():
         case.figure(f"outboxes killed, {name}", found.kills)
         case.figure(f"alarms accepted, {name}", len(found.accepted))

@@ -208,7 +208,7 @@ async def real(case: Case, seconds: float) -> tuple[list[Reading], int]:
 
 
 def run_trial(case: Case) -> None:
-    transactions = case.n(10_000, 100_000)
+    transactions = 3000 if case.sabotage else case.n(10_000, 100_000)
     readings: dict[str, list[tuple[Reading, int]]] = {
         "RTU": [on_rtu(site, transactions // len(RTU_SITES), 11 + i) for i, site in enumerate(RTU_SITES)],
         "TCP": [on_tcp(site, transactions // len(TCP_SITES), 21 + i) for i, site in enumerate(TCP_SITES)],

@@ -3,7 +3,7 @@
 Four parts. Impostors: brokers with something wrong in their certificate, and behind each an ear that must hear nothing
 of the agent. Thieves: clients without the right, at the broker that ships as an example; what counts is what arrives at
 the platform and at the victim, never what the broker answers. Renewal: certificates and a revocation under a pulse of
-alarms, with renewals that are broken between. Canaries: ten secrets, and a search of everything that the agent leaves.
+alarms, with renewals that are broken between. Canaries: twelve secrets, and a search of all that it leaves.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from agent import tls
 from agent.control import ask
 from agent.core.errors import LineLost
+from simulators.hj212 import Hj212Platform
 from simulators.jt808 import Jt808Platform
 from simulators.video import CameraServer
 from tests.rigs.pulse import Pulse, patient
@@ -494,6 +495,28 @@ phone = "13800138000"
 terminal = "T000001"
 code = "credential:coach"
 channels = {{ gnss = "" }}
+[[uplink]]
+name = "bureau"
+kind = "hj212"
+url = "tcp://127.0.0.1:{bureau}"
+mn = "010000A8900016F000169DC0"
+password = "file:{folder}/bureau"
+[[uplink.factor]]
+channel = "agent/memory"
+code = "w01001"
+[[uplink]]
+name = "files"
+kind = "minefiles"
+url = "sftp://files@127.0.0.1:{closed}/in"
+mine = "140100000001"
+mine_name = "aviary"
+fingerprint = "SHA256:{print}"
+password = "env:CANARY_10"
+[[uplink.point]]
+channel = "agent/memory"
+code = "140100000001010001A01"
+type = "0001"
+title = "memory"
 """
 
 
@@ -503,27 +526,28 @@ async def canaries(case: Case) -> tuple[int, list[str]]:
     store = case.folder / "credentials"
     folder.mkdir()
     store.mkdir(mode=0o700)
-    words = [CANARY.format(n=n, word=os.urandom(6).hex()) for n in range(9)]
+    words = [CANARY.format(n=n, word=os.urandom(6).hex()) for n in range(11)]
     authority = Authority(store / "authority")
     issued = authority.issue("gw1")
     (store / "gw.p12").write_bytes(issued.p12(words[6]))
     issued.put(store / "gw.pem", store / "gw.key", words[7])
-    for name, n in (("yard", 1), ("ear", 2), ("agent", 4), ("scada", 5), ("word", 6), ("coach", 8)):
+    for name, n in (("yard", 1), ("ear", 2), ("agent", 4), ("scada", 5), ("word", 6), ("coach", 8), ("bureau", 9)):
         (store / name).write_text(words[n] + "\n")
     secrets = [word.encode() for word in words]
     secrets.append(issued.key_pem().splitlines()[2])  # the middle of the private key, as it would stand in a file
-    env = os.environ | {f"CANARY_{n}": words[n] for n in (0, 3, 7)}
+    env = os.environ | {f"CANARY_{n}": words[n] for n in (0, 3, 7, 10)}
     env |= {"CREDENTIALS_DIRECTORY": str(store), "PYTHONPATH": str(HERE)}
-    camera, coach = CameraServer("guard", words[0]), Jt808Platform()
-    await camera.start()
-    await coach.start()
+    camera, coach, bureau = CameraServer("guard", words[0]), Jt808Platform(), Hj212Platform()
+    for one in (camera, coach, bureau):
+        await one.start()
     coach.codes["13800138000".zfill(20)] = words[8]
     users = {"ear": words[2], "agent": words[4], "scada": words[5]}
     plain = Mosquitto(case.folder / "plain", users=users | {"listener": "x"})
     sealed = Mosquitto(case.folder / "sealed", tls=authority.server())
     places = {"camera": camera.port, "closed": free_port(), "plain": plain.port, "tls": sealed.port}
     path = folder / "site.toml"
-    path.write_text(SITE.format(folder=store, ca=authority.ca, coach=coach.port, **places))
+    places |= {"coach": coach.port, "bureau": bureau.port, "print": "A" * 43}
+    path.write_text(SITE.format(folder=store, ca=authority.ca, **places))
     found: list[str] = []
 
     def look(data: bytes, where: str) -> None:
@@ -538,7 +562,7 @@ async def canaries(case: Case) -> tuple[int, list[str]]:
                 except LineLost:
                     return {}
 
-            up = ("right", "scada", "sealed", "locked", "coach")
+            up = ("right", "scada", "sealed", "locked", "coach", "bureau")
             await until(lambda: all(state().get("uplinks", {}).get(name) == "up" for name in up), 40, "all are up")
             await until(lambda: camera.sent, 40, "the camera is seen")
             await until(
@@ -548,7 +572,16 @@ async def canaries(case: Case) -> tuple[int, list[str]]:
             )
             await until(lambda: b"yard" in (folder / "agent.log").read_bytes(), 20, "the other camera is told")
             look(str(state()).encode(), "status")
-            look(str(ask(folder / "state", {"verb": "alarms"})).encode(), "alarms")
+
+            def alarms() -> Any:
+                return ask(folder / "state", {"verb": "alarms"})["alarms"]
+
+            await until(alarms, 30, "a camera and a neighbour are not what they should be")
+            standing = alarms()
+            look(str(standing).encode(), "alarms")
+            noted = standing[0]["id"].encode()
+            kept = (folder / "state" / "journal").glob
+            await until(lambda: any(noted in one.read_bytes() for one in kept("*")), 20, "it is in the journal")
             children = descendants(agent.pid)
             assert children, "a camera has a child"
             for pid in (agent.pid, *children):
@@ -574,8 +607,8 @@ async def canaries(case: Case) -> tuple[int, list[str]]:
         for one in sorted(folder.rglob("*")):
             if one.is_file() and not one.is_socket():
                 look(one.read_bytes(), str(one.relative_to(folder)))
-    await camera.stop()
-    await coach.stop()
+    for one in (camera, coach, bureau):
+        await one.stop()
     return len(secrets), found
 
 

@@ -1,6 +1,6 @@
 """T26: SIGKILL between any two statements of the outbox, the store and an uplink, in each language; enumerated.
 
-`statements.py` does it. The quick size looks at every fourth moment of one story; the full one at every moment of
+`statements.py` does it. The quick size looks at every second moment of one story; the full one at every moment of
 twelve, kills half of the lives that follow as well, and tries a mistake of each kind in each language.
 """
 
@@ -33,7 +33,7 @@ def hunt(folder: Path, language: str, mistake: str) -> bool:
 
 def run(case: Case) -> None:
     plain = not case.sabotage
-    seeds, every, again = range(case.n(1, 12)), case.n(4 if plain else 6, 1), case.n(9, 2) if plain else 0
+    seeds, every, again = range(case.n(1, 12)), case.n(2 if plain else 6, 1), case.n(9, 2) if plain else 0
     mistakes = [(name, mistake) for name in MISTAKES for mistake in MISTAKES[name]]
     mistakes = mistakes if plain and case.size == "full" else []
     with scratch(case) as folder, ProcessPoolExecutor(WORKERS, get_context("fork")) as pool:
@@ -68,4 +68,5 @@ TRIAL = Trial(
     red=tuple(f"{kind}, {name}" for name in statements.LANGUAGES for kind in (KINDS["lost"], KINDS["twice"])),
     every=True,
     alone=False,
+    long=True,
 )

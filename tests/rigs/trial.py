@@ -91,4 +91,5 @@ class Trial(Struct, frozen=True):
     every: bool = False  # all of them must be missed: each stands for something that is broken by itself
     alone: bool = True  # it measures time: nothing else runs beside it
     memory: bool = False  # its folder lies in memory: the disk is not its subject, and must not spoil its times
+    long: bool = False  # begun before the others, so that in the end nobody waits for it alone
     quick: bool = True  # part of `make scoreboard-quick`

@@ -59,6 +59,8 @@ class Subscriber:
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
         with self._news:
             heard = Heard(message.topic, bytes(message.payload), message.retain, time.monotonic())
+            if message.dup and any(one[:2] == heard[:2] for one in self.messages[-1000:]):
+                return  # the broker says it twice to a session that it keeps: nobody sent it twice
             self.messages.append(heard)
             self._news.notify_all()
 
