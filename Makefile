@@ -58,7 +58,7 @@ contracts: dev
 	@$(BIN)/lint-imports
 
 unit: dev decoders
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup
+	@$(BIN)/python -m pytest -n 4 --dist loadscope
 
 # Other people's decoders, with what they need for themselves; a machine without npm tests without the one.
 SPB := tests/tools/sparkplug

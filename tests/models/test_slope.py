@@ -59,9 +59,6 @@ def mirrored():
     return days, rows, np.array(told), kept
 
 
-dear = pytest.mark.xdist_group("slope")
-
-
 def test_the_laws_of_a_detector_hold():
     assert checks.detector(Slope(name="s", channel=["s/*"], short=60.0, long=600.0)) == []
 
@@ -161,7 +158,6 @@ def test_a_surge_that_decays_gives_at_most_a_forecast_that_is_withdrawn():
     assert np.isnan(out[-1, FAILS]).all()
 
 
-@dear
 def test_minutes_of_a_radar_are_judged_like_days_of_a_benchmark():
     """One slope, told in another unit of time: the same forecast in it."""
     days, rows, slow, _ = mirrored()
@@ -190,7 +186,6 @@ def test_between_two_means_the_time_runs_down():
     assert np.median(np.diff(out)[told]) == pytest.approx(-1.0)
 
 
-@dear
 def test_the_direction_of_movement_does_not_matter():
     _, _, told, _ = mirrored()
     up, down = told[..., 0], told[..., 1]
@@ -199,7 +194,6 @@ def test_the_direction_of_movement_does_not_matter():
     assert down[:, VELOCITY] == pytest.approx(-up[:, VELOCITY], nan_ok=True)
 
 
-@dear
 def test_a_restart_goes_on_as_if_nothing_had_been():
     days, rows, whole, kept = mirrored()
     one = Slope(name="s", channel=["*"])

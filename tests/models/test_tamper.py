@@ -59,7 +59,6 @@ def run(series: Series, begin: int = 0, end: int | None = None, memory: Any = No
 CLEAN = day()
 BEGIN = 5600  # 47 h
 SOON = 1600
-pytestmark = pytest.mark.xdist_group("tamper")  # two days of clean readings cost some seconds: once is enough
 
 
 @cache

@@ -142,15 +142,15 @@ def test_the_laws_of_an_inflow_hold():
 
 
 def test_pumps_that_come_and_go_are_no_news_and_twice_the_inflow_is():
-    rows = sump(72, lambda hour: 30.0 if hour < 60 else 60.0)
+    rows = sump(54, lambda hour: 30.0 if hour < 48 else 60.0)
     out, _ = run(IN, SUMP, SUMP_UNITS, rows[:, :2], 10.0)
     hours = np.arange(len(rows)) * 10.0 / HOUR
-    calm = (hours > 40) & (hours < 60)
+    calm = (hours > 40) & (hours < 48)
     assert np.isfinite(out[calm]).all()
     assert np.abs(out[calm, 0] - 30.0).max() < 4.0
     assert np.abs(out[calm, 1]).max() < 15.0
-    told = hours[(hours > 60) & (out[:, 1] > 50.0)][0]
-    assert told < 61.0, "the next time that the pump stands"
+    told = hours[(hours > 48) & (out[:, 1] > 50.0)][0]
+    assert told < 49.0, "the next time that the pump stands"
     assert out[-1, 0] == pytest.approx(60.0, abs=3.0)
 
 
@@ -164,7 +164,7 @@ def test_a_flow_that_is_known_hides_nothing():
 
 
 def test_an_inrush_against_which_the_pump_runs_without_end_is_told_while_it_runs():
-    rows = sump(60, lambda hour: 30.0 if hour < 48 else 200.0)
+    rows = sump(54, lambda hour: 30.0 if hour < 48 else 200.0)
     out, memory = run(IN, SUMP, SUMP_UNITS, rows[:, :2], 10.0)
     hours = np.arange(len(rows)) * 10.0 / HOUR
     assert rows[hours > 48.1, 1].all(), "it never stands again"
@@ -175,7 +175,7 @@ def test_an_inrush_against_which_the_pump_runs_without_end_is_told_while_it_runs
 
 
 def test_while_a_pump_runs_that_holds_the_water_what_was_known_holds():
-    rows = sump(72, lambda hour: 30.0)
+    rows = sump(54, lambda hour: 30.0)
     out, _ = run(IN, SUMP, SUMP_UNITS, rows[:, :2], 10.0)
     starts = np.flatnonzero(np.diff(rows[:, 1]) > 0) + 1
     late = starts[starts > 30 * 360]
@@ -185,7 +185,7 @@ def test_while_a_pump_runs_that_holds_the_water_what_was_known_holds():
 
 def test_a_pump_that_starts_again_at_once_makes_no_inrush_of_a_few_rough_samples():
     rng, level, on, stopped, by_hand, rows = np.random.default_rng(2), 1.5, False, -1e9, -1e9, []
-    for i in range(60 * 360):
+    for i in range(50 * 360):
         now, was, on = i * 10.0, on, level > 2.0 or (on and level > 1.0)
         if was and not on and now - by_hand > HOUR / 4:
             stopped = now
@@ -217,9 +217,9 @@ def test_a_sump_that_is_restarted_knows_its_usual_inflow():
 
 
 def test_a_restart_in_the_middle_of_an_inrush_goes_on_as_if_nothing_had_been():
-    rows = sump(51, lambda hour: 30.0 if hour < 48 else 200.0)[:, :2]
+    rows = sump(45, lambda hour: 30.0 if hour < 42 else 200.0)[:, :2]
     rows[::7, 0] = np.nan
-    cut = int(48.1 * 360)  # the pump has run for minutes
+    cut = int(42.1 * 360)  # the pump has run for minutes
     _, memory = run(IN, SUMP, SUMP_UNITS, rows[:cut], 10.0)
     whole, _ = run(IN, SUMP, SUMP_UNITS, rows[cut:], 10.0, memory, cut * 10.0)
     again, _ = run(IN, SUMP, SUMP_UNITS, rows[cut:], 10.0, IN.moved(memory, -5e4), cut * 10.0 - 5e4)
