@@ -99,7 +99,7 @@ bench-slope: dev
 	@$(BIN)/python -m tests.bench.slope
 
 lock:
-	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra build --extra vehicle --extra video -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra build --extra vehicle --extra video --extra web -o requirements.lock
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra dev -o requirements-dev.lock
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --no-deps $(SPB)/requirements.in -o $(SPB)/requirements.lock
 

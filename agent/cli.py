@@ -21,6 +21,7 @@ import msgspec
 from . import __version__, exhibits, nets
 from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
+from .web import passwd
 
 if TYPE_CHECKING:
     from .config import Config
@@ -178,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--folder", type=Path, help="a journal somewhere else: a copy, say")
     audit.add_argument("--last", type=int, default=0, metavar="N", help="show the last N records")
     exhibits.add(verb)
+    passwd.add(verb)
     hazards = verb("hazards", _hazards, "index R and level of an inventory, term by term; or the table that ships")
     hazards.add_argument("inventory", type=Path, nargs="?", metavar="FILE", help="hazards.toml of a site")
     profiles = verb("profiles", _profiles, "limits that ship, with their sources")

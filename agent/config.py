@@ -1,6 +1,6 @@
 """A site file into the workers of a site: drivers, rules, store and uplinks; or every complaint at once.
 
-    [site] [store] [evidence] [[bus]] [[detector]] [[rule]] [[interlock]] [[item]] [shifts] [[zone]] [[uplink]]
+    [site] [store] [evidence] [[bus]] [[detector]] [[rule]] [[interlock]] [[item]] [shifts] [[zone]] [[uplink]] [web]
 
 A `[[bus]]` is a driver, a `[[uplink]]` an uplink, found by name in literal tables; so is a `[[detector]]`, which adds
 channels that rules see like any other. An `[[interlock]]` is a handful of rules (`interlocks.py`). An `[[item]]` has
@@ -58,6 +58,7 @@ from .health import Health
 from .health import rules as health_rules
 from .interlocks import Interlock
 from .profiles import SHIPPED, Profile, gases, profile_names, profiles_in, rule, slug
+from .window import Web
 
 STRANGE = "anomaly"  # built-in rule of channels with `anomaly = true`
 PACES = {STRANGE: 10.0, "slow": 900.0}  # built-in detectors of these: name -> s between looks
@@ -116,6 +117,7 @@ class Config(Struct, frozen=True):
     air: exposure.Air | None = None  # where there are zones
     interlocks: tuple[Interlock, ...] = ()  # their rules are among the others
     evidence: evidence.Shelf = evidence.Shelf()  # where what cameras showed is kept
+    web: Web | None = None  # the local page, where the site file has `[web]`
 
     def core(self) -> Core:
         """The judge of this site."""
@@ -162,6 +164,7 @@ class _Reader:
             "shifts",
             "zone",
             "uplink",
+            "web",
         }
         for key in raw.keys() - known:
             self.told.add(raw, key, f"unknown table `{key}`{nearest(key, known)}")
@@ -190,6 +193,7 @@ class _Reader:
         uplinks = self._uplinks(raw, whole, complete)
         shelf = decode(self._table(raw, "evidence"), evidence.Shelf, self.told, "[evidence]") or evidence.Shelf()
         self.resolved.append(shelf)
+        web = self._web(raw)
         if complete:
             self._witnesses(drivers, whole, rules)
         hazards = self._hazards(raw, site)
@@ -207,6 +211,7 @@ class _Reader:
             site=site,
             store=msgspec.structs.replace(store, path=str(home)),
             evidence=shelf,
+            web=web,
             drivers=tuple(driver.at_home(shelf.path, shelf.free_mb) for _, driver in drivers),
             detectors=tuple(detectors),
             rules=tuple(rules),
@@ -254,6 +259,19 @@ class _Reader:
             return tables
         self.told.add(raw, key, f"`{key}` should be a list of tables: [[{key}]]")
         return []
+
+    def _web(self, raw: Table) -> Web | None:
+        """The local page. It is no part of the hash: it changes nothing that is judged or told."""
+        if "web" not in raw:
+            return None
+        table = self._table(raw, "web")
+        web = decode(table, Web, self.told, "[web]")
+        for text in web.faults() if web is not None else ():
+            self.told.add(table, None, f"[web]: {text}")
+        if web is None or not web.certificate:
+            return web
+        home = self.path.parent
+        return msgspec.structs.replace(web, certificate=str(home / web.certificate), key=str(home / web.key))
 
     def _hazards(self, raw: Table, site: Site) -> list[Hazard]:
         """What the inventory makes of each unit."""

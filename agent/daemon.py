@@ -11,6 +11,7 @@ import asyncio
 import gc
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from .core.core import NOTHING, VERBS, Ack, Action, Input, Kept, Memory, Tick, V
 from .core.exposure import PERSON, Presence
 from .core.frame import Instant
 from .core.load import figures
-from .core.ports import Driver, Event, Identity
+from .core.ports import Driver, Event, Identity, Tally
 from .hazards import sentence
 from .health import Health, Vitals
 from .journal import Recorder, Start
@@ -50,6 +51,7 @@ from .supervise import (
     turning,
     watch,
 )
+from .trend import Trends
 
 Task = asyncio.Task[None]
 
@@ -66,6 +68,8 @@ LINE_LEASE = 10.0  # at least; twice the driver's own worst case where that is l
 CONNECT_LEASE = 40.0  # of an uplink: a dead name server costs 10, TCP 10, TLS 10, the broker's answer a turn of its own
 LINK_LEASE = 8.0  # of an uplink that is connected: it comes round at least every second
 CONTROL_LEASE = 10.0  # it asks itself every 3 s
+WEB_LEASE = 15.0  # it asks itself every 3 s
+RECENT = 200  # events that the local page can show
 CLERK_LEASE = 60.0  # it looks twice a second; a card may take long for a file
 
 HOUR = 3600.0  # s that a clock that was set back is shown
@@ -88,6 +92,9 @@ class Agent:
         self.leases = Leases(self.clock)
         self.recorder = Recorder(record) if record else None
         self.links: dict[str, str] = {}  # uplink -> its last state, for people
+        self.tallies: dict[str, Tally] = {}  # line -> how it fared lately, for people
+        self.recent: deque[Event] = deque(maxlen=RECENT)  # newest last, for people
+        self.trends = Trends(config.web.trend_mb * 1e6 if config.web is not None else 0.0)
         self._lost: set[str] = set()  # lines that were told as lost
         self._ordered = False  # an order waits for its bus task
         self._quarantined = 0  # files that were found corrupt since the start
@@ -186,6 +193,10 @@ class Agent:
         self._duty("control", CONTROL_LEASE)
         for uplink in self.config.uplinks:
             self._duty(f"uplink {uplink.name}", CONNECT_LEASE)
+        if self._has_page:
+            from .web import server  # noqa: F401  # what it needs is loaded before anything runs
+
+            self._duty("web", WEB_LEASE)
         loop = asyncio.get_running_loop()
         self._broken: asyncio.Future[None] = loop.create_future()  # gets what no task can be blamed for
         before, _ = loop.get_exception_handler(), loop.set_exception_handler(self._mishap)
@@ -197,6 +208,7 @@ class Agent:
             asyncio.create_task(watch(self.leases, watchdog, self.clock, self._told), name="watch"),
             self._kept("control", self._control),
             *([self._kept("evidence", self._keep_evidence)] if self.clerk is not None else []),
+            *([self._kept("web", self._page)] if self._has_page else []),
             *(self._kept(f"bus {driver.name}", partial(self._pump, driver), 2.0) for driver in self.config.drivers),
             *(self._kept(f"uplink {uplink.name}", partial(self._send, uplink), 1.5) for uplink in self.config.uplinks),
         ]
@@ -224,6 +236,11 @@ class Agent:
                 say("stop-late", text="the store did not close in time; it is as after a power cut", trouble="store")
             loop.set_exception_handler(before)
             say("stopped", boot=self.outbox.boot)
+
+    @property
+    def _has_page(self) -> bool:
+        """Whether there is a local page; a recording shows nothing."""
+        return self.config.web is not None and self.recorder is None
 
     def _duty(self, duty: str, limit: float) -> Lease:
         """The lease of a leaf; a line and an uplink may have the same name, but not the same duty."""
@@ -317,6 +334,9 @@ class Agent:
                 if driver.name in self._lost:
                     self._lost.discard(driver.name)
                     await self.queue.put(Event("line-recovered", driver.name, self.clock.now(), "the line is back"))
+                if isinstance(item, Tally):
+                    self.tallies[driver.name] = item
+                    continue
                 if isinstance(item, Event):
                     for proof in self._proofs.settle(item):
                         await self.queue.put(proof)
@@ -368,6 +388,8 @@ class Agent:
                 self.recorder.alarms(verdict.alarms)
         for frame in verdict.frames:
             self.outbox.put_frame(frame)
+            if self._has_page:
+                self.trends.add(frame)
             if self.clerk is not None:
                 self.clerk.frame(frame)
         for event in verdict.events:
@@ -444,6 +466,23 @@ class Agent:
 
     async def _control(self) -> None:
         await control.serve(self.config.store.path, self._answer, self._lease["control"].renew)
+
+    async def _page(self) -> None:
+        from .web import server
+
+        assert self.config.web is not None
+        await server.serve(self, self.config.web, self._lease["web"].renew, lambda url: say("page", url=url))
+
+    async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What the Unix socket would answer; a request that is not understood is an error in words."""
+        try:
+            return await self._answer(request)
+        except (KeyError, TypeError, ValueError) as error:
+            return {"error": f"not understood: {error}"}
+
+    def tell(self, event: Event) -> None:
+        """An event of the local page."""
+        self._event(event)
 
     async def _tick(self) -> None:
         """Once a second: time for the core; now and then the agent's own health; steps of the wall clock."""
@@ -533,6 +572,7 @@ class Agent:
             self.links[event.source] = event.kind.removeprefix("link-")
         if self.clerk is not None:
             self.clerk.note(event)
+        self.recent.append(event)
         self.outbox.put_event(event)
         self.audit.put(event)
         say(event.kind, source=event.source, text=event.text)
