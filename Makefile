@@ -61,7 +61,8 @@ unit: dev decoders
 
 # Other people's decoders, with what they need for themselves; a machine without npm tests without the one.
 SPB := tests/tools/sparkplug
-decoders: build/decoders/.python build/decoders/.node
+AXE := tests/tools/axe
+decoders: build/decoders/.python build/decoders/.node build/decoders/.axe
 
 build/decoders/.python: $(SPB)/requirements.lock
 	@$(PYTHON) -m venv build/decoders/python
@@ -73,6 +74,12 @@ build/decoders/.node: $(SPB)/package-lock.json
 	@cp $(SPB)/package.json $(SPB)/package-lock.json build/decoders/node
 	@npm ci --prefix build/decoders/node --ignore-scripts --no-audit --no-fund --silent && touch $@ || \
 	echo "no npm, or nothing to be had from it: one decoder of Sparkplug is not tested against"
+
+build/decoders/.axe: $(AXE)/package-lock.json
+	@mkdir -p build/decoders/axe
+	@cp $(AXE)/package.json $(AXE)/package-lock.json build/decoders/axe
+	@npm ci --prefix build/decoders/axe --ignore-scripts --no-audit --no-fund --silent && touch $@ || \
+	echo "no npm, or nothing to be had from it: whether people can use the page is not checked by axe"
 
 scoreboard: dev
 	@$(BIN)/python -m tests.rigs.scoreboard

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from . import __version__, checkpoint, control, drill, reels
+from . import __version__, checkpoint, commission, control, drill, reels
 from .audit import Audit
 from .clerk import Clerk
 from .clock import Steps, SystemClock, kernel
@@ -95,6 +95,7 @@ class Agent:
         self.tallies: dict[str, Tally] = {}  # line -> how it fared lately, for people
         self.recent: deque[Event] = deque(maxlen=RECENT)  # newest last, for people
         self.trends = Trends(config.web.trend_mb * 1e6 if config.web is not None else 0.0)
+        self.lost: dict[str, str] = {}  # lines and uplinks that failed last, and why, for people
         self._lost: set[str] = set()  # lines that were told as lost
         self._ordered = False  # an order waits for its bus task
         self._quarantined = 0  # files that were found corrupt since the start
@@ -333,6 +334,7 @@ class Agent:
             async for item in frames:
                 if driver.name in self._lost:
                     self._lost.discard(driver.name)
+                    self.lost.pop(driver.name, None)
                     await self.queue.put(Event("line-recovered", driver.name, self.clock.now(), "the line is back"))
                 if isinstance(item, Tally):
                     self.tallies[driver.name] = item
@@ -570,6 +572,8 @@ class Agent:
         self._quarantined += event.kind == "store-corrupt"
         if event.kind in ("link-up", "link-down"):
             self.links[event.source] = event.kind.removeprefix("link-")
+            if event.kind == "link-up":
+                self.lost.pop(event.source, None)
         if self.clerk is not None:
             self.clerk.note(event)
         self.recent.append(event)
@@ -583,6 +587,7 @@ class Agent:
     def _told(self, kind: str, leaf: str, text: str) -> None:
         if kind == "lost":
             self._lost.add(leaf)
+            self.lost[leaf] = text
         self._crashes += kind == "crashed"
         self._event(Event(f"line-{kind}" if kind == "lost" else kind, leaf, self.clock.now(), text))
 
@@ -606,6 +611,8 @@ class Agent:
             return {"ok": id}
         if verb == "drill":
             return await self._drill(str(request["name"]), str(request["by"]))
+        if verb == "commission":
+            return await self._compare(request)
         if verb == "presence":
             return await self._presence(request)
         if verb == "evidence":
@@ -632,7 +639,8 @@ class Agent:
                 "hazards": msgspec.to_builtins(self.config.hazards),
             }
         return {
-            "error": f"unknown verb {verb!r}; known: ack, alarms, colours, drill, evidence, presence, status, "
+            "error": f"unknown verb {verb!r}; known: ack, alarms, colours, commission, drill, evidence, "
+            f"presence, status, "
             f"{', '.join(VERBS)}"
         }
 
@@ -653,6 +661,34 @@ class Agent:
             self._drilling = False
         self._event(done.event(self.clock.now(), self.config.site.language))
         return {"drill": msgspec.to_builtins(done), "proven": done.proven}
+
+    async def _compare(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A person holds a reference to a channel: what it shows now is kept, for the report of the commissioning."""
+        name = str(request["channel"])
+        if (place := self.core.columns.get(name)) is None:
+            return {"error": f"no channel is called {name}"}
+        source, column = place
+        seen, at = self.memory.watches[source].seen, self.clock.now()
+        try:
+            done = commission.test(
+                name,
+                self.core.benches[source].layout.unit[column],
+                float(seen.value[column]),
+                float(seen.raw[column]) if column < len(seen.raw) else float("nan"),
+                self.trends.spread(source, column, at.mono),
+                float(request["reference"]),
+                float(request["tolerance"]),
+                str(request.get("by", "")),
+                str(request.get("note", "")),
+                at,
+            )
+            await asyncio.to_thread(commission.keep, Path(self.config.store.path), done)
+        except (OSError, ValueError) as error:
+            return {"error": str(error)}
+        word = "within" if done.within else "beyond"
+        text = f"{name} shows {done.value:g} {done.unit}, reference {done.reference:g}: {word} {done.tolerance:g}"
+        self._event(Event("commissioned", source, at, f"{text}, {done.by}", msgspec.to_builtins(done)))
+        return {"ok": text}
 
     async def _presence(self, request: dict[str, Any]) -> dict[str, Any]:
         """Where a person is from now on; without a person: who is in which zone. Platforms hear nothing of it."""

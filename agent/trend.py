@@ -7,6 +7,7 @@ to look at: nothing is decided by it, and what is lost of it is no loss of telem
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -91,3 +92,10 @@ class Trends:
             if begin >= now - SIZE * ring.step - ring.step:
                 return ring.line(column, begin, end)
         return rings[-1].line(column, begin, end)
+
+    def spread(self, source: str, column: int, now: float, seconds: float = 60.0) -> float:
+        """Between the lowest and the highest of the last minute; NaN where nothing is known."""
+        line = self.line(source, column, now - seconds, now, now)
+        if line is None or not len(line.begin):
+            return math.nan
+        return float(line.high.max()) - float(line.low.min())

@@ -75,7 +75,7 @@ BLOCK_MUTE = 3  # polls in a row without a block until that is told; one or two 
 class Unit:
     """What the line remembers of one device while it is connected."""
 
-    def __init__(self, device: Device, start: float) -> None:
+    def __init__(self, device: Device, start: float, timeout: float) -> None:
         self.device = device
         self.layout = registers.shared_layout(device.channel, device.period)
         # The grid of regular polls: multiples of the period on the monotonic clock, so that devices of one period
@@ -100,7 +100,7 @@ class Unit:
         self.texts: dict[str, str] = {}
         self.may_pad = device.gap > 0  # until it refuses
         self.padded: set[int] = set()  # blocks asked with a register more than needed
-        self.counts = Counts()
+        self.counts = Counts(timeout)
         self.asked: tuple[tuple[int, int], ...] = ()  # shapes of the last requests to this device
         self.measured = np.full(len(self.layout), start)  # (n,) mono s; never measured: as old as the connection
         self.plan_anew()
@@ -186,7 +186,7 @@ class Bus:
         self.half_duplex = isinstance(link, RtuLink)
         self.loop = asyncio.get_running_loop()
         start = clock.now().mono
-        self.units = [Unit(device, start) for device in driver.device]
+        self.units = [Unit(device, start, driver.timeout) for device in driver.device]
         self.outputs = {o.name: o for o in driver.output}
         self.unit_of = {unit.device.name: unit for unit in self.units}
         self.patience = BLOCK_MUTE

@@ -14,23 +14,25 @@ from .modbus_wire import Outcome
 
 STRETCH = 5.0  # s, from one word to the next
 KEPT = 60  # stretches: five minutes
+LATE = 0.7  # of the time-out, from which on a reply is late; project
 
 
 class Count:
     """One device in one stretch."""
 
-    __slots__ = ("asked", "garbled", "refused", "replies", "silent", "spent", "worst")
+    __slots__ = ("asked", "garbled", "late", "refused", "replies", "silent", "spent", "worst")
 
     def __init__(self) -> None:
-        self.asked = self.silent = self.garbled = self.refused = self.replies = 0
+        self.asked = self.silent = self.garbled = self.refused = self.replies = self.late = 0
         self.spent = self.worst = 0.0  # s of the replies
 
 
 class Counts:
     """One device over all stretches that are kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: float) -> None:
         self.answered = False  # ever
+        self._late = LATE * timeout
         self._past: deque[Count] = deque([Count()], maxlen=KEPT)
 
     def add(self, outcomes: Sequence[Outcome | None], took: Sequence[float]) -> None:
@@ -48,6 +50,7 @@ class Counts:
                 now.refused += isinstance(outcome, Refused)
                 now.replies += 1
                 now.spent += seconds
+                now.late += seconds > self._late
                 now.worst = max(now.worst, seconds)
                 self.answered = True
 
@@ -64,6 +67,7 @@ class Counts:
             silent=sum(one.silent for one in self._past),
             garbled=sum(one.garbled for one in self._past),
             refused=sum(one.refused for one in self._past),
+            late=sum(one.late for one in self._past),
             mean=sum(one.spent for one in self._past) / replies if replies else math.nan,
             worst=max(one.worst for one in self._past) if replies else math.nan,
             lost=lost,

@@ -48,6 +48,7 @@ class Fared(NamedTuple):
     silent: int  # of these, without a reply
     garbled: int  # with a reply that does not fit
     refused: int
+    late: int  # with a reply that came near the end of the time for it
     mean: float  # s to a reply
     worst: float
     lost: bool  # it is probed, not polled

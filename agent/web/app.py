@@ -12,24 +12,25 @@ import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from .. import commission
 from ..core.ports import Event
 from ..core.words import Language
 from ..hand import Hand
 from ..supervise import described
 from ..window import Web
-from . import frame, metrics, pages, people
+from . import files, frame, metrics, pages, people, records
 from .glance import Desk
 from .markup import Html, Sheet, tag
-from .pages import Ask, Page, View
+from .pages import Ask, View
 from .people import Session, Sessions, Tries
 from .stream import Streams
 from .texts import LANGUAGES, Words
@@ -42,7 +43,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
@@ -63,6 +64,7 @@ class Door:
         self.hosts = {"localhost", socket.gethostname().casefold(), *(name.casefold() for name in web.hosts)}
         self.hosts |= {f"{socket.gethostname().casefold()}.local"}
         self.closing = asyncio.Event()
+        self.files = 0  # on their way
         self.requests: dict[int, int] = {}  # status -> how many
         self._told: dict[str, float] = {}
         self._keys: dict[str, bytes] = {}
@@ -106,6 +108,11 @@ class Door:
         origin = request.headers.get("origin")
         return origin is None or urlsplit(origin).netloc == request.headers.get("host", "")
 
+    def ask(self, t: Words, query: Mapping[str, str], may: bool, of: str) -> Ask:
+        """What a page is told of whoever wants to see it."""
+        pictures = may or self.web.pictures == "all"
+        return Ask(self.desk, t, query, may, Sheet(), self.hand.do, pictures, of)
+
     # -- words to the agent -------------------------------------------------------------------------
 
     def tell(self, kind: str, text: str, **facts: Any) -> None:
@@ -124,25 +131,46 @@ class Door:
 
 # -- pages --------------------------------------------------------------------------------------------
 
-VIEWS: dict[str, tuple[str, View]] = {  # address -> its name among the pages, and the function
-    "/": ("site", pages.site),
-    "/alarms": ("alarms", pages.alarms),
-    "/alarm/{of}": ("alarms", pages.alarm),
-    "/channels": ("channels", pages.channels),
-    "/channel/{of:path}": ("channels", pages.channel),
-    "/point/{of:path}": ("channels", pages.point),
+
+class Place(NamedTuple):
+    """What is at an address."""
+
+    name: str  # among the pages
+    view: View
+    alive: bool = True  # it changes by itself
+    of: str = ""  # what the address names
+
+
+PLACES: dict[str, Place] = {
+    "/": Place("site", pages.site),
+    "/alarms": Place("alarms", pages.alarms),
+    "/alarm/{of}": Place("alarms", pages.alarm),
+    "/channels": Place("channels", pages.channels),
+    "/channel/{of:path}": Place("channels", pages.channel),
+    "/point/{of:path}": Place("channels", pages.point, alive=False),
+    "/history": Place("history", records.history, alive=False),
+    "/history/{of}": Place("history", records.story, alive=False),
+    "/lines": Place("lines", records.lines),
+    "/uplinks": Place("uplinks", records.uplinks),
+    "/cameras": Place("cameras", records.cameras),
+    "/evidence": Place("evidence", records.shelf, alive=False),
+    "/evidence/{of}": Place("evidence", records.piece, alive=False),
+    "/commission": Place("commission", records.commissioning),
+    "/commission/{of:path}": Place("commission", records.test),
+    "/commission-report": Place("commission", records.report, alive=False),
+    "/system": Place("system", records.system),
 }
 
 
-def match(path: str) -> tuple[str, View, str] | None:
-    """The page at an address: its name, its function, and what it is of."""
-    if (exact := VIEWS.get(path)) is not None:
-        return (*exact, "")
-    for pattern, (name, view) in VIEWS.items():
+def match(path: str) -> Place | None:
+    """The page at an address."""
+    if "{" not in path and (exact := PLACES.get(path)) is not None:
+        return exact
+    for pattern, place in PLACES.items():
         base, brace, _ = pattern.partition("{")
         rest = path.removeprefix(base)
         if brace and path.startswith(base) and rest and (":path" in pattern or "/" not in rest):
-            return name, view, rest
+            return place._replace(of=rest)
     return None
 
 
@@ -151,17 +179,16 @@ async def show(door: Door, request: Request) -> Response:
     found = match(request.scope["path"])
     if found is None:
         raise HTTPException(404)
-    name, view, of = found
     session, t = door.session(request), Words(door.language(request))
-    ask = Ask(door.desk, t, query_of(request), session is not None, Sheet(), of)
-    page = await view(ask)
+    ask = door.ask(t, query_of(request), session is not None, found.of)
+    page = await found.view(ask)
     said = ""
     if session is not None and session.said:
         said = session.said
         door.sessions.say(request.cookies.get(door.cookie, ""), "")
     here = address(request)
     person, token = (session.name, session.token) if session else ("", "")
-    text = frame.whole(ask, page, name, here, person, token, said, live=page.status == 200)
+    text = frame.whole(ask, page, found.name, here, person, token, said, live=page.status == 200)
     return html(text, page.status)
 
 
@@ -187,17 +214,17 @@ async def live(door: Door, request: Request) -> Response:
         raise HTTPException(404)
     if door.streams.is_full:
         return PlainTextResponse("too many pages are live\n", 503, headers={"Retry-After": "5"})
-    _, view, of = found
     t, may = Words(door.language(request)), door.session(request) is not None
     query = dict(parse_qsl(wanted.query, max_num_fields=20))
 
     async def make() -> Sheet:
-        ask = Ask(door.desk, t, query, may, Sheet(), of)
+        ask = door.ask(t, query, may, found.of)
         pages.live_strip(ask)
-        await view(ask)
+        if found.alive:
+            await found.view(ask)
         return ask.sheet
 
-    return Events(door, (found[2], wanted.path, wanted.query, t.language, may), make)
+    return Events(door, (wanted.path, wanted.query, t.language, may), make)
 
 
 class Events(Response):
@@ -297,6 +324,36 @@ async def act(door: Door, request: Request) -> Response:
     word = t("refused", why=reply["error"]) if "error" in reply else t("done", what=reply.get("ok", ""))
     door.sessions.say(request.cookies.get(door.cookie, ""), word)
     return RedirectResponse(back(form), 303)
+
+
+# -- commissioning ------------------------------------------------------------------------------------
+
+
+async def compare(door: Door, request: Request) -> Response:
+    """A person holds a reference to a channel."""
+    session, form = await acting(door, request)
+    t = Words(door.language(request))
+    asked = {key: form.get(key, "")[:200] for key in ("channel", "reference", "tolerance", "note")}
+    reply = await door.desk.answer({"verb": "commission", "by": session.name, **asked})
+    word = t("refused", why=reply["error"]) if "error" in reply else t("done", what=reply.get("ok", ""))
+    door.sessions.say(request.cookies.get(door.cookie, ""), word)
+    return RedirectResponse(back(form), 303)
+
+
+async def report_text(door: Door, request: Request) -> Response:
+    return Response(await _report(door), media_type="application/json")
+
+
+async def report_seal(door: Door, request: Request) -> Response:
+    seal = await door.hand.do(commission.signed, Path(door.desk.config.store.path), await _report(door))
+    if seal is None:
+        raise HTTPException(404)
+    return Response(seal[0], media_type="application/octet-stream")
+
+
+async def _report(door: Door) -> bytes:
+    tests = await door.hand.do(commission.read, Path(door.desk.config.store.path))
+    return commission.text(records.report_of(door.ask(Words("en"), {}, False, ""), tests))
 
 
 # -- logging in ---------------------------------------------------------------------------------------
@@ -445,9 +502,14 @@ def application(door: Door) -> Any:
         return Route(path, answer, methods=list(methods or ("GET",)))
 
     routes = [
-        *(route(path, show) for path in VIEWS),
+        *(route(path, show) for path in PLACES),
         route("/live", live),
         route("/act", act, "POST"),
+        route("/commission", compare, "POST"),
+        route("/commission-report.json", report_text),
+        route("/commission-report.sig", report_seal),
+        route("/camera/{of:path}/still", files.still),
+        route("/evidence/{of}/{name}", files.piece),
         route("/login", login, "GET", "POST"),
         route("/logout", logout, "POST"),
         route("/healthz", healthz),
@@ -506,6 +568,3 @@ class Guard:
         except Exception as error:  # in the midst of a live page
             self.door.broke(error)
             raise
-
-
-__all__ = ["Door", "FileResponse", "Page", "Path", "application"]

@@ -85,7 +85,7 @@ def spark(line: Line | None, one: Reading, begin: float, end: float, wide: int =
     )
 
 
-WIDE, TALL, LEFT, RIGHT, TOP, FOOT = 880, 300, 56, 66, 12, 28  # of a chart, and its margins
+WIDE, TALL, LEFT, RIGHT, TOP, FOOT = 1100, 280, 56, 66, 12, 28  # of a chart, and its margins
 
 
 def chart(line: Line, one: Reading, begin: float, end: float, wall: float, label: str) -> Html:

@@ -138,6 +138,7 @@ def bare(t: Words, title: str, *body: Html | str) -> str:
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("title", title),
+        tag("link", rel="icon", href=asset("icon.svg"), type="image/svg+xml"),
         tag("link", rel="stylesheet", href=asset("style.css")),
     )
     inside = tag("main", tag("h1", title), join(*body), tag("p", link("/", t("site"))), class_="bare")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -21,7 +21,7 @@ from ..trend import Line, Trends
 
 OWN = ("agent", "colour")  # sources that are no instruments
 AWAY = ("shelved", "suppressed", "out-of-service")
-ORDER = {state: i for i, state in enumerate(("active-unacked", "latched-unacked", "returned-unacked"))}
+ORDER = ("active-unacked", "latched-unacked", "active-acked", "latched-acked", "returned-unacked")  # as people look
 
 
 class Desk(Protocol):
@@ -56,11 +56,15 @@ class Desk(Protocol):
         """Uplink -> its last state."""
 
     @property
+    def lost(self) -> Mapping[str, str]:
+        """Lines and uplinks that failed last, and why."""
+
+    @property
     def tallies(self) -> Mapping[str, Tally]:
         """Line -> how it fared lately."""
 
     @property
-    def recent(self) -> Collection[Event]:
+    def recent(self) -> Sequence[Event]:
         """What happened lately, newest last."""
 
     @property
@@ -102,6 +106,11 @@ class Reading(NamedTuple):
     unacked: bool  # of those, one that nobody has seen
     away: str  # a state of AWAY in which one of its points is; empty: none
     derived: bool  # a detector says it
+
+    @property
+    def is_analog(self) -> bool:
+        """Whether there is a scale to show it on: a contact has none."""
+        return bool(self.unit or self.limits) or math.isfinite(self.high - self.low)
 
 
 def now(desk: Desk) -> Instant:
@@ -183,9 +192,9 @@ def worst(shown: Iterable[Alarm]) -> Level | None:
 
 
 def alarms(desk: Desk) -> list[Alarm]:
-    """What asks for somebody: unseen first, then by level, newest first."""
+    """What asks for somebody: what stands and nobody saw first, what is over last; by level, newest first."""
     shown = [alarm for alarm in open_alarms(desk.memory) if is_shown(alarm)]
-    return sorted(shown, key=lambda a: ("unacked" not in a.state, -colour(a.level), -a.at.wall))
+    return sorted(shown, key=lambda a: (ORDER.index(a.state), -colour(a.level), -a.at.wall))
 
 
 def put_away(desk: Desk) -> list[Alarm]:
@@ -232,6 +241,7 @@ class Tile(NamedTuple):
 
     source: str
     channels: int
+    measured: int  # of these, not reckoned by detectors
     level: Level | None
     unacked: bool
     blind: int  # channels that nobody sees
@@ -245,7 +255,16 @@ def tiles(desk: Desk) -> list[Tile]:
         mine = [a for a in desk.memory.watches[source].open.values() if is_shown(a) and not a.state.startswith("ret")]
         level = worst(mine)
         unacked = any("unacked" in a.state for a in mine)
-        found.append(Tile(source, len(rows), level, unacked, sum(r.quality >= Quality.STALE for r in rows)))
+        found.append(
+            Tile(
+                source,
+                len(rows),
+                sum(not r.derived for r in rows),
+                level,
+                unacked,
+                sum(r.quality >= Quality.STALE for r in rows),
+            )
+        )
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from ..core.alarm import LEVELS, Alarm, Level, State, colour
@@ -20,7 +20,7 @@ from . import figures, glance
 from .figures import shape
 from .glance import Desk, Reading
 from .markup import Child, Html, Sheet, join, tag
-from .texts import Words, clock_text
+from .texts import Words, clock_text, full
 
 ROWS = 100  # channels of a list, at once
 CARDS = 80  # channels of a site that are shown one by one on its first page
@@ -36,6 +36,8 @@ class Ask(NamedTuple):
     query: Mapping[str, str]
     may: bool  # somebody is logged in
     sheet: Sheet
+    read: Callable[..., Awaitable[Any]]  # a function that blocks, and its arguments: done by a thread
+    pictures: bool  # they may see what cameras saw
     of: str = ""  # what the address names: a channel, an alarm
 
 
@@ -64,7 +66,7 @@ def channel_link(channel: str) -> Html:
 def at(ask: Ask, wall: float) -> Html:
     """A moment, the date where it is not today; in full for whoever points at it."""
     now = ask.desk.clock.now().wall
-    return tag("time", clock_text(wall, now), title=clock_text(wall, 0.0))
+    return tag("time", clock_text(wall, now), title=full(wall))
 
 
 def pairs(rows: Mapping[str, Child], **attributes: object) -> Html:
@@ -155,7 +157,7 @@ async def site(ask: Ask) -> Page:
         body = tag("div", (branch(t, one) for one in trees), class_="tree")
         out.append(ask.sheet.live("tree", tag("h2", t("items")), body, as_="section", class_="card"))
     tiles = glance.tiles(desk)
-    few = sum(tile.channels for tile in tiles) <= CARDS
+    few = sum(tile.measured for tile in tiles) <= CARDS
     driver = driver_score(ask)
     if driver is not None:
         out.append(driver)
@@ -164,9 +166,8 @@ async def site(ask: Ask) -> Page:
         head = tag("h2", link(f"/channels?source={quote(tile.source)}", tile.source), tile_marks(t, tile))
         rows: Child = None
         if few:
-            rows = tag(
-                "table", tag("tbody", (mini(t, one) for one in glance.readings(desk, tile.source))), class_="mini"
-            )
+            shown = [one for one in glance.readings(desk, tile.source) if not one.derived or one.level]
+            rows = tag("table", tag("tbody", (mini(t, one) for one in shown)), class_="mini")
         kind = f"card tile {tile.level or ''}".strip()
         cards.append(ask.sheet.live(f"tile{i}", head, rows, as_="section", class_=kind))
     return Page(t("site"), join(out, tag("div", cards, class_="tiles" if few else "tiles small")))
@@ -186,9 +187,9 @@ def mini(t: Words, one: Reading) -> Html:
     return tag(
         "tr",
         tag("th", name, scope="row"),
-        tag("td", figures.bar(one), class_="barred"),
+        tag("td", figures.bar(one) if one.is_analog else None, class_="barred"),
         tag("td", reading_text(t, one), class_="number"),
-        tag("td", quality, away),
+        tag("td", quality, away) if quality or away else None,
         class_=one.level or None,
     )
 
@@ -288,10 +289,10 @@ def alarm_row(ask: Ask, one: Alarm, folded: int) -> Html:
             "div",
             tag("p", first, link(f"/alarm/{quote(one.id)}", one.text), class_="what"),
             tag("p", facts, class_="facts"),
-            tag("p", one.advice, class_="advice") if one.advice and not is_seen(one) else None,
+            tag("p", one.advice, class_="advice") if one.advice and one.state == "active-unacked" else None,
         ),
         button,
-        class_=f"{one.level} {'seen' if is_seen(one) else 'unseen'}",
+        class_=f"{one.level} {'over' if one.state.startswith('returned') else 'seen' if is_seen(one) else 'unseen'}",
     )
 
 
@@ -460,7 +461,7 @@ def channel_row(ask: Ask, i: int, one: Reading) -> Html:
         f"c{i}",
         tag("th", channel_link(one.channel), scope="row"),
         cell(t("value"), reading_text(t, one), class_="number"),
-        cell(t("range"), figures.bar(one), class_="barred"),
+        cell(t("range"), figures.bar(one) if one.is_analog else None, class_="barred"),
         cell(t("last hour"), sparkline(ask, one)),
         cell(t("quality"), quality_mark(t, one.quality), tag("span", t(one.away), class_="away") if one.away else None),
         cell(t("age"), t.span(one.age), class_="number"),
@@ -540,7 +541,7 @@ async def channel(ask: Ask) -> Page:
         facts[t("raw")] = t.value(raw)
     head = join(
         tag("p", reading_text(t, one), class_="big"),
-        figures.bar(one, 320),
+        figures.bar(one, 320) if one.is_analog else None,
         pairs({k: v for k, v in facts.items() if v}, class_="side"),
     )
     rules = []

@@ -54,7 +54,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {  # English, Chinese
     "no alarms": ("No alarms", "无报警"),
     "all quiet": ("All {n} channels are within their limits.", "全部 {n} 个测点均在限值内。"),
     "unseen": ("{n} not acknowledged", "{n} 个未确认"),
-    "standing": ("standing", "持续"),
+    "standing": ("Standing", "持续报警"),
     "state": ("State", "状态"),
     "level": ("Level", "级别"),
     "what": ("What", "内容"),
@@ -272,6 +272,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {  # English, Chinese
     "checksum": ("Its checksum", "校验值"),
     "lost": ("Lost", "丢失"),
     "trouble": ("Trouble", "故障"),
+    "sound": ("in order", "正常"),
     "store": ("Store", "存储"),
     "segments": ("Segments", "分段"),
     "load": ("Alarm load", "报警负荷"),
@@ -309,6 +310,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {  # English, Chinese
     "steady": ("steady", "稳定"),
     "unsteady": ("not steady yet", "尚未稳定"),
     "spread": ("Spread of the last minute", "最近一分钟波动"),
+    "gas warning": (
+        "Calibration gas raises real alarms and trips: take its rules out of service first, under a permit.",
+        "标准气体会触发真实报警和联锁:请先凭工作票停用该测点的规则。",
+    ),
     "choose": ("Choose a channel.", "请选择测点。"),
     "untested": ("not tested", "未测试"),
     "raw": ("Raw", "原始值"),
@@ -372,6 +377,11 @@ class Words:
 
 def _short(x: float) -> str:
     return f"{x:.0f}" if x >= 9.95 or abs(x - round(x)) < 0.05 else f"{x:.1f}"
+
+
+def full(wall: float) -> str:
+    """A moment in full, on this machine's clock."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall))
 
 
 def clock_text(wall: float, now: float, seconds: bool = True) -> str:

@@ -79,6 +79,8 @@ if (body.dataset.live) {
   });
 }
 
+for (const button of document.querySelectorAll("[data-print]")) button.addEventListener("click", () => print());
+
 // -- a trend is looked at more closely by drawing across it ---------------------------------------
 
 for (const trend of document.querySelectorAll("[data-zoom]")) {
