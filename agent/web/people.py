@@ -27,7 +27,7 @@ NAMES = 64  # characters of a name
 SHIFT = 8 * 3600.0  # s that a session lasts
 IDLE = 1800.0  # s that it lasts while nobody does anything
 SESSIONS = 64
-FORGIVEN = 5  # wrong tries in a row of one name, or one address, before it has to wait
+FORGIVEN = {"name": 5, "from": 20}  # wrong tries in a row of one name, and of one address, before it has to wait
 WAIT, LONGEST_WAIT = 15.0, 900.0  # s, doubling
 WATCHED = 256  # names and addresses that are remembered
 HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)  # OWASP, Password Storage: the least
@@ -108,7 +108,7 @@ class Try(Struct, frozen=True):
 
 
 class Tries:
-    """Who guesses too often has to wait. By name and by address; the oldest are forgotten."""
+    """Who guesses too often has to wait. By `name ...` and by `from ...`, an address; the oldest are forgotten."""
 
     def __init__(self) -> None:
         self._of: OrderedDict[str, Try] = OrderedDict()
@@ -120,7 +120,8 @@ class Tries:
     def wrong(self, now: float, *whose: str) -> None:
         for one in whose:
             n = self._of.pop(one, Try()).wrong + 1
-            pause = min(LONGEST_WAIT, WAIT * 2.0 ** (n - FORGIVEN)) if n >= FORGIVEN else 0.0
+            over = n - FORGIVEN[one.partition(" ")[0]]
+            pause = min(LONGEST_WAIT, WAIT * 2.0 ** min(over, 10)) if over >= 0 else 0.0
             self._of[one] = Try(n, now + pause)
             if len(self._of) > WATCHED:
                 self._of.popitem(last=False)
@@ -157,7 +158,7 @@ class Sessions:
             self._of.popitem(last=False)
         return cookie
 
-    def of(self, cookie: str, now: float, people: dict[str, Entry] | None = None) -> Session | None:
+    def of(self, cookie: str, now: float) -> Session | None:
         """The session of this cookie, if it still lasts."""
         key = _key(cookie)
         session = self._of.get(key) if cookie else None

@@ -28,6 +28,7 @@ OF_ONE = 48  # of one address
 HEAD = 16 * 1024  # bytes of a request without its body
 ASKING = 10.0  # s that a request may take to come, its body apart
 IDLE = 15  # s that a connection may wait for the next one
+BUFFER = 128 * 1024  # bytes that the kernel keeps for a client that does not take them
 TAKING = 20.0  # s that a client may take for 64 kB
 PULSE = 3.0  # s between two looks at ourselves, and for an answer
 GOODBYE = 0.3  # s
@@ -46,7 +47,8 @@ class Guarded(H11Protocol):
         if len(self.connections) > CONNECTIONS or mine > OF_ONE:
             transport.abort()
             return
-        transport.set_write_buffer_limits(high=65536)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        transport.set_write_buffer_limits(high=BUFFER // 2)
         self._due()
 
     def connection_lost(self, exc: Exception | None) -> None:
