@@ -51,7 +51,8 @@ class Ring:
 
     def line(self, column: int, begin: float, end: float) -> Line:
         """One channel between two monotonic times."""
-        order = np.argsort(self.number)
+        newest = int(self.number.max())
+        order = np.arange(newest + 1, newest + 1 + SIZE) % SIZE  # oldest first
         at = self.number[order] * self.step
         there = (self.number[order] >= 0) & (at + self.step > begin) & (at <= end)
         there &= np.isfinite(self.low[order, column])

@@ -467,7 +467,7 @@ async def readyz(door: Door, request: Request) -> Response:
 
 
 async def scraped(door: Door, request: Request) -> Response:
-    text = metrics.text(door.desk, door.streams, door.requests)
+    text = await metrics.text(door.desk, door.streams, door.requests)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -74,15 +74,23 @@ def bar(one: Reading, wide: int = 160) -> Html:
     return tag("svg", shapes, class_="bar", viewBox=f"-5 0 {wide + 10} 20", aria_hidden="true")
 
 
-def spark(line: Line | None, one: Reading, begin: float, end: float, wide: int = 120, tall: int = 28) -> Html:
-    """The last hour in a thumb's width."""
-    if line is None or len(line.begin) < 2:
-        return tag("svg", class_="spark", viewBox=f"0 0 {wide} {tall}", aria_hidden="true")
-    low, high = _room(line, [])
-    path = _band(line, begin, end, low, high, 0, wide, 2, tall - 2)
-    return tag(
-        "svg", tag("path", class_="band", d=path), class_="spark", viewBox=f"0 0 {wide} {tall}", aria_hidden="true"
-    )
+BARS = 60  # of a small trend
+
+
+def spark(line: Line | None, begin: float, end: float, wide: int = 120, tall: int = 28) -> Html:
+    """The last hour in a thumb's width: a stroke from the lowest to the highest of each minute."""
+    path = ""
+    if line is not None and len(line.begin) > 1:
+        low, high = _room(line, [])
+        bar = np.clip((BARS * (line.begin - begin) / (end - begin)).astype(int), 0, BARS - 1)
+        first = np.flatnonzero(np.diff(bar, prepend=-1))
+        up = np.maximum.reduceat(line.high, first)
+        down = np.minimum.reduceat(line.low, first)
+        scale = (tall - 4) / (high - low)
+        xs = ((bar[first] + 0.5) * wide / BARS).round(1).tolist()
+        tops, feet = ((tall - 2 - scale * (v - low)).round(1).tolist() for v in (up, down))
+        path = "".join(f"M{x:g} {a:g}V{max(b, a + 0.7):g}" for x, a, b in zip(xs, tops, feet, strict=True))
+    return tag("svg", tag("path", d=path), class_="spark", viewBox=f"0 0 {wide} {tall}", aria_hidden="true")
 
 
 WIDE, TALL, LEFT, RIGHT, TOP, FOOT = 1100, 280, 56, 66, 12, 28  # of a chart, and its margins

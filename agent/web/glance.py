@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from ..audit import Audit
 from ..config import Config
-from ..core.alarm import LEVELS, STATE_NAMES, Alarm, Level, State, colour, is_active
+from ..core.alarm import LEVELS, Alarm, Level, State, colour
 from ..core.colours import Branch
-from ..core.core import Core, Memory, open_alarms
+from ..core.core import Bench, Core, Memory, open_alarms
 from ..core.frame import Instant, Quality
 from ..core.load import Figures, figures
 from ..core.ports import Batch, Clock, Event, Tally
@@ -122,56 +128,89 @@ def sources(desk: Desk) -> list[str]:
     return [source for source in desk.core.benches if source not in OWN]
 
 
-def readings(desk: Desk, source: str) -> list[Reading]:
-    """Every channel of a source."""
-    bench, watch, at = desk.core.benches[source], desk.memory.watches[source], desk.clock.now().mono
-    limits: dict[int, list[Limit]] = {}
-    stands: dict[int, list[Alarm]] = {}
-    away: dict[int, str] = {}
+@lru_cache(maxsize=512)
+def limits_of(bench: Bench) -> dict[int, tuple[Limit, ...]]:
+    """The limits of a source's channels, by column: they change with the configuration only."""
+    found: dict[int, list[Limit]] = {}
     for i, point in enumerate(bench.points):
         rule = point.rule
         if type(rule) in (High, Low) and math.isfinite(bench.limit[i]):
-            limits.setdefault(point.column, []).append(
-                Limit(rule.name, rule.level, float(bench.limit[i]), rule.sign > 0, basis(rule))
-            )
-        state = STATE_NAMES[watch.state[i]]
-        if state in AWAY and state != "suppressed":
-            away[point.column] = state
-        if i in watch.open:
-            stands.setdefault(point.column, []).append(watch.open[i])
+            limit = Limit(rule.name, rule.level, float(bench.limit[i]), rule.sign > 0, basis(rule))
+            found.setdefault(point.column, []).append(limit)
+    return {column: tuple(sorted(mine, key=lambda one: one.value)) for column, mine in found.items()}
+
+
+def readings(desk: Desk, source: str, columns: Iterable[int] | None = None) -> list[Reading]:
+    """Channels of a source: all, or these columns of it."""
+    bench, watch, at = desk.core.benches[source], desk.memory.watches[source], desk.clock.now().mono
+    limits = limits_of(bench)
+    stands: dict[int, list[Alarm]] = {}
+    for i, alarm in watch.open.items():
+        stands.setdefault(bench.points[i].column, []).append(alarm)
     layout, seen = bench.layout, watch.seen
     found = []
-    for column, (key, unit) in enumerate(zip(layout.key, layout.unit, strict=True)):
-        alarms = [a for a in stands.get(column, []) if is_shown(a)]
-        active = [a for a in alarms if is_active(STATE_NAMES.index(a.state)) or "latched" in a.state]
+    for column in range(len(layout)) if columns is None else columns:
+        mine = stands.get(column, ())
+        shown = [alarm for alarm in mine if is_shown(alarm)]
         found.append(
             Reading(
-                channel=f"{source}/{key}",
+                channel=f"{source}/{layout.key[column]}",
                 source=source,
-                key=key,
+                key=layout.key[column],
                 column=column,
-                unit=unit,
+                unit=layout.unit[column],
                 value=float(seen.value[column]),
                 quality=int(seen.quality[column]),
                 age=max(0.0, at - float(seen.measured[column])),
                 low=float(layout.low[column]),
                 high=float(layout.high[column]),
-                limits=tuple(sorted(limits.get(column, []), key=lambda one: one.value)),
-                level=worst(active),
-                unacked=any("unacked" in a.state for a in alarms),
-                away=away.get(column, ""),
+                limits=limits.get(column, ()),
+                level=worst(alarm for alarm in shown if not alarm.state.startswith("returned")) if shown else None,
+                unacked=any("unacked" in alarm.state for alarm in shown),
+                away=next((alarm.state for alarm in mine if alarm.state in AWAY[::2]), ""),
                 derived=column >= layout.measured,
             )
         )
     return found
 
 
+def names(desk: Desk, source: str = "", find: str = "", wrong: bool = False) -> list[tuple[str, int]]:
+    """Source and column of the channels that are meant. `find`: a part of the name; `wrong`: only what is not well."""
+    found: list[tuple[str, int]] = []
+    for name in sources(desk):
+        if source and name != source:
+            continue
+        layout, watch = desk.core.benches[name].layout, desk.memory.watches[name]
+        columns: Iterable[int] = range(len(layout))
+        if wrong:
+            points = desk.core.benches[name].points
+            bad = {points[i].column for i in watch.open} | set(np.flatnonzero(watch.seen.quality).tolist())
+            columns = sorted(column for column in bad if column >= 0)
+        if find:
+            columns = [c for c in columns if find.casefold() in f"{name}/{layout.key[c]}".casefold()]
+        found += [(name, column) for column in columns]
+    return found
+
+
+def front(desk: Desk, source: str) -> list[int]:
+    """The columns that everybody should see: what is measured, and what else has an alarm."""
+    measured, watch = desk.core.benches[source].layout.measured, desk.memory.watches[source]
+    alarmed = {desk.core.benches[source].points[i].column for i in watch.open}
+    return [*range(measured), *sorted(column for column in alarmed if column >= measured)]
+
+
+def those(desk: Desk, wanted: Sequence[tuple[str, int]]) -> list[Reading]:
+    """The channels of these sources and columns, in their order."""
+    found: list[Reading] = []
+    for source, group in groupby(wanted, key=itemgetter(0)):
+        found += readings(desk, source, [column for _, column in group])
+    return found
+
+
 def reading(desk: Desk, channel: str) -> Reading | None:
     """One channel by its full name."""
-    source = channel.partition("/")[0]
-    if source not in desk.core.benches:
-        return None
-    return next((one for one in readings(desk, source) if one.channel == channel), None)
+    place = desk.core.columns.get(channel)
+    return readings(desk, place[0], [place[1]])[0] if place is not None else None
 
 
 def basis(rule: AnyRule) -> str:
@@ -251,21 +290,22 @@ def tiles(desk: Desk) -> list[Tile]:
     """Sources with the worst that stands there."""
     found = []
     for source in sources(desk):
-        rows = readings(desk, source)
-        mine = [a for a in desk.memory.watches[source].open.values() if is_shown(a) and not a.state.startswith("ret")]
-        level = worst(mine)
+        layout, watch = desk.core.benches[source].layout, desk.memory.watches[source]
+        mine = [a for a in watch.open.values() if is_shown(a) and not a.state.startswith("returned")]
         unacked = any("unacked" in a.state for a in mine)
-        found.append(
-            Tile(
-                source,
-                len(rows),
-                sum(not r.derived for r in rows),
-                level,
-                unacked,
-                sum(r.quality >= Quality.STALE for r in rows),
-            )
-        )
+        blind = int((watch.seen.quality >= Quality.STALE).sum())
+        found.append(Tile(source, len(layout), layout.measured, worst(mine), unacked, blind))
     return found
+
+
+_wirings: WeakKeyDictionary[Any, dict[str, list[str]]] = WeakKeyDictionary()
+
+
+def wirings(desk: Desk) -> dict[str, list[str]]:
+    """What each line is wired to, in words; it takes long to reckon, and does not change."""
+    if desk not in _wirings:
+        _wirings[desk] = {driver.name: driver.wiring() for driver in desk.config.drivers}
+    return _wirings[desk]
 
 
 class Lane(NamedTuple):
@@ -319,8 +359,6 @@ async def past(desk: Desk, one: Reading, begin: float, end: float) -> Line:
 
 def thinned(mono: Sequence[float], value: Sequence[float], most: int = 720) -> Line:
     """At most so many stretches of a row of values, each with its lowest and highest."""
-    import numpy as np
-
     at, v = np.array(mono, float), np.array(value, np.float32)
     good = np.isfinite(v)
     at, v = at[good], v[good]
@@ -336,6 +374,3 @@ def camera_rings(desk: Desk) -> dict[str, Path]:
     """Where each camera keeps its pictures; nothing of those that keep none."""
     eyes = [driver.witness() for driver in desk.config.drivers]
     return {eye.camera: Path(eye.ring) for eye in eyes if eye is not None}
-
-
-Render = Callable[..., Any]

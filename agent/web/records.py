@@ -19,6 +19,7 @@ from .figures import shape
 from .markup import Child, Html, join, tag
 from .pages import (
     EVENTS,
+    ROWS,
     TOKEN,
     Ask,
     Page,
@@ -31,12 +32,14 @@ from .pages import (
     pairs,
     quality_mark,
     reading_text,
+    start_of,
     table,
+    turner,
 )
 from .texts import Words, full
 
 PIECES = 60  # of evidence, at once
-MINUTE = 60.0  # s
+HOLDERS = 5  # alarms that hold an output, named one by one
 
 
 # -- history ------------------------------------------------------------------------------------------
@@ -149,7 +152,7 @@ async def story(ask: Ask) -> Page:
 async def lines(ask: Ask) -> Page:
     """Buses and devices: whether they answer, how fast, how badly, and what to check."""
     t, desk = ask.t, ask.desk
-    out = []
+    out, wirings = [], glance.wirings(desk)
     for i, driver in enumerate(desk.config.drivers):
         tally = desk.tallies.get(driver.name)
         why = desk.lost.get(driver.name, "")
@@ -157,7 +160,7 @@ async def lines(ask: Ask) -> Page:
         rows = [device_row(t, tally, one) for one in tally.devices] if tally else []
         heads: list[Child] = [t(h) for h in ("device", "unit", "breaker", "answered", "errors", "hint")]
         body = table(heads, tag("tbody", rows), driver.name, class_="plain lines") if rows else None
-        wiring = tag("details", tag("summary", t("wiring")), tag("ul", (tag("li", x) for x in driver.wiring())))
+        wiring = tag("details", tag("summary", t("wiring")), tag("ul", (tag("li", x) for x in wirings[driver.name])))
         head = tag("h2", driver.name, tag("small", driver.tag))
         out.append(ask.sheet.live(f"line{i}", head, state, body, as_="div"))
         out.append(wiring)
@@ -212,7 +215,8 @@ def outputs(ask: Ask, names: tuple[str, ...], armed: tuple[str, ...]) -> Html:
     rows = []
     for name in names:
         ids = sorted(held.get(name, ()))
-        links = [link(f"/alarm/{quote(id)}", id, " ") for id in ids]
+        links = [link(f"/alarm/{quote(id)}", id, " ") for id in ids[:HOLDERS]]
+        links += [tag("span", f"… {len(ids)}")] if len(ids) > HOLDERS else []
         rows.append(
             tag(
                 "tr",
@@ -433,19 +437,21 @@ def _piece(folder: Path) -> tuple[evidence.Manifest, evidence.Guard | None, str]
 # -- commissioning ------------------------------------------------------------------------------------
 
 
-def tested(ask: Ask) -> list[glance.Reading]:
+def tested(ask: Ask) -> list[tuple[str, int]]:
     """What can be held against a reference: instruments, not what is reckoned of them, nor cameras."""
+    benches = ask.desk.core.benches
     films = {s for d in ask.desk.config.drivers if isinstance(d, Video) for s in d.layouts()}
-    names = [source for source in glance.sources(ask.desk) if source not in films]
-    return [one for source in names for one in glance.readings(ask.desk, source) if not one.derived and one.unit]
+    named = [(source, column, benches[source].layout) for source, column in glance.names(ask.desk)]
+    return [(s, c) for s, c, layout in named if s not in films and c < layout.measured and layout.unit[c]]
 
 
 async def commissioning(ask: Ask) -> Page:
     """Every channel with its last test."""
     t = ask.t
     last = {one.channel: one for one in await ask.read(commission.read, Path(ask.desk.config.store.path))}
-    rows = []
-    for i, one in enumerate(tested(ask)):
+    rows, wanted = [], tested(ask)
+    start = start_of(ask, len(wanted))
+    for i, one in enumerate(glance.those(ask.desk, wanted[start : start + ROWS])):
         done = last.get(one.channel)
         rows.append(
             tag(
@@ -460,7 +466,8 @@ async def commissioning(ask: Ask) -> Page:
         )
     heads: list[Child] = [t(h) for h in ("where", "value", "quality", "last test", "deviation", "by")]
     nav = tag("nav", link("/commission-report", t("report")), class_="filters", aria_label=t("report"))
-    return Page(t("commission"), join(nav, table(heads, tag("tbody", rows), t("commission"), class_="plain")))
+    turn = turner(ask, "/commission", start, len(rows), len(wanted))
+    return Page(t("commission"), join(nav, table(heads, tag("tbody", rows), t("commission"), class_="plain"), turn))
 
 
 def verdict(t: Words, one: commission.Test) -> Html:
@@ -546,7 +553,8 @@ def _field(name: str, value: str = "") -> Html:
 
 def report_of(ask: Ask, tests: list[commission.Test]) -> commission.Report:
     site, desk = ask.desk.config.site, ask.desk
-    names = [one.channel for one in tested(ask)]
+    layouts = {source: bench.layout for source, bench in desk.core.benches.items()}
+    names = [f"{source}/{layouts[source].key[column]}" for source, column in tested(ask)]
     return commission.report(site.name, site.node, __version__, desk.config.hash, names, tests)
 
 
