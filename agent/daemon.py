@@ -13,13 +13,13 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from . import __version__, checkpoint, commission, control, drill, reels
+from . import __version__, checkpoint, commission, control, drill, reels, trend
 from .audit import Audit
 from .clerk import Clerk
 from .clock import Steps, SystemClock, kernel
@@ -30,6 +30,7 @@ from .core.exposure import PERSON, Presence
 from .core.frame import Instant
 from .core.load import figures
 from .core.ports import Driver, Event, Identity, Tally
+from .hand import Hand
 from .hazards import sentence
 from .health import Health, Vitals
 from .journal import Recorder, Start
@@ -94,6 +95,7 @@ class Agent:
         self.links: dict[str, str] = {}  # uplink -> its last state, for people
         self.tallies: dict[str, Tally] = {}  # line -> how it fared lately, for people
         self.recent: deque[Event] = deque(maxlen=RECENT)  # newest last, for people
+        self._recalled = False  # what an earlier life knew of trends
         self.trends = Trends(config.web.trend_mb * 1e6 if config.web is not None else 0.0)
         self.lost: dict[str, str] = {}  # lines and uplinks that failed last, and why, for people
         self._lost: set[str] = set()  # lines that were told as lost
@@ -238,6 +240,11 @@ class Agent:
             loop.set_exception_handler(before)
             say("stopped", boot=self.outbox.boot)
 
+    @cached_property
+    def _hand(self) -> Hand:
+        """A thread for files of people's own: trends, comparisons."""
+        return Hand("page")
+
     @property
     def _has_page(self) -> bool:
         """Whether there is a local page; a recording shows nothing."""
@@ -275,6 +282,7 @@ class Agent:
                 self.recorder.close()
             keeping = [] if self.keeper is None else [self.keeper.close(self.memory, self.clock.now())]
             keeping += [] if self.clerk is None else [self.clerk.close()]
+            keeping += [self._trends_kept()] if self._has_page and self._recalled else []
             await asyncio.gather(self.outbox.close(), self.audit.close(), *keeping)
 
     def _mishap(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -473,7 +481,28 @@ class Agent:
         from .web import server
 
         assert self.config.web is not None
-        await server.serve(self, self.config.web, self._lease["web"].renew, lambda url: say("page", url=url))
+        if not self._recalled:
+            self._recalled = True
+            keys = {source: bench.layout.key for source, bench in self.core.benches.items()}
+            kept = await self._hand.do(trend.read, Path(self.config.store.path))
+            self.trends.adopt(kept, keys, self.clock.now())
+        keeping = asyncio.create_task(self._keep_trends(), name="trends")
+        try:
+            await server.serve(self, self.config.web, self._lease["web"].renew, lambda url: say("page", url=url))
+        finally:
+            keeping.cancel()
+
+    async def _keep_trends(self) -> None:
+        while True:
+            await self.clock.sleep(trend.SAVE)
+            await self._trends_kept()
+
+    async def _trends_kept(self) -> None:
+        """Write what is known of the last week. What the disk does not take is no loss of telemetry, and not told."""
+        try:
+            await self._hand.do(trend.write, Path(self.config.store.path), self.trends.kept(self.clock.now()))
+        except OSError:
+            pass
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """What the Unix socket would answer; a request that is not understood is an error in words."""
@@ -682,7 +711,7 @@ class Agent:
                 str(request.get("note", "")),
                 at,
             )
-            await asyncio.to_thread(commission.keep, Path(self.config.store.path), done)
+            await self._hand.do(commission.keep, Path(self.config.store.path), done)
         except (OSError, ValueError) as error:
             return {"error": str(error)}
         word = "within" if done.within else "beyond"
