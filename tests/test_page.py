@@ -26,6 +26,7 @@ IS_LIVE = "document.querySelector('#link').classList.contains('on')"
 
 
 def test_a_hazard_is_seen_and_acknowledged_on_the_page_and_the_platform_hears_who(tmp_path):
+    """And a page whose agent is gone says that it is old, and comes back by itself."""
     level = 0.5
 
     def raise_() -> None:
@@ -35,15 +36,22 @@ def test_a_hazard_is_seen_and_acknowledged_on_the_page_and_the_platform_hears_wh
     async def main() -> list[str]:
         async with stage(tmp_path, 3, 0.2, lambda: [level]) as (_, _, broker, path):
             url = with_page(path, "李伟")
-            with Subscriber(broker.port, "vedette/#") as ear:
+            with Subscriber(broker.port, "vedette/#") as ear, chromium(tmp_path / "browser") as browser:
                 async with running(path):
                     await ready(url)
                     await heard(ear, lambda ms: told(ms, "telemetry/plant"))
-                    with chromium(tmp_path / "browser") as browser:
-                        await asyncio.to_thread(acknowledge, browser, url, raise_)
-                        messages = await heard(ear, is_acknowledged)
-                        await asyncio.to_thread(read_all, browser, url)
-                        wrong = browser.complaints()
+                    await asyncio.to_thread(acknowledge, browser, url, raise_)
+                    messages = await heard(ear, is_acknowledged)
+                    await asyncio.to_thread(read_all, browser, url)
+                    await asyncio.to_thread(watch, browser, url)
+                    wrong = browser.complaints()
+                await asyncio.to_thread(browser.until, "!document.querySelector('#old').hidden")
+                assert "is old" in browser.js("document.querySelector('#old').innerText")
+                assert browser.js("document.body.classList.contains('stale')")
+                async with running(path):
+                    await ready(url)
+                    await asyncio.to_thread(browser.until, "document.querySelector('#old').hidden")
+                    await asyncio.to_thread(browser.until, IS_LIVE)
         (acked,) = (a for a in told(messages, "alarm/") if a["event"] == "acknowledged")
         assert (acked["by"], acked["channel"], acked["level"]) == ("李伟", "plant/c0", "red")
         return wrong
@@ -87,28 +95,9 @@ def read_all(browser: Chromium, url: str) -> None:
     assert found == []
 
 
-def test_a_page_that_is_old_says_so_and_comes_back_by_itself(tmp_path):
-    async def main() -> None:
-        async with stage(tmp_path, 2, 0.2, lambda: [0.5]) as (_, _, _, path):
-            url = with_page(path)
-            with chromium(tmp_path / "browser") as browser:
-                async with running(path):
-                    await ready(url)
-                    await asyncio.to_thread(watch, browser, url)
-                await asyncio.to_thread(browser.until, "!document.querySelector('#old').hidden")
-                assert "is old" in browser.js("document.querySelector('#old').innerText")
-                assert browser.js("document.body.classList.contains('stale')")
-                async with running(path):
-                    await ready(url)
-                    await asyncio.to_thread(browser.until, "document.querySelector('#old').hidden")
-                    await asyncio.to_thread(browser.until, IS_LIVE)
-
-    asyncio.run(main())
-
-
 def watch(browser: Chromium, url: str) -> None:
     """A row of the list changes by itself."""
-    browser.go(f"{url}/channels")
+    browser.go(f"{url}/channels?lang=en")
     browser.until(IS_LIVE)
     first = json.dumps(browser.js("document.querySelector('#c0').innerText"))
     browser.until(f"document.querySelector('#c0').innerText != {first}")

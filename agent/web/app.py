@@ -59,7 +59,7 @@ class Door:
 
     def __init__(self, desk: Desk, web: Web) -> None:
         self.desk, self.web = desk, web
-        self.sessions, self.tries, self.streams = Sessions(), Tries(), Streams(web.streams)
+        self.sessions, self.tries, self.streams = Sessions(), Tries(), Streams(web.streams, frame.STAMPS["page.js"])
         self.hand = Hand("web")  # for what blocks: passwords, files
         self.hosts = {"localhost", socket.gethostname().casefold(), *(name.casefold() for name in web.hosts)}
         self.hosts |= {f"{socket.gethostname().casefold()}.local"}

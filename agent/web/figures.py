@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..core.alarm import Level
+from ..core.alarm import Level, colour
 from ..core.words import number
 from ..trend import Line
 from .glance import Limit, Reading
@@ -93,7 +93,8 @@ def spark(line: Line | None, begin: float, end: float, wide: int = 120, tall: in
     return tag("svg", tag("path", d=path), class_="spark", viewBox=f"0 0 {wide} {tall}", aria_hidden="true")
 
 
-WIDE, TALL, LEFT, RIGHT, TOP, FOOT = 1100, 280, 56, 66, 12, 28  # of a chart, and its margins
+LEFT, RIGHT, TOP, FOOT = 56, 66, 12, 28  # margins of a chart
+SIZES = (("screen", 1100, 280, 9), ("phone", 420, 280, 4))  # the style sheet shows one; at most so many labels below
 
 
 def chart(line: Line, one: Reading, begin: float, end: float, wall: float, label: str) -> Html:
@@ -101,8 +102,23 @@ def chart(line: Line, one: Reading, begin: float, end: float, wall: float, label
 
     What was between the lowest and the highest of a stretch is filled, so that a peak of a second is seen in a week.
     """
+    return join(_chart(line, one, begin, end, wall, label, *size) for size in SIZES)
+
+
+def _chart(
+    line: Line,
+    one: Reading,
+    begin: float,
+    end: float,
+    wall: float,
+    label: str,
+    kind: str,
+    wide: int,
+    tall: int,
+    most: int,
+) -> Html:
     low, high = _room(line, one.limits)
-    right, foot = WIDE - RIGHT, TALL - FOOT
+    right, foot = wide - RIGHT, tall - FOOT
 
     def y(value: float) -> float:
         return round(foot - (foot - TOP) * (value - low) / (high - low), 1)
@@ -115,12 +131,12 @@ def chart(line: Line, one: Reading, begin: float, end: float, wall: float, label
         out.append(tag("path", class_="grid", d=f"M{LEFT} {y(value)}H{right}"))
         out.append(tag("text", number(round(value, 9)), class_="axis", x=LEFT - 6, y=y(value) + 4, text_anchor="end"))
     form = "%H:%M:%S" if end - begin < 900 else "%H:%M" if end - begin <= 2 * 86400 else "%m-%d"
-    for at in moments(begin + wall, end + wall):
+    for at in moments(begin + wall, end + wall, most):
         text = time.strftime(form, time.localtime(at))
         out.append(tag("path", class_="grid", d=f"M{x(at - wall)} {TOP}V{foot}"))
-        out.append(tag("text", text, class_="axis", x=x(at - wall), y=TALL - 8, text_anchor="middle"))
+        out.append(tag("text", text, class_="axis", x=x(at - wall), y=tall - 8, text_anchor="middle"))
     last = -99.0
-    for limit in sorted(one.limits, key=lambda each: -each.value):
+    for limit in sorted(one.limits, key=lambda each: (-each.value, -colour(each.level))):
         if low <= limit.value <= high:
             at = y(limit.value)
             out.append(tag("path", class_=f"limit {limit.level}", d=f"M{LEFT} {at}H{right}"))
@@ -136,13 +152,13 @@ def chart(line: Line, one: Reading, begin: float, end: float, wall: float, label
         tag("title", label),
         out,
         tag("rect", class_="drawn", x=LEFT, y=TOP, width=0, height=foot - TOP, hidden=True),
-        class_="chart",
-        viewBox=f"0 0 {WIDE} {TALL}",
+        class_=f"chart {kind}",
+        viewBox=f"0 0 {wide} {tall}",
         role="img",
         aria_label=label,
         data_left=LEFT,
         data_right=right,
-        data_wide=WIDE,
+        data_wide=wide,
         data_begin=f"{begin + wall:.3f}",
         data_end=f"{end + wall:.3f}",
     )
@@ -202,9 +218,9 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 STEPS = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800)  # s
 
 
-def moments(begin: float, end: float) -> list[float]:
-    """Round times of the day between two walls, at most nine."""
-    step = next((s for s in STEPS if (end - begin) / s <= 9), 604800)
+def moments(begin: float, end: float, most: int) -> list[float]:
+    """Round times of the day between two walls, at most so many."""
+    step = next((s for s in STEPS if (end - begin) / s <= most), 604800)
     offset = time.localtime(end).tm_gmtoff
     first = math.ceil((begin + offset) / step) * step - offset
     return [float(at) for at in range(int(first), int(end) + 1, step)]

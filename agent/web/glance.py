@@ -116,7 +116,8 @@ class Reading(NamedTuple):
     @property
     def is_analog(self) -> bool:
         """Whether there is a scale to show it on: a contact has none."""
-        return bool(self.unit or self.limits) or math.isfinite(self.high - self.low)
+        contact = not self.unit and (self.low, self.high) == (0.0, 1.0)
+        return bool(self.limits) or (math.isfinite(self.high - self.low) and not contact)
 
 
 def now(desk: Desk) -> Instant:

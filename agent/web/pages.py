@@ -362,8 +362,8 @@ async def alarm(ask: Ask) -> Page:
     head = tag("p", shape(one.level, t.level(one.level), not is_seen(one)), one.text, class_=f"says {one.level}")
     body = [
         ask.sheet.live("alarm", head, advice, why, pairs({k: v for k, v in facts.items() if v}), as_="section"),
-        trend_of(ask, one.channel),
         deeds(ask, one.rule, one.channel, one),
+        trend_of(ask, one.channel),
     ]
     return Page(one.channel, tag("div", body, class_="card one"))
 

@@ -290,7 +290,7 @@ async def cameras(ask: Ask) -> Page:
         facts: dict[str, Child] = {t("state"): words}
         for one in states:
             if one.key in ("fps", "age"):
-                facts[one.key] = f"{t.value(one.value)} {one.unit}"
+                facts[t(one.key)] = f"{t.value(one.value)} {one.unit}" if one.key == "fps" else t.span(one.value)
         if driver.tasks:
             facts[t("looks for")] = ", ".join(driver.tasks)
         told = [alarm for alarm in glance.alarms(desk) if alarm.channel.partition("/")[0] in driver.layouts()]
@@ -353,7 +353,7 @@ async def shelf(ask: Ask) -> Page:
             still = tag(
                 "img", src=f"/evidence/{quote(piece.id)}/{quote(first)}", alt="", loading="lazy", width=160, height=90
             )
-        name = link(f"/evidence/{quote(piece.id)}", piece.id)
+        name: Child = link(f"/evidence/{quote(piece.id)}", piece.id) if one is not None else piece.id
         rows.append(
             tag(
                 "tr",
@@ -410,9 +410,9 @@ async def piece(ask: Ask) -> Page:
         t("where"): channel_link(one.channel),
         t("camera"): one.camera,
         t("kept"): f"{begin} … {end}",
-        t("alarm"): link(f"/history/{quote(one.alarm)}", one.alarm),
+        t("its alarm"): link(f"/history/{quote(one.alarm)}", one.alarm),
         t("manifest"): tag("code", sha256),
-        t("trouble"): tag("ul", (tag("li", x) for x in one.missing)) if one.missing else None,
+        t("lacks"): tag("ul", (tag("li", x) for x in one.missing), class_="plain-list") if one.missing else None,
         t("protect"): t("protected", who=guard.by) if guard else None,
     }
     rows = [

@@ -51,8 +51,9 @@ class Shared:
 class Streams:
     """Who looks at what. At most `most` at a time."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, stamp: str) -> None:
         self.most = most
+        self.stamp = stamp  # of the page's script: another one, and the page loads itself anew
         self.open = 0
         self.dropped = 0  # clients that were too slow
         self._shared: dict[tuple[Any, ...], Shared] = {}
@@ -80,7 +81,7 @@ class Streams:
                 else:
                     news = changed(had, sheet)
                 had = sheet.parts
-                word = msgspec.json.encode({"at": round(wall() * 1000), "parts": news})
+                word = msgspec.json.encode({"at": round(wall() * 1000), "stamp": self.stamp, "parts": news})
                 async with asyncio.timeout(PATIENCE):
                     await send(b"data: " + word + b"\n\n")
                 try:

@@ -248,6 +248,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {  # English, Chinese
         "该摄像机未保留画面:可在 [bus.evidence] 中配置。",
     ),
     "no picture": ("no picture yet", "暂无画面"),
+    "fps": ("Pictures", "帧率"),
     "looks for": ("Looks for", "识别任务"),
     "last events": ("Last events", "最近事件"),
     "pictures for": ("Log in to see pictures.", "登录后可查看画面。"),
@@ -261,6 +262,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {  # English, Chinese
     "not complete": ("not complete yet", "尚未完成"),
     "files": ("Files", "文件"),
     "manifest": ("SHA-256 of the manifest", "清单 SHA-256"),
+    "its alarm": ("Alarm", "所属报警"),
+    "lacks": ("Missing", "缺失"),
     "kept": ("Kept", "范围"),
     # system
     "agent": ("Agent", "代理"),

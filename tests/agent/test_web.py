@@ -280,17 +280,19 @@ def test_odd_queries_break_nothing(page, visitor):
 
 def test_whoever_does_not_finish_a_request_goes_and_costs_nobody_anything(tmp_path, monkeypatch):
     monkeypatch.setattr(server, "ASKING", 0.5)
-    monkeypatch.setattr(server, "OF_ONE", 20)
     path, url = silent(tmp_path)
     with living(path) as agent:
         visitor = Visitor(url)
-        slow = [visitor.raw(b"GET / HTTP/1.1\r\nHost: local") for _ in range(18)]
+        slow = [visitor.raw(b"GET / HTTP/1.1\r\nHost: local") for _ in range(15)]
+        slow += [visitor.raw(b"") for _ in range(15)]
         assert visitor.text("/healthz") == "ok\n"
-        more = [
-            visitor.raw(b"GET / HTTP/1.1\r\n") for _ in range(10)
-        ]  # beyond what one address may have: closed at once
-        assert sum(ended(line) for line in more) >= 8
         assert all(ended(line) for line in slow)  # closed when its time was up
+        monkeypatch.setattr(server, "ASKING", 10.0)
+        monkeypatch.setattr(server, "OF_ONE", 5)
+        many = [visitor.raw(b"GET / HTTP/1.1\r\n") for _ in range(12)]
+        assert ended(many.pop())  # at once: it is one too many
+        for line in many:
+            line.close()
         assert visitor.text("/healthz") == "ok\n"
         assert "crashed" not in kinds(agent)
 

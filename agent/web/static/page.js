@@ -41,6 +41,7 @@ function listen() {
   source = new EventSource("/live?page=" + encodeURIComponent(body.dataset.live));
   source.onmessage = (event) => {
     const told = JSON.parse(event.data);
+    if (told.stamp !== body.dataset.stamp) return location.reload(); // the program is another one now
     heard = performance.now();
     state(true);
     take(told.parts);
@@ -79,20 +80,22 @@ if (body.dataset.live) {
   });
 }
 
+document.querySelector(".pages [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 for (const button of document.querySelectorAll("[data-print]")) button.addEventListener("click", () => print());
 
 // -- a trend is looked at more closely by drawing across it ---------------------------------------
 
 for (const trend of document.querySelectorAll("[data-zoom]")) {
   let from = null;
+  const shown = () => [...trend.querySelectorAll(".chart")].find((chart) => chart.getBoundingClientRect().width);
   const place = (event) => {
-    const chart = trend.querySelector(".chart");
+    const chart = shown();
     const box = chart.getBoundingClientRect();
     const at = ((event.clientX - box.left) / box.width) * chart.dataset.wide;
     return Math.min(chart.dataset.right, Math.max(chart.dataset.left, at));
   };
   const time = (at) => {
-    const { left, right, begin, end } = trend.querySelector(".chart").dataset;
+    const { left, right, begin, end } = shown().dataset;
     return +begin + ((at - left) / (right - left)) * (end - begin);
   };
   trend.addEventListener("pointerdown", (event) => {
@@ -100,7 +103,7 @@ for (const trend of document.querySelectorAll("[data-zoom]")) {
   });
   trend.addEventListener("pointermove", (event) => {
     if (from === null) return;
-    const drawn = trend.querySelector(".drawn");
+    const drawn = shown().querySelector(".drawn");
     const to = place(event);
     drawn.removeAttribute("hidden");
     drawn.setAttribute("x", Math.min(from, to));
@@ -110,7 +113,7 @@ for (const trend of document.querySelectorAll("[data-zoom]")) {
     if (from === null) return;
     const [a, b] = [time(from), time(place(event))].sort((x, y) => x - y);
     from = null;
-    trend.querySelector(".drawn")?.setAttribute("hidden", "");
+    shown().querySelector(".drawn")?.setAttribute("hidden", "");
     if (b - a >= 2) location.href = `${trend.dataset.zoom}?begin=${a.toFixed(1)}&end=${b.toFixed(1)}#trend`;
   });
 }
