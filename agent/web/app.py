@@ -51,7 +51,7 @@ HEADERS = {
 }
 FOREVER = "public, max-age=31536000, immutable"
 TOLD = 3600.0  # s between two words on the same mistake of ours
-ACTS = ("ack", "shelve", "take-out", "restore", "reset", "demand", "withdraw")
+ACTS = ("ack", "shelve", "take-out", "restore", "reset", "demand", "withdraw", "protect", "release")
 
 
 class Door:
@@ -317,8 +317,9 @@ async def act(door: Door, request: Request) -> Response:
         hours = min(24.0, max(0.0, float(form.get("hours", "0") or 0)))
     except ValueError:
         raise HTTPException(400) from None
-    asked: dict[str, Any] = {"verb": verb, "by": session.name}
-    asked |= {"id": target} if verb == "ack" else {"point": target}
+    asked: dict[str, Any] = {"verb": verb, "by": session.name, "point": target, "id": target}
+    if verb in ("protect", "release"):
+        asked |= {"verb": "evidence", "protect": verb == "protect"}
     asked |= {"reason": form.get("reason", "")[:200].strip(), "seconds": 3600.0 * hours}
     reply = await door.desk.answer(asked)
     word = t("refused", why=reply["error"]) if "error" in reply else t("done", what=reply.get("ok", ""))
@@ -378,7 +379,10 @@ async def login(door: Door, request: Request) -> Response:
 async def login_page(door: Door, request: Request, t: Words, why: str) -> str:
     if not may_log_in(door, request):
         return frame.bare(t, t("log in"), tag("p", t("no tls"), class_="said"))
-    known = await door.hand.do(people.read, door.desk.config.store.path)
+    try:
+        known = await door.hand.do(people.read, door.desk.config.store.path)
+    except ValueError as error:
+        return frame.bare(t, t("log in"), tag("p", str(error), class_="said"))
     if not known:
         return frame.bare(t, t("log in"), tag("p", t("no people"), class_="said"))
     to = request.query_params.get("back", "/")
@@ -422,7 +426,10 @@ async def enter(door: Door, request: Request, t: Words) -> Response:
         text = await login_page(door, request, t, t("too often", s=int(wait) + 1))
         return html(text, 429)
     door.tries.wrong(now, *whose)  # many at the same time are no way around it
-    known = await door.hand.do(people.read, door.desk.config.store.path)
+    try:
+        known = await door.hand.do(people.read, door.desk.config.store.path)
+    except ValueError:
+        return html(await login_page(door, request, t, ""), 503)
     if not await door.hand.do(people.fits, known.get(name), form.get("password", "")):
         if door.tries.wait(now, *whose):  # told once it is a pattern, not for each typing error
             door.tell("login-refused", f"too many wrong passwords for {name or 'nobody'} from {client}", name=name)

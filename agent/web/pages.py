@@ -282,13 +282,16 @@ async def alarms(ask: Ask) -> Page:
 
 def alarm_row(ask: Ask, one: Alarm, folded: int) -> Html:
     t = ask.t
-    first = None
-    if one.first:
-        first = tag("span", t("first"), class_="first", title=t("first out")) if one.first == one.id else None
+    first = other = None
+    if one.first == one.id:
+        first = tag("span", t("first"), class_="first", title=t("first out"))
+    elif one.first and (before := glance.alarm(ask.desk, one.first)) is not None:
+        other = tag("span", t("after", first=before.channel))
     facts = [
         state_text(t, one),
         tag("span", one.rule, class_="rule"),
         tag("span", at(ask, one.since.wall)),
+        other,
         tag("span", t("folded", n=folded)) if folded else None,
         tag("span", t("until"), " ", at(ask, one.until.wall)) if one.until is not None else None,
         tag("span", t("by"), " ", one.by) if one.by else None,
@@ -425,7 +428,7 @@ def deed(ask: Ask, verb: str, point: str, why: str, spans: list[tuple[str, str]]
     return tag(
         "details",
         tag("summary", t(verb)),
-        tag("p", t(f"{verb} hint"), class_="hint") if verb != "demand" else None,
+        tag("p", t(f"{verb} hint"), class_="hint") if verb in ("shelve", "take-out") else None,
         tag(
             "form",
             TOKEN,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import secrets
 import unicodedata
 from collections import OrderedDict
@@ -61,6 +62,9 @@ def keep(state: str | Path, people: dict[str, Entry]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     durable.replace(path, msgspec.json.encode(people))
     path.chmod(0o600)
+    if os.geteuid() == 0:  # the daemon has to read it
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def named(text: str) -> str:

@@ -27,6 +27,7 @@ from .pages import (
     card,
     cell,
     channel_link,
+    deed,
     filters,
     link,
     pairs,
@@ -426,7 +427,9 @@ async def piece(ask: Ask) -> Page:
         if "/" not in f.name
     ]
     files = table([t("files"), t("size"), "SHA-256"], tag("tbody", rows), t("files"), class_="plain")
-    body = tag("div", tag("div", show), pairs({k: v for k, v in facts.items() if v}), class_="card piece")
+    keep = deed(ask, "release" if guard else "protect", ask.of, "reason", []) if ask.may else None
+    side = tag("div", pairs({k: v for k, v in facts.items() if v}), keep)
+    body = tag("div", tag("div", show), side, class_="card piece")
     return Page(f"{t('evidence')} {one.id}", join(body, files))
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import socket
+import ssl
 import stat
 import time
+from string import Formatter
 
 import msgspec
 import pytest
@@ -15,12 +18,16 @@ import pytest
 pytest.importorskip("starlette", reason='the page is not installed: pip install "vedette[web]"')
 pytest.importorskip("argon2")
 
-from agent import audit, commission, evidence, keys
+from agent import audit, commission, config, evidence, keys
 from agent.cli import main as cli
+from agent.core.errors import ConfigFault
 from agent.core.frame import Instant
-from agent.web import app, figures, markup, metrics, pages, people, server, stream
+from agent.core.ports import Fared, Tally
+from agent.web import app, coach, figures, markup, metrics, pages, people, records, server, stream, texts
 from agent.web.markup import Html, Sheet, changed, tag
+from agent.web.texts import Words
 from agent.window import Web
+from tests.tools.mosquitto import Certificates
 from tests.tools.visitor import WORD, Visitor, living, silent
 
 parser = pytest.importorskip("prometheus_client.parser")
@@ -293,6 +300,7 @@ def test_whoever_does_not_finish_a_request_goes_and_costs_nobody_anything(tmp_pa
         assert ended(many.pop())  # at once: it is one too many
         for line in many:
             line.close()
+        monkeypatch.setattr(server, "OF_ONE", 100)
         assert visitor.text("/healthz") == "ok\n"
         assert "crashed" not in kinds(agent)
 
@@ -416,6 +424,79 @@ def test_ready_is_who_sees_and_tells(page, visitor):
     assert b"plant" in body
 
 
+def test_with_tls_the_cookie_never_leaves_it(tmp_path):
+    """The other end is Python's ssl, the certificate openssl's."""
+    tls = Certificates(tmp_path / "tls")
+    path, url = silent(tmp_path, name="Li", more=f'certificate = "{tls.cert}"\nkey = "{tls.key}"\n')
+    with living(path):
+        visitor = Visitor(url, ssl.create_default_context(cafile=str(tls.ca)))
+        status, headers, _ = visitor.ask("/login", {"name": "Li", "password": WORD})
+        assert status == 303
+        assert headers["Set-Cookie"].startswith("__Host-vedette=")
+        assert "; secure" in headers["Set-Cookie"].lower()
+        assert visitor.ask("/act", {"do": "ack:x", "token": visitor.token()})[0] == 303
+        with pytest.raises((OSError, http.client.HTTPException)):
+            Visitor(url).ask("/healthz")
+
+
+def test_a_page_that_cannot_be_is_a_fault_with_its_line(tmp_path):
+    path, _ = silent(tmp_path)
+    text = path.read_text().split("[web]")[0]
+    path.write_text(f'{text}[web]\nlisten = "everywhere"\ncertificate = "a.pem"\nlang = "zh"\n')
+    with pytest.raises(ConfigFault) as told:
+        config.load(path)
+    assert "unknown" in str(told.value)
+    path.write_text(f'{text}[web]\nlisten = "everywhere"\ncertificate = "a.pem"\n')
+    with pytest.raises(ConfigFault) as told:
+        config.load(path)
+    line = 1 + text.count("\n")
+    assert [str(line) in one and "[web]" in one for one in told.value.complaints] == [True, True]
+
+
+# -- lines --------------------------------------------------------------------------------------------
+
+
+def fared(**fields) -> Fared:
+    usual = {"device": "sump", "unit": 7, "asked": 1000, "silent": 0, "garbled": 0, "refused": 0, "late": 0}
+    return Fared(**usual | {"mean": 0.01, "worst": 0.02, "lost": False, "answered": True} | fields)
+
+
+@pytest.mark.parametrize(
+    ("serial", "fields", "said"),
+    [
+        (True, {}, []),
+        (True, {"silent": 380}, ["coach silent"]),
+        (False, {"silent": 380}, ["coach tcp"]),
+        (True, {"garbled": 30, "silent": 60}, ["coach garbled", "coach silent"]),
+        (True, {"silent": 4, "asked": 10}, []),
+        (True, {"lost": True}, ["coach lost"]),
+        (True, {"lost": True, "answered": False}, ["coach never"]),
+        (True, {"refused": 200}, ["coach refused"]),
+        (True, {"late": 50}, ["coach slow"]),
+    ],
+)
+def test_what_to_check_follows_from_how_a_device_answers(serial, fields, said):
+    mine = fared(**fields)
+    tally = Tally("bus", Instant(0.0, 0.0), 300.0, 0.5, serial, (mine, fared(device="other")))
+    assert [hint.key for hint in coach.hints(tally, mine)] == said
+    for words in (Words("en"), Words("zh")):
+        assert "sump" in records.device_row(words, tally, mine)
+
+
+def test_where_all_are_lost_it_is_the_line():
+    dead = [fared(lost=True), fared(lost=True)]
+    tally = Tally("bus", Instant(0.0, 0.0), 300.0, 0.5, True, tuple(dead))
+    assert [hint.key for hint in coach.hints(tally, dead[0])] == ["coach all"]
+
+
+def test_every_text_is_there_in_both_languages_with_the_same_blanks():
+    for key, pair in texts.TEXTS.items():
+        assert len(pair) == 2, key
+        assert all(pair), key
+        blanks = [{name for _, name, _, _ in Formatter().parse(text) if name} for text in pair]
+        assert blanks[0] == blanks[1], key
+
+
 # -- evidence and commissioning -----------------------------------------------------------------------
 
 
@@ -445,6 +526,10 @@ def test_a_clip_is_played_from_anywhere_and_nothing_beside_it_is_given(page, vis
     assert (status, headers["Content-Range"], part) == (206, "bytes 1000-200999/300000", clip[1000:201000])
     assert visitor.ask(f"{there}/clip.mp4", headers={"Range": "bytes=-10"})[2] == clip[-10:]
     assert visitor.ask(f"{there}/clip.mp4", headers={"Range": "bytes=300000-"})[0] == 416
+    assert visitor.log_in("Li") == 303
+    form = {"token": visitor.token(there), "do": "protect:000001-ab12-7.gate%2F2", "reason": "court", "back": there}
+    assert visitor.ask("/act", form)[1]["Location"] == there
+    assert "no camera" in visitor.text(there)  # the daemon says so: this site has none
     for name in ("secret.txt", "wanted.json", "..%2fpeople.json", "%2fetc%2fpasswd", "."):
         assert visitor.ask(f"{there}/{name}")[0] == 404
 

@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import io
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -53,16 +54,19 @@ async def ready(url: str) -> None:
 class Visitor:
     """One who asks by HTTP, and keeps his cookies."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
         self.host, _, port = url.removeprefix("http://").partition(":")
-        self.port = int(port)
+        self.port, self.tls = int(port), tls
         self.cookies: dict[str, str] = {}
 
     def ask(
         self, path: str, form: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         """Status, headers and body of one answer; redirections are not followed."""
-        line = http.client.HTTPConnection(self.host, self.port, timeout=10)
+        if self.tls is None:
+            line = http.client.HTTPConnection(self.host, self.port, timeout=10)
+        else:
+            line = http.client.HTTPSConnection(self.host, self.port, timeout=10, context=self.tls)
         sent = {"Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())} if self.cookies else {}
         body = None
         if form is not None:
