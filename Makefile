@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # Hundreds of processes begin in a run of the tests: each would compile the agent anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install dev decoders demo test lint types contracts unit scoreboard scoreboard-quick bench bench-tamper bench-anomaly bench-jt808 bench-slope bench-vision lock clean
+.PHONY: help install dev decoders demo test lint types contracts unit scoreboard scoreboard-quick bench bench-tamper bench-anomaly bench-fleet bench-jt808 bench-slope bench-vision lock clean
 
 help:
 	@echo "make demo    two minutes: simulated site, agent, broker, platform, verdict"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench   measured against floors in the same run; results in build/bench"
 	@echo "make bench-tamper  how many lies of sensors are found, and how often one is called a liar that is none"
 	@echo "make bench-anomaly  what the anomaly detector finds on real series, and how often it is wrong"
+	@echo "make bench-fleet  what a gateway and its broker cost at 10, 100, 1000, and how a region comes back"
 	@echo "make bench-jt808  what a JT/T 808 terminal costs, and how long an alarm waits beside a blind area that is told"
 	@echo "make bench-slope  when slopes are said to fail, and how often they do not"
 	@echo "make bench-vision  how well the time to collision is told, on real frames and drawn scenes; what nets find"
@@ -45,7 +46,7 @@ demo: install
 
 # In the gate the scoreboard's times are figures: a busy machine fails no test, a lost alarm does.
 test: lint types contracts unit dev
-	@$(BIN)/python -m tests.rigs.scoreboard --quick --lenient --lanes 3
+	@$(BIN)/python -m tests.rigs.scoreboard --quick --lenient --lanes 4
 
 lint: dev
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
@@ -99,6 +100,9 @@ bench-vision: dev
 bench-anomaly: dev
 	@$(BIN)/python -m tests.bench.anomaly
 
+bench-fleet: dev
+	@$(BIN)/vedette simulate fleet --gateways 1000 --seconds 30 --rate 0.1 --alarms 0.2 --processes 2 --outage 60
+
 bench-jt808: dev
 	@$(BIN)/python -m tests.bench.jt808
 
@@ -106,7 +110,7 @@ bench-slope: dev
 	@$(BIN)/python -m tests.bench.slope
 
 lock:
-	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra build --extra vehicle --extra video --extra web -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra build --extra sftp --extra vehicle --extra video --extra web -o requirements.lock
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra dev -o requirements-dev.lock
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --no-deps $(SPB)/requirements.in -o $(SPB)/requirements.lock
 

@@ -8,25 +8,32 @@ changed, removed, put in or moved breaks the chain; whoever holds a later checks
 segment names its `previous` checksum: a chain can be checked from any segment on. Behind the last record stand zeros:
 a segment grows by `AHEAD` bytes at a time, so that a record costs the card one block and no change of the file's size.
 
-The chain shows damage and clumsy forgery. It does not stop somebody who holds the file and writes all of it anew:
-for that a checksum has to be known elsewhere, and `Audit.head` is what to tell.
+The chain alone shows damage and clumsy forgery. A record of the kind `signature` says that the gateway's Ed25519 key
+signed `statement` of the record before it, and so everything before: one stands at the end of each closed segment,
+behind each alarm with its trace, and where the agent was stopped. Whoever knows the public key knows that nobody
+without the private one wrote what is signed. What comes behind the last signature is chained and not signed yet.
+Neither shows that the end is missing, or that an older copy was put back: for that somebody else has to know a newer
+head. `Audit.witnessed` is what to tell him, `verify(heads=...)` holds the journal against what he noted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import contextlib
 import hashlib
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from . import durable
+from . import durable, keys
 from .core.alarm import Alarm, Order
 from .core.errors import StoreFault
 from .core.ports import Event
@@ -41,6 +48,11 @@ PAUSE = 0.5  # s between two writes: what comes within goes together, to spare t
 WAITING = 10_000  # records kept in memory while the disk does not take them; reliability rule 1.4.6
 RETRY = 5.0  # s
 CLOSING = 1.0  # s for the last write
+HEAD_SOON, HEAD, HEAD_IDLE = (
+    60.0,
+    600.0,
+    21600.0,
+)  # s between two heads for a witness: alarms, news, nothing new; project
 
 Told = Callable[[str, str, str], None]  # kind of event, whose, text
 
@@ -62,11 +74,41 @@ def seal(previous: str, n: int, body: bytes) -> str:
     return hashlib.sha256(f"{previous}\t{n}\t".encode() + body).hexdigest()
 
 
+def statement(n: int, chain: str) -> bytes:
+    """What is signed of a record, and with it of everything before.
+
+    >>> statement(7, "ab")
+    b'vedette journal\\t7\\tab'
+    """
+    return f"vedette journal\t{n}\t{chain}".encode()
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """The body of a record of this kind; `of` is the record before it."""
+
+    of: int
+    key: str  # the public key, base64
+    signature: str  # base64
+    kind: str = "signature"
+
+
+SIGNED = b'{"kind":"signature"'  # how its body begins
+BEGUN = b'{"kind":"segment"'  # and that of the first record of a segment
+
+
+def signature(key: Ed25519PrivateKey, n: int, chain: str) -> bytes:
+    """The body of the record that signs record `n`."""
+    signed = base64.b64encode(key.sign(statement(n, chain))).decode()
+    return msgspec.json.encode({"kind": "signature", "of": n, "key": keys.text(key), "signature": signed})
+
+
 def parse(line: bytes) -> Record | None:
     """A line of a segment without its end; None where it is no record."""
     n, _, rest = line.partition(b"\t")
     chain, _, body = rest.partition(b"\t")
-    if not (n.isdigit() and len(n) < 19 and len(chain) == 64 and chain.isalnum() and body[:1] == b"{"):
+    if not (
+        n.isdigit() and len(n) < 19 and n[:1] != b"0" and len(chain) == 64 and chain.isalnum() and body[:1] == b"{"
+    ):
         return None
     return Record(int(n), chain.decode(), body)
 
@@ -84,39 +126,147 @@ def text(path: Path) -> bytes:
 # -- reading ------------------------------------------------------------------------------------------
 
 
+class Fault(NamedTuple):
+    """One place where the journal is not as it was written."""
+
+    segment: str  # name of its file; empty where none is left
+    record: int  # number of the first record that is bad or missing
+    byte: int  # of the file, from which on
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.segment or 'the journal'}, record {self.record}, byte {self.byte}: {self.why}"
+
+
 class Verdict(NamedTuple):
-    """What is there, and every place where the chain does not hold."""
+    """What is there, and every place where it is not as it was written, the first of them first."""
 
     records: int
     first: int  # number of the oldest record, 0 where there is none
     last: int
     head: str  # checksum of the newest record
-    faults: list[str]
+    faults: list[Fault]
+    signed: int = 0  # up to this record it is signed by a key that counts; 0: nothing is
+    keys: tuple[str, ...] = ()  # public keys that signed, base64
+    met: tuple[int, ...] = ()  # heads of witnesses that stand there as they were noted
+    unseen: tuple[int, ...] = ()  # heads of witnesses that are older than the oldest record: not compared
 
 
-def verify(folder: Path) -> Verdict:
-    """Check a whole journal. Raises `OSError` where it cannot be read."""
-    records, first, last, head = 0, 0, 0, GENESIS
-    faults: list[str] = []
-    known = False  # whether `head` and `last` are what the next record must follow
-    for path in segments(folder):
-        lines = text(path).split(b"\n")
-        if lines.pop():
-            faults.append(f"{path.name}: an unfinished record at the end, after record {last}")
-        for i, line in enumerate(lines):
-            record = parse(line)
-            if record is None:
-                faults.append(f"{path.name} line {i + 1}: not a record, after record {last}")
-                known = False
-                continue
-            if known and record.n != last + 1:
-                faults.append(f"{path.name} line {i + 1}: record {record.n} follows record {last}")
-            elif known or i == 0:  # behind what is no record nothing can be said of the first
-                previous = head if known else _previous(record)
-                if seal(previous, record.n, record.body) != record.chain:
-                    faults.append(f"{path.name} line {i + 1}: record {record.n} does not fit its checksum")
-            records, first, last, head, known = records + 1, first or record.n, record.n, record.chain, True
-    return Verdict(records, first, last, head, faults)
+def verify(folder: Path, trusted: Collection[str] = (), heads: Collection[tuple[int, str]] = ()) -> Verdict:
+    """Check a whole journal. Raises `OSError` where it cannot be read.
+
+    `trusted`: public keys in base64, of which each signature must be one's; with none given any will do, and
+    `Verdict.keys` says whose they are. `heads`: number and checksum of records that a witness noted.
+    """
+    reading = _Reading(frozenset(trusted), dict(heads))
+    found = segments(folder)
+    for path in found:
+        reading.segment(path, path is found[-1])
+    if found:
+        reading.begin(found[0])
+    return reading.verdict()
+
+
+class _Reading:
+    """One pass over all segments."""
+
+    def __init__(self, trusted: Collection[str], heads: dict[int, str]) -> None:
+        self.trusted, self.heads = trusted, heads
+        self.records, self.first, self.last, self.head = 0, 0, 0, GENESIS
+        self.known = False  # whether `head` and `last` are what the next record must follow
+        self.signed = 0
+        self.keys: dict[str, None] = {}
+        self.closed: Fault | None = None  # the newest segment that is closed, and not signed so far
+        self.faults: list[Fault] = []
+        self.met: list[int] = []
+        self._oldest = 0  # number of the oldest segment that was there when the newest was begun
+
+    def segment(self, path: Path, newest: bool) -> None:
+        content = text(path)
+        at = 0
+        for i, line in enumerate(content.split(b"\n")):
+            if at + len(line) == len(content):
+                if line:
+                    why = "an unfinished record: a write that was cut off, or damage"
+                    self.faults.append(Fault(path.name, self.last + 1, at, why))
+                    self.known = False
+                break
+            self._record(path, i == 0, at, line)
+            at += len(line) + 1
+        if not newest and self.signed < self.last:
+            self.closed = Fault(path.name, self.last, at, "closed without a signature, and none follows")
+
+    def begin(self, path: Path) -> None:
+        """The oldest segment that is there: whether none is missing before it that was not let go."""
+        if 0 < self._oldest < int(path.stem):
+            why = f"segments {self._oldest:06d} to {int(path.stem) - 1:06d} are missing before it"
+            self.faults.insert(0, Fault(path.name, self.first - 1, 0, why))
+
+    def _record(self, path: Path, begins: bool, at: int, line: bytes) -> None:
+        record, last = parse(line), self.last
+        if record is None:
+            self.faults.append(Fault(path.name, last + 1, at, f"not a record, behind record {last}"))
+            self.known = False
+            return
+        n, chain, body = record
+        before = self.head if self.known else previous(record) if begins else ""
+        if self.known and n != last + 1:
+            gap = f"records {last + 1} to {n - 1} are missing" if n > last else f"it follows record {last}"
+            self.faults.append(Fault(path.name, last + 1, at, f"record {n} stands here; {gap}"))
+        elif begins and not self.known and not body.startswith(BEGUN):
+            gone = 1 if int(path.stem) == 1 else max(1, n - 1)
+            self.faults.append(Fault(path.name, gone, at, f"record {n} stands here, which begins no segment"))
+        elif (self.known or begins) and seal(before, n, body) != chain:
+            self.faults.append(Fault(path.name, n, at, "it does not fit its checksum, or not what stands before it"))
+        elif begins and _said(record, "segment") not in (0, int(path.stem)):
+            self.faults.append(Fault(path.name, n, at, f"it is of segment {_said(record, 'segment')}"))
+        elif before and body.startswith(SIGNED):
+            self._signature(path, at, record, before)
+        if begins:
+            self._oldest = max(self._oldest, _said(record, "oldest"))
+        if n in self.heads:
+            self._witness(path, at, n, chain)
+        elif begins and not self.records and n - 1 in self.heads:
+            self._witness(path, at, n - 1, before)
+        self.records, self.first, self.last, self.head, self.known = self.records + 1, self.first or n, n, chain, True
+
+    def _signature(self, path: Path, at: int, record: Record, previous: str) -> None:
+        """A record that says that what stands before it is signed."""
+        try:
+            told = msgspec.json.decode(record.body, type=Signature)
+            holds = told.of == record.n - 1 and keys.holds(
+                keys.public(told.key), base64.b64decode(told.signature, validate=True), statement(told.of, previous)
+            )
+        except (msgspec.DecodeError, ValueError, binascii.Error):
+            self.faults.append(Fault(path.name, record.n, at, "a signature that cannot be read"))
+            return
+        self.keys[told.key] = None
+        if not holds:
+            self.faults.append(Fault(path.name, record.n, at, "a signature that does not hold"))
+        elif self.trusted and told.key not in self.trusted:
+            whose = keys.fingerprint(keys.public(told.key))
+            self.faults.append(Fault(path.name, record.n, at, f"signed with another key, {whose}"))
+        else:
+            self.signed, self.closed = record.n, None
+
+    def _witness(self, path: Path, at: int, n: int, chain: str) -> None:
+        if self.heads.pop(n) == chain:
+            self.met.append(n)
+        else:
+            why = "a witness noted another checksum: this journal was written anew"
+            self.faults.append(Fault(path.name, n, at, why))
+
+    def verdict(self) -> Verdict:
+        unseen = tuple(sorted(n for n in self.heads if n < self.first))
+        for n in sorted(n for n in self.heads if n > self.last or not self.records):
+            why = f"a witness knows record {n}, and this journal ends here: its end is gone, or it is an older copy"
+            self.faults.append(Fault("", self.last + 1, 0, why))
+        if self.trusted and self.records and not self.signed:
+            self.faults.append(Fault("", self.first, 0, "nothing is signed by a key that counts"))
+        elif self.closed is not None and (self.trusted or self.keys):
+            self.faults.append(self.closed)
+        found = (self.records, self.first, self.last, self.head, self.faults)
+        return Verdict(*found, self.signed, tuple(self.keys), tuple(self.met), unseen)
 
 
 def records(folder: Path) -> Iterator[Record]:
@@ -137,7 +287,7 @@ class _Told(msgspec.Struct):
     alarm: Alarm
 
 
-def _previous(record: Record) -> str:
+def previous(record: Record) -> str:
     """The checksum that a segment says it continues; empty where this is not the first record of one."""
     try:
         return str(msgspec.json.decode(record.body)["previous"])
@@ -145,17 +295,30 @@ def _previous(record: Record) -> str:
         return ""
 
 
+def _said(record: Record, what: str) -> int:
+    """A number that the first record of a segment says; 0 where it says none."""
+    try:
+        number = msgspec.json.decode(record.body).get(what, 0)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return 0
+    return number if isinstance(number, int) else 0
+
+
 # -- writing ------------------------------------------------------------------------------------------
 
 
 class Chain:
-    """The journal in a folder. Everything here blocks. One owner at a time: whoever has the store has this."""
+    """The journal in a folder. Everything here blocks. One owner at a time: whoever has the store has this.
 
-    def __init__(self, folder: Path, quota: int) -> None:
-        self.folder = folder
+    Without a key nothing is signed.
+    """
+
+    def __init__(self, folder: Path, quota: int, key: Ed25519PrivateKey | None = None) -> None:
+        self.folder, self.key = folder, key
         self.segment = min(SEGMENT, max(AHEAD, quota // 4))  # bytes
         self.keep = max(2, quota // self.segment)  # segments
         self.n, self.head = 0, GENESIS  # of the newest record
+        self._signed = 0  # number of the newest record if that is a signature: nothing is left to be signed
         self._fd = -1
         self._path = folder
         self._end = self._size = 0  # bytes written, bytes there
@@ -178,13 +341,17 @@ class Chain:
             self.close()
             raise self._fault(error) from error
 
-    def append(self, bodies: Sequence[bytes]) -> None:
-        """Write one record for each JSON object. On the disk when it returns. Raises `StoreFault`."""
+    def append(self, bodies: Sequence[bytes], sign: bool = False) -> None:
+        """Write one record for each JSON object, and with `sign` one that signs them. On the disk when it returns.
+
+        Raises `StoreFault`.
+        """
         self.open()
         try:
             if self._end >= self.segment:
+                self._sign()
                 self._begin(int(self._path.stem) + 1)
-            self._write(bodies)
+            self._write(bodies, sign)
         except OSError as error:
             self.close()  # after a failed sync nobody knows what the kernel still holds
             raise self._fault(error) from error
@@ -193,6 +360,20 @@ class Chain:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+    def end(self) -> None:
+        """Sign what is not signed yet, and close. Raises `StoreFault`."""
+        try:
+            if self._fd >= 0:
+                self._sign()
+        except OSError as error:
+            raise self._fault(error) from error
+        finally:
+            self.close()
+
+    def _sign(self) -> None:
+        if self._signed != self.n:
+            self._write([], sign=True)
 
     def _continue(self, path: Path) -> bool:
         """Go on in a segment, if there is a record in it."""
@@ -206,27 +387,43 @@ class Chain:
         self._fd, self._path = os.open(path, os.O_RDWR | os.O_CLOEXEC), path
         self._end, self._size = end, os.fstat(self._fd).st_size
         self.n, self.head = last.n, last.chain
+        self._signed = last.n if last.body.startswith(SIGNED) else 0
         if end < len(content):
             os.pwrite(self._fd, b"\0" * (len(content) - end), end)
             os.fdatasync(self._fd)
         return True
 
     def _begin(self, number: int) -> None:
-        """A new segment, which names what it continues; the oldest makes room."""
+        """A new segment, which names what it continues, and which is the oldest from now on: that makes room."""
         self.close()
-        for old in segments(self.folder)[: -(self.keep - 1)]:
-            old.unlink()
+        there = [*(int(path.stem) for path in segments(self.folder)), number]
+        oldest = there[-self.keep :][0]
         self._path = self.folder / f"{number:06d}.log"
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._end = self._size = 0
-        self._write([msgspec.json.encode({"kind": "segment", "segment": number, "previous": self.head})])
+        begin = {"kind": "segment", "segment": number, "previous": self.head, "oldest": oldest}
+        try:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._end = self._size = 0
+            self._write([msgspec.json.encode(begin)])
+            durable.sync(self.folder)
+        finally:  # not before: else a kill in between would look as if somebody had taken them away; nor only if
+            # there was room for the new one
+            for n in there:
+                if n < oldest:
+                    (self.folder / f"{n:06d}.log").unlink(missing_ok=True)
         durable.sync(self.folder)
 
-    def _write(self, bodies: Sequence[bytes]) -> None:
+    def _write(self, bodies: Sequence[bytes], sign: bool = False) -> None:
         n, head, lines = self.n, self.head, []
         for body in bodies:
             n, head = n + 1, seal(head, n + 1, body)
             lines.append(b"%d\t%s\t%s\n" % (n, head.encode(), body))
+        signed = sign and self.key is not None
+        if signed and self.key is not None:
+            body = signature(self.key, n, head)
+            n, head = n + 1, seal(head, n + 1, body)
+            lines.append(b"%d\t%s\t%s\n" % (n, head.encode(), body))
+        if not lines:
+            return
         block = b"".join(lines)
         if self._end + len(block) > self._size:
             self._size = self._end + len(block) + AHEAD
@@ -238,6 +435,7 @@ class Chain:
             done += os.pwrite(self._fd, block_and_zeros[done:], self._end + done)
         os.fdatasync(self._fd)
         self.n, self.head, self._end = n, head, self._end + len(block)
+        self._signed = n if signed else 0
 
     def _fault(self, error: OSError) -> StoreFault:
         return StoreFault(f"journal {self.folder}: {error.strerror or error}; is the disk there, writable, not full?")
@@ -258,34 +456,97 @@ def _hole(content: bytes) -> int:
 # -- for the event loop -------------------------------------------------------------------------------
 
 
+class Trace(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the channels of one alarm said before or after an edge of it, as the judge was given it.
+
+    `judged` is the rule as it was in force, in plain numbers: with it and `said` a limit can be judged again.
+    """
+
+    alarm: str  # id
+    edge: int
+    rule: str
+    channel: str
+    part: str  # "before" (up to the edge, it included) or "after"
+    boot: str
+    config: str  # hash of the configuration in force
+    said: tuple[Said, ...]
+    judged: dict[str, Any] = {}
+    cut: int = 0  # rows that were too many, and are left out
+    left_out: int = 0  # whole traces that were too many, since the start
+
+
+class Said(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Rows of some channels of one source, t of n, oldest first."""
+
+    source: str
+    key: tuple[str, ...]  # (n,)
+    unit: tuple[str, ...]  # (n,)
+    mono: list[float]  # (t,) s
+    wall: list[tuple[int, float, bool]]  # row from which the wall clock went on from there, s UTC, whether trusted
+    value: list[list[float | None]]  # (t, n), null where not measured
+    raw: list[list[float | None]] = []  # (t, n) as it stood in the device; empty where it is the value
+    quality: list[list[int]] = []  # (t, n) `Quality`; empty where all is GOOD
+    age: list[list[float]] = []  # (t, n) s since it was measured; empty where 0
+
+
+class Pace:
+    """When a witness is to hear of the newest record: soon after an alarm, now and then otherwise. Times are mono s."""
+
+    def __init__(self, now: float) -> None:
+        self._last, self._n, self._urgent = now, -1, True  # soon after a start: an older copy may be in its place
+
+    def hurry(self) -> None:
+        """Something was decided that somebody might want undone."""
+        self._urgent = True
+
+    def is_due(self, now: float, n: int) -> bool:
+        """Whether he is to hear of record `n` now; then it counts as told."""
+        wait = (HEAD_SOON if self._urgent else HEAD) if n != self._n else HEAD_IDLE
+        if n == 0 or now - self._last < wait:
+            return False
+        self._last, self._n, self._urgent = now, n, False
+        return True
+
+
 class Audit:
     """Takes records at once and writes them soon, in a thread. A fault of the disk costs records, counted, and no time.
 
     Made inside the loop.
     """
 
-    def __init__(self, folder: Path, quota: int, told: Told) -> None:
+    def __init__(self, folder: Path, quota: int, told: Told, key: Ed25519PrivateKey | None = None) -> None:
         self.head = (0, GENESIS)  # number and checksum of the newest record on the disk
         self.lost = 0  # records that the disk did not take in time
         self.trouble = ""  # what is wrong with the disk now
-        self._chain = Chain(folder, quota)
+        self._chain = Chain(folder, quota, key)
         self._told = told
         self._hand = Hand("journal")
         self._waiting: deque[bytes] = deque()
         self._gone = 0  # records that wait no longer
         self._marks: list[tuple[int, asyncio.Future[None]]] = []  # who waits until so many are gone
+        self._signing = False  # what waits is to be signed once it is written
         self._unsaid = 0  # of the lost, those that the journal itself does not tell of yet
         self._news = asyncio.Event()
         self._writing: asyncio.Task[bool] | None = None
 
-    def put(self, what: Alarm | Event | Order) -> None:
-        """One decision, or what became known."""
+    def put(self, what: Alarm | Event | Order | Trace, sign: bool = False) -> None:
+        """One decision, or what became known; with `sign` it is signed as soon as it is written."""
+        self._signing |= sign
         kind = type(what).__name__.lower()
         self._waiting.append(msgspec.json.encode({"kind": kind, kind: what}, enc_hook=str))
         if len(self._waiting) > WAITING:
             self._leave(1)
             self._count_lost(1)
         self._news.set()
+
+    def witnessed(self) -> dict[str, Any]:
+        """What to tell a witness: number and checksum of the newest record, and the key's signature of both."""
+        n, chain = self.head
+        key = self._chain.key
+        if key is None:
+            return {"record": n, "checksum": chain}
+        signed = base64.b64encode(key.sign(statement(n, chain))).decode()
+        return {"record": n, "checksum": chain, "key": keys.text(key), "signature": signed}
 
     async def serve(self) -> None:
         """Write until cancelled."""
@@ -316,9 +577,9 @@ class Audit:
             async with asyncio.timeout(CLOSING):
                 while self._waiting and await self._written():
                     pass
-                await self._hand.do(self._chain.close)
-        except TimeoutError:
-            pass
+                await self._hand.do(self._chain.end)
+        except (TimeoutError, StoreFault):
+            pass  # the next start goes on behind what is there
         self._hand.end()
 
     async def _written(self) -> bool:
@@ -336,10 +597,13 @@ class Audit:
         if not bodies:
             return True
         unsaid, lost = self._unsaid, self.lost
+        sign = self._signing and len(bodies) == len(self._waiting)
+        self._signing &= not sign
         word = [msgspec.json.encode({"kind": "lost", "records": unsaid})] if unsaid else []
         try:
-            await self._hand.do(self._chain.append, word + bodies)
+            await self._hand.do(self._chain.append, word + bodies, sign)
         except StoreFault as fault:
+            self._signing |= sign
             self._news.set()
             if not self.trouble:
                 self.trouble = str(fault)

@@ -130,6 +130,13 @@ class Clerk:
             if alarm.channel in watched or alarm.channel.partition("/")[0] in witness.own:
                 self._want(evidence.wanted(alarm, witness, self.kernel, self._span(witness, alarm)))
 
+    def ask(self, alarm: Alarm, camera: str, begin: float, end: float) -> None:
+        """Somebody wants what a camera showed between two monotonic s; `alarm` says who and why, and is none."""
+        for witness in self.witnesses:
+            if witness.camera == camera:
+                span = alarm.at.mono - begin, end - alarm.at.mono
+                self._want(evidence.wanted(alarm, witness, self.kernel, span))
+
     def adopt(self, alarms: Iterable[Alarm], at: Instant) -> None:
         """These are open since an earlier life, which may not have had the time to note the last ones."""
         for alarm in alarms:

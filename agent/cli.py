@@ -11,14 +11,14 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import deque
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from . import __version__, exhibits, nets
+from . import __version__, dispatch, exhibits, nets, registrar
 from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
 from .web import passwd
@@ -106,7 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--timeout", type=float, default=1.0, metavar="S")
     about = "the simulated plants alone, for somebody else's client; a drawn road or driver; a platform"
     simulate = verb("simulate", _simulate, about)
-    simulate.add_argument("scenario", nargs="?", help="scenario TOML; or jt808: a JT/T 808 platform for terminals")
+    simulate.add_argument(
+        "scenario", nargs="?", help="scenario TOML; jt808, hj212: a platform for an uplink; fleet: many gateways"
+    )
     simulate.add_argument("--road", metavar="STORY", help="a drawn road as MJPEG and RTSP, or --out; `list` tells them")
     simulate.add_argument("--cabin", metavar="STORY", help="a drawn driver, in the same way; `list` tells them")
     simulate.add_argument("--out", type=Path, metavar="FILE.mp4", help="write the story as a film")
@@ -117,17 +119,27 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--events", type=Path, metavar="FILE.csv", help="of a driver: what somebody should be told")
     simulate.add_argument("--light", default="", metavar="WORD", help="of a driver: day, dusk, night or infrared")
     simulate.add_argument("--style", default="", choices=("", "flat"), help="of a driver: flat, a cartoon")
-    simulate.add_argument("--seconds", type=float, help="of a driver: another length than the story's")
+    simulate.add_argument("--seconds", type=float, help="of a driver: another length; of fleet: that are measured")
     simulate.add_argument("--weather", default="", metavar="WORDS", help="e.g. night,rain; else as the story says")
     simulate.add_argument("--seed", type=int, default=1, help="of place, paint and noise; of the person")
     simulate.add_argument("--width", type=int, metavar="PX", help="1280 for files, 640 for streams and drivers")
     simulate.add_argument("--fps", type=float, help="20 for files, 10 for streams, 15 for drivers")
     simulate.add_argument("--port", type=int, default=0, help="of the stream or the platform; else a free one")
     simulate.add_argument(
-        "--misbehave", default="", metavar="WORDS", help="of jt808: silent, slow, bad-check, closes ..."
+        "--misbehave", default="", metavar="WORDS", help="of a platform: silent, slow, bad-check, closes ..."
     )
     simulate.add_argument("--dialect", default="jiangsu", help="of jt808: of T/JSATL12 (jiangsu)")
+    simulate.add_argument("--pw", default="123456", help="of hj212: the password (123456)")
     simulate.add_argument("--files", type=Path, metavar="DIR", help="of jt808: where evidence is put at the end")
+    simulate.add_argument("--gateways", type=int, metavar="N", help="of fleet: of the largest one (1000)")
+    simulate.add_argument("--broker", metavar="URL", help="of fleet: mqtt://host:port; else a mosquitto is started")
+    simulate.add_argument("--rate", type=float, help="of fleet: readings/s of each gateway (0.2)")
+    simulate.add_argument("--alarms", type=float, help="of fleet: alarms/min of each gateway (1)")
+    simulate.add_argument("--outage", type=float, metavar="S", help="of fleet: s that the broker is away at the end")
+    simulate.add_argument("--processes", type=int, metavar="N", help="of fleet: for the largest one (1 for each 1000)")
+    simulate.add_argument("--store", metavar="DIR", help="of fleet: where states are kept (in memory)")
+    simulate.add_argument("--spread", type=float, metavar="S", help="of fleet: over which gateways come back")
+    simulate.add_argument("--receipts", action="store_true", help="of fleet: alarms wait for the platform's receipt")
     demo = verb("demo", _demo, "two minutes: plants, agent, broker, platform, verdict")
     demo.add_argument("--broker", metavar="URL", help="use this broker (mqtt://host:port), not the embedded one")
     replay = verb("replay", _replay, "run a recording through the same core; print or compare the alarms")
@@ -167,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     alarms.add_argument("--reason", metavar="TEXT", default="", help="why, or the number of the permit")
     alarms.add_argument("--hours", type=float, default=0.0, help="of shelving, at most 8")
     verb("colours", _colours, "colours of site, items and points, and what is missing for a lower one", site=True)
+    verb("status", _status, "version, configuration, uplinks, limits that were set, commands under way", site=True)
     verb("queue", _queue, "what the running daemon still owes its platforms", site=True)
     drills = verb("drill", _drill, "prove a chain from sensor to outputs and platforms; nothing is tripped", site=True)
     drills.add_argument("name", help="an interlock, a rule that drives something, or RULE@CHANNEL")
@@ -175,11 +188,10 @@ def _parser() -> argparse.ArgumentParser:
     presence.add_argument("person", nargs="?", help="an id, never a name")
     presence.add_argument("zone", nargs="?", help="a zone of the site file, or `out`")
     presence.add_argument("--by", metavar="NAME", default="", help="who, or what, says so")
-    audit = verb("audit", _audit, "check the journal of decisions, or show the last of it", site=True)
-    audit.add_argument("--folder", type=Path, help="a journal somewhere else: a copy, say")
-    audit.add_argument("--last", type=int, default=0, metavar="N", help="show the last N records")
+    registrar.add(verb)
     exhibits.add(verb)
     passwd.add(verb)
+    dispatch.add(verb)
     hazards = verb("hazards", _hazards, "index R and level of an inventory, term by term; or the table that ships")
     hazards.add_argument("inventory", type=Path, nargs="?", metavar="FILE", help="hazards.toml of a site")
     profiles = verb("profiles", _profiles, "limits that ship, with their sources")
@@ -228,9 +240,34 @@ def _show_complaints(fault: ConfigFault, args: argparse.Namespace) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from . import config, daemon
+    """The daemon. Whatever ends a new configuration on trial, the one before comes back (`update.py`)."""
+    from . import config, daemon, update
 
-    asyncio.run(daemon.run(config.load(args.config)))
+    path = Path(args.config)
+    try:
+        trial = update.begin(path)
+    except OSError as error:
+        print(f"vedette: {path.name}.trial: {error.strerror or error}", file=sys.stderr)
+        trial = None  # better with what there is than not at all
+    again, why = True, "the agent ended with it"
+    try:
+        try:
+            site = config.load(path)
+        except ConfigFault as fault:
+            why = "; ".join(fault.complaints)
+            raise
+        again = asyncio.run(daemon.run(site, trial=trial))
+    finally:
+        now = update.read(path) if trial is not None and trial.phase == "trial" else None
+        if again and trial is not None and now is not None and (now.phase, now.command) == ("trial", trial.command):
+            ended_by = sys.exc_info()[1]
+            if ended_by is not None and not isinstance(ended_by, ConfigFault):
+                why = f"{type(ended_by).__name__}: {ended_by}"
+                traceback.print_exc()
+            update.back(path, now, why)
+            daemon.anew()
+    if again:
+        daemon.anew()
     return 0
 
 
@@ -248,6 +285,7 @@ def _check(args: argparse.Namespace) -> int:
         "site": site.site.name,
         "node": site.site.node,
         "config": site.hash,
+        "store": site.store.path,
         "wiring": {driver.name: driver.wiring() for driver in site.drivers},
         "rules": [
             {
@@ -264,6 +302,9 @@ def _check(args: argparse.Namespace) -> int:
         ],
         "interlocks": labels,
         "uplinks": [uplink.name for uplink in site.uplinks],
+        "issuers": {issuer.name: issuer.may for issuer in site.issuers},
+        "two": site.commands.two,
+        "settable": {name: [one.low, one.high] for name, one in site.bounds.items()},
     }
     lines = [f"site {site.site.name}/{site.site.node}, configuration {site.hash}"]
     for driver in site.drivers:
@@ -283,6 +324,11 @@ def _check(args: argparse.Namespace) -> int:
     lines += [f"  {label}" if i else f"interlocks\n  {label}" for i, label in enumerate(labels)]
     lines += _item_lines(rule for rule in site.rules if isinstance(rule, Item))
     lines.append("uplinks: " + (", ".join(uplink.name for uplink in site.uplinks) or "none; alarms stay here"))
+    for issuer in site.issuers:
+        alone = [f"{verb}{' with another' if verb in site.commands.two else ''}" for verb in issuer.may]
+        lines.append(f"issuer {issuer.name} may {', '.join(alone) or 'nothing'}")
+    for name, one in site.bounds.items():
+        lines.append(f"limit of {name} may be set from {one.low:g} to {one.high:g}")
     lines.append("no faults")
     return _say(args, facts, "\n".join(lines))
 
@@ -540,22 +586,12 @@ def _detect(args: argparse.Namespace) -> int:
 def _explain(args: argparse.Namespace) -> int:
     from . import audit
 
-    folder = _journal(args)
+    folder = registrar.folder_of(args)
     edges = [edge for edge in audit.edges(folder) if edge.id == args.alarm]
     if not edges:
         print(f"vedette: no alarm {args.alarm} in {folder}; `vedette alarms` shows those that stand", file=sys.stderr)
         return 1
     return _say(args, msgspec.to_builtins(edges), "\n".join(_explained(edges)))
-
-
-def _journal(args: argparse.Namespace) -> Path:
-    """The folder of decisions. Raises `WorldFault`."""
-    from . import config
-
-    folder: Path = args.folder or Path(config.load(args.config).store.path) / "journal"
-    if not folder.is_dir():
-        raise WorldFault(f"no journal in {folder}")
-    return folder
 
 
 def _explained(edges: Sequence[Alarm]) -> Iterator[str]:
@@ -679,24 +715,21 @@ def _queue(args: argparse.Namespace) -> int:
     text = [f"{lane:10} {n} waiting" for lane, n in status["waiting"].items()]
     text += [f"{lane:10} {n} dropped" for lane, n in status["dropped"].items() if n]
     text += [f"uplink {name} {state}" for name, state in status["uplinks"].items()]
+    text += [registrar.head_line(status["journal"])]
     return _say(args, status, "\n".join(text))
 
 
-def _audit(args: argparse.Namespace) -> int:
-    from . import audit
-
-    folder = _journal(args)
-    if args.last:
-        for record in deque(audit.records(folder), args.last):
-            print(record.body.decode(errors="replace"))
-        return 0
-    verdict = audit.verify(folder)
-    if verdict.faults:  # a running daemon may have been in the middle of a line
-        time.sleep(audit.PAUSE)
-        verdict = audit.verify(folder)
-    text = f"{verdict.records} records, {verdict.first} to {verdict.last}, newest checksum {verdict.head}"
-    _say(args, verdict._asdict(), "\n".join([text, *verdict.faults, "broken" if verdict.faults else "whole"]))
-    return 1 if verdict.faults else 0
+def _status(args: argparse.Namespace) -> int:
+    status = _ask(args, verb="status")
+    text = [f"version {status['version']}, configuration {status['config']}, start {status['boot']}"]
+    text.append(f"{status['alarms']} open alarms")
+    text += [f"uplink {name} {state}" for name, state in status["uplinks"].items()]
+    for rule, to in status["limits"].items():
+        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(to["at"]["wall"]))
+        why = f": {to['reason']}" if to["reason"] else ""
+        text.append(f"limit of {rule} is {to['limit']:g}, not {to['usual']:g}; set by {to['by']} {clock}{why}")
+    text += [f"command {id} {state}" for id, state in status["commands"].items()]
+    return _say(args, status, "\n".join(text))
 
 
 def _profiles(args: argparse.Namespace) -> int:
@@ -777,9 +810,33 @@ def _simulate(args: argparse.Namespace) -> int:
         return _simulate_cabin(args)
     if args.scenario == "jt808":
         return _simulate_jt808(args)
+    if args.scenario == "hj212":
+        return _simulate_hj212(args)
+    if args.scenario == "fleet":
+        return _simulate_fleet(args)
     if not args.scenario:
-        raise ConfigFault(["simulate what? a scenario, jt808, --road STORY or --cabin STORY"])
+        raise ConfigFault(["simulate what? a scenario, jt808, hj212, fleet, --road STORY or --cabin STORY"])
     return asyncio.run(simulate(args.scenario))
+
+
+def _simulate_fleet(args: argparse.Namespace) -> int:
+    from simulators.fleet import options, simulate
+
+    names = (
+        "gateways",
+        "broker",
+        "seconds",
+        "rate",
+        "alarms",
+        "outage",
+        "processes",
+        "store",
+        "receipts",
+        "spread",
+        "seed",
+    )
+    fleet = options(**{name: getattr(args, name) for name in names})
+    return asyncio.run(simulate(fleet, lambda line: print(line, flush=True), args.json))
 
 
 def _simulate_jt808(args: argparse.Namespace) -> int:
@@ -797,6 +854,21 @@ def _simulate_jt808(args: argparse.Namespace) -> int:
     if unknown:
         raise ConfigFault(unknown)
     return asyncio.run(simulate(args.port, args.misbehave, args.files, args.dialect))
+
+
+def _simulate_hj212(args: argparse.Namespace) -> int:
+    from simulators.hj212 import WORDS, simulate
+
+    from .complaints import nearest
+
+    unknown = [
+        f"--misbehave has no word `{word}`{nearest(word, WORDS)}; known are {', '.join(WORDS)}"
+        for word in filter(None, args.misbehave.split(","))
+        if word not in WORDS
+    ]
+    if unknown:
+        raise ConfigFault(unknown)
+    return asyncio.run(simulate(args.port, args.misbehave, args.pw))
 
 
 def _simulate_road(args: argparse.Namespace) -> int:

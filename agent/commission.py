@@ -22,7 +22,6 @@ from . import durable, keys
 from .core.frame import Instant
 
 FILE = "commissioning.jsonl"
-KEY = "gateway.key"  # in the folder of the state
 MOST = 16 << 20  # bytes that are read, the newest
 
 
@@ -139,10 +138,7 @@ def text(one: Report) -> bytes:
     return msgspec.json.format(msgspec.json.encode(one, order="deterministic"), indent=1) + b"\n"
 
 
-def signed(state: Path, body: bytes) -> tuple[bytes, str] | None:
-    """Signature and public key (base64) of the gateway; None where it has no key. Raises `ValueError` in words."""
-    path = state / KEY
-    if not path.exists():
-        return None
-    key = keys.private(path)
-    return key.sign(body), keys.text(key)
+def signed(key_file: Path, body: bytes) -> tuple[bytes, str] | None:
+    """Signature and public key (base64) of the gateway; None where it has no key."""
+    key, _ = keys.gateway(key_file, make=False)
+    return (key.sign(body), keys.text(key)) if key is not None else None

@@ -22,6 +22,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import FieldInfo
 
+from .secret import NAMES
+
 Table = dict[str, Any]
 
 
@@ -317,7 +319,7 @@ def _decode(table: Table, type_: Any, told: Complaints, what: str, ignore: froze
                 clean[key] = value
             except msgspec.ValidationError as error:
                 why = _words(str(error))[1] + _choices(hints[known[key].name])
-                told.add(table, key, f"{what}: `{key}` = {_shown(value)}: {why}")
+                told.add(table, key, f"{what}: `{key}` = {_shown(value) if key not in NAMES else '(not shown)'}: {why}")
     for key, field in known.items():
         if field.required and key not in table and key not in meant:
             told.add(table, None, f"{what}: `{key}` is missing")

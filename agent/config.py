@@ -1,13 +1,15 @@
 """A site file into the workers of a site: drivers, rules, store and uplinks; or every complaint at once.
 
-    [site] [store] [evidence] [[bus]] [[detector]] [[rule]] [[interlock]] [[item]] [shifts] [[zone]] [[uplink]] [web]
+    [site] [store] [evidence] [[bus]] [[detector]] [[rule]] [[interlock]] [[item]] [shifts] [[zone]] [[uplink]]
+    [commands] [[issuer]] [[settable]] [web]
 
 A `[[bus]]` is a driver, a `[[uplink]]` an uplink, found by name in literal tables; so is a `[[detector]]`, which adds
 channels that rules see like any other. An `[[interlock]]` is a handful of rules (`interlocks.py`). An `[[item]]` has
 one colour for many points (`core/colours.py`); where there is one, the item `site` holds all others and the points of
 none. A `[[zone]]` is a place whose air people breathe (`core/exposure.py`); `[shifts]` says when shifts begin. A device
 may take its channels from a device profile (`configs/devices/NAME.toml`, or `devices/` beside the site file) and from a
-point list (CSV); a rule, or a channel, may take its limits from a profile (`configs/profiles`).
+point list (CSV); a rule, or a channel, may take its limits from a profile (`configs/profiles`). Who may command the
+node from afar says `[[issuer]]`, which limits may be moved then `[[settable]]`.
 Nothing is opened and no network is used here.
 """
 
@@ -26,7 +28,9 @@ from msgspec import Meta, Struct
 import drivers
 import models
 
-from . import evidence, interlocks, outbox, uplink
+from . import evidence, interlocks, keys, limits, outbox, tls, uplink
+from .commands import Issuer
+from .commands import Rules as CommandRules
 from .complaints import Complaints, Places, Table, decode, nearest, read_points, read_toml
 from .core import colours, exposure
 from .core.alarm import Basis
@@ -45,6 +49,7 @@ from .core.rules import (
     Feedback,
     Frozen,
     Item,
+    Limited,
     Rate,
     Silence,
     Strange,
@@ -57,12 +62,14 @@ from .hazards import Hazard, hazards
 from .health import Health
 from .health import rules as health_rules
 from .interlocks import Interlock
+from .ledger import SetTo
 from .profiles import SHIPPED, Profile, gases, profile_names, profiles_in, rule, slug
 from .window import Web
 
 STRANGE = "anomaly"  # built-in rule of channels with `anomaly = true`
 PACES = {STRANGE: 10.0, "slow": 900.0}  # built-in detectors of these: name -> s between looks
 BUDGET = 30 * 86400.0  # s for one false alarm of such a channel, by all of them
+EXPIRY = "agent/certificate"  # profile of the built-in rules of certificates
 LIE = "lie"  # built-in rules `lie.<how>`
 RESERVED = {"silent", "unfit", STRANGE, *(rule.name for rule in health_rules("en"))}
 
@@ -118,10 +125,15 @@ class Config(Struct, frozen=True):
     interlocks: tuple[Interlock, ...] = ()  # their rules are among the others
     evidence: evidence.Shelf = evidence.Shelf()  # where what cameras showed is kept
     web: Web | None = None  # the local page, where the site file has `[web]`
+    commands: CommandRules = CommandRules()
+    issuers: tuple[Issuer, ...] = ()
+    bounds: dict[str, limits.Bounds] = {}  # rule -> how far its limit may be moved from afar
+    legal: dict[str, float] = {}  # rule -> what its profile says
 
-    def core(self) -> Core:
-        """The judge of this site."""
-        return Core(self.layouts, self.rules, self.site.language, self.detectors, self.air)
+    def core(self, set_to: Mapping[str, SetTo] | None = None) -> Core:
+        """The judge of this site, with the limits that somebody set."""
+        rules = limits.applied(self.rules, set_to or {})
+        return Core(self.layouts, rules, self.site.language, self.detectors, self.air)
 
 
 def load(path: str | Path) -> Config:
@@ -142,6 +154,7 @@ class _Reader:
         self.files: list[Path] = []
         self.resolved: list[Any] = []
         self.overrides: list[str] = []
+        self.legal: dict[str, float] = {}  # rule -> the limit of its profile
         self._claims: dict[str, list[tuple[str, Table]]] = {}  # profile -> channels that say they are one
         self._watched: list[tuple[str, Table]] = []  # channels with `anomaly = true`
 
@@ -165,6 +178,9 @@ class _Reader:
             "zone",
             "uplink",
             "web",
+            "commands",
+            "issuer",
+            "settable",
         }
         for key in raw.keys() - known:
             self.told.add(raw, key, f"unknown table `{key}`{nearest(key, known)}")
@@ -177,7 +193,12 @@ class _Reader:
         store = decode(stored, outbox.Store, self.told, "[store]") or outbox.Store()
         found = [(table, driver) for table in self._tables(raw, "bus") for driver in [self._driver(table)]]
         drivers = [(table, driver) for table, driver in found if driver is not None]
+        for table, driver in drivers:
+            if f"{site.name}/{site.node}" in [columns.origin for columns in driver.layouts().values()]:
+                self.told.add(table, None, f"bus `{driver.name}`: this node cannot be a neighbour of itself")
+        speakers = [(table, one) for table in self._tables(raw, "uplink") if (one := self._speaker(table)) is not None]
         layouts = self._layouts(drivers)
+        self._certificates(speakers, drivers, layouts, site)
         detectors, gained = self._detectors(raw, layouts)
         complete = not self.told.lines  # else names may be missing that are only misspelt elsewhere
         gained = gained if complete else {}
@@ -190,10 +211,11 @@ class _Reader:
         if site.builtin:
             rules += self._doubts(gained, whole, rules) + self._strange(gained, rules)
         air = self._air(raw, whole) if complete else None
-        uplinks = self._uplinks(raw, whole, complete)
+        uplinks = self._uplinks(speakers, whole, complete)
         shelf = decode(self._table(raw, "evidence"), evidence.Shelf, self.told, "[evidence]") or evidence.Shelf()
         self.resolved.append(shelf)
         web = self._web(raw)
+        asked, issuers, bounds = self._commands(raw, rules, uplinks, complete)
         if complete:
             self._witnesses(drivers, whole, rules)
         hazards = self._hazards(raw, site)
@@ -209,7 +231,11 @@ class _Reader:
         return Config(
             path=self.path,
             site=site,
-            store=msgspec.structs.replace(store, path=str(home)),
+            store=msgspec.structs.replace(
+                store,
+                path=str(home),
+                journal_key=str(self.path.parent / store.journal_key) if store.journal_key else "",
+            ),
             evidence=shelf,
             web=web,
             drivers=tuple(driver.at_home(shelf.path, shelf.free_mb) for _, driver in drivers),
@@ -223,6 +249,10 @@ class _Reader:
             overrides=tuple(self.overrides),
             air=air,
             interlocks=tuple({one.name: one for one, _ in locks}.values()),
+            commands=asked,
+            issuers=tuple(issuers),
+            bounds=bounds,
+            legal=self.legal,
         )
 
     # -- files ------------------------------------------------------------------------------------
@@ -391,13 +421,34 @@ class _Reader:
             elif asked:
                 self._watched.append((f"{source}/{key}", row))
 
-    def _uplinks(self, raw: Table, layouts: Mapping[str, Layout], complete: bool) -> list[Uplink]:
+    def _speaker(self, table: Table) -> Uplink | None:
+        found: Uplink | None = self._worker(table, "uplink", "kind", "mqtt", uplink.UPLINKS, uplink.find)
+        return found
+
+    def _certificates(
+        self,
+        speakers: list[tuple[Table, Uplink]],
+        drivers: list[tuple[Table, Driver]],
+        layouts: dict[str, Layout],
+        site: Site,
+    ) -> None:
+        """The end of each certificate is a channel, and watched by the limits of a profile."""
+        claims = [(name, table) for table, driver in drivers for name in driver.certificates()]
+        columns = tls.watched(one for _, one in speakers)
+        if columns is not None:
+            if tls.SOURCE in layouts:
+                self.told.add(speakers[0][0], None, f"a source is called `{tls.SOURCE}`, like that of certificates")
+            layouts[tls.SOURCE] = columns
+            claims += [(name, speakers[0][0]) for name in channels(tls.SOURCE, columns)]
+        if site.builtin and claims:
+            self._claims.setdefault(EXPIRY, []).extend(claims)
+
+    def _uplinks(
+        self, speakers: list[tuple[Table, Uplink]], layouts: Mapping[str, Layout], complete: bool
+    ) -> list[Uplink]:
         """`complete`: all channels are known."""
         uplinks: list[Uplink] = []
-        for table in self._tables(raw, "uplink"):
-            one = self._worker(table, "uplink", "kind", "mqtt", uplink.UPLINKS, uplink.find)
-            if one is None:
-                continue
+        for table, one in speakers:
             if any(other.name == one.name for other in uplinks):
                 self.told.add(table, "name", f"a second uplink is called `{one.name}`")
             for pattern in one.sources:
@@ -410,6 +461,45 @@ class _Reader:
             uplinks.append(one)
             self.resolved.append({k: v for k, v in table.items() if k != "password"})
         return uplinks
+
+    def _commands(
+        self, raw: Table, rules: list[AnyRule], uplinks: list[Uplink], complete: bool
+    ) -> tuple[CommandRules, list[Issuer], dict[str, limits.Bounds]]:
+        """Who may command this node, and how far limits may be moved. `complete`: all rules are known."""
+        table = self._table(raw, "commands")
+        asked = decode(table, CommandRules, self.told, "[commands]") or CommandRules()
+        issuers: list[Issuer] = []
+        for one in self._tables(raw, "issuer"):
+            issuer = decode(one, Issuer, self.told, f"issuer `{one.get('name', '?')}`")
+            if issuer is None:
+                continue
+            for other in issuers:
+                if other.name == issuer.name:
+                    self.told.add(one, "name", f"a second issuer is called `{issuer.name}`")
+                elif keys.public(other.key) == keys.public(issuer.key):
+                    self.told.add(one, "key", f"issuers `{other.name}` and `{issuer.name}` have the same key")
+            issuers.append(issuer)
+        for verb in asked.two if complete else ():
+            if any(verb in issuer.may for issuer in issuers) and sum(verb in issuer.may for issuer in issuers) < 2:
+                self.told.add(table, "two", f"[commands]: {verb} takes two people, and only one issuer may do it")
+        for up in uplinks:
+            if getattr(up, "commands", False) and not issuers:
+                text = f"uplink `{up.name}` hears commands, but no [[issuer]] may give any"
+                self.told.add(raw, "uplink", text)
+        named = {rule.name: rule for rule in rules}
+        bounds: dict[str, limits.Bounds] = {}
+        for one in self._tables(raw, "settable"):
+            bound = decode(one, limits.Bounds, self.told, f"settable `{one.get('rule', '?')}`")
+            if bound is None:
+                continue
+            if bound.rule in bounds:
+                self.told.add(one, "rule", f"settable: rule `{bound.rule}` is named twice")
+            if complete and not isinstance(rule := named.get(bound.rule), Limited):
+                why = "has no limit of its own" if rule else f"is no rule{nearest(bound.rule, named)}"
+                self.told.add(one, "rule", f"settable: `{bound.rule}` {why}")
+            bounds[bound.rule] = bound
+        self.resolved += [asked, issuers, bounds] if issuers or bounds else []
+        return asked, issuers, bounds
 
     # -- what is watched --------------------------------------------------------------------------
 
@@ -622,7 +712,12 @@ class _Reader:
         except ValueError as error:
             self.told.add(tables[0], "item", f"items {', '.join(listed)}: {error}")
         if found and "site" not in names:
-            coloured = [n for s, base in layouts.items() if s not in colours.UNCOLOURED for n in channels(s, base)]
+            coloured = [  # of this site: what neighbours say colours theirs
+                name
+                for source, base in layouts.items()
+                if source not in colours.UNCOLOURED and not base.origin
+                for name in channels(source, base)
+            ]
             taken = set(matching([pattern for _, item in found for pattern in item.channel], dict.fromkeys(coloured)))
             parts = {name for _, item in found for name in item.item}
             rest = {
@@ -885,8 +980,11 @@ class _Reader:
                     where = f"`{watched[0]}` is in {unit or 'no unit'}, profile `{name}` in {profile.unit or 'no unit'}"
                     self.told.add(table, "profile", f"{what}: {where}: {error}")
                     break
+                name_here = f"{table.get('name', '?')}.{limit.name}{suffix}"
+                if limit.value is not None:
+                    self.legal[name_here] = rule(profile, limit, limit.value, False, unit)["limit"]
                 row = {
-                    "name": f"{table.get('name', '?')}.{limit.name}{suffix}",
+                    "name": name_here,
                     **found,
                     **own,
                     **({"channel": watched} if suffix or len(units) > 1 else {}),

@@ -2,8 +2,9 @@
 
 One JSON object per line in, one out: `{"verb": "alarms"}`, `{"verb": "ack", "id": ..., "by": ...}`,
 `{"verb": "status"}`, `{"verb": "colours"}`, `{"verb": "shelve", "point": ..., "by": ..., "reason": ...,
-"seconds": ...}`, and in the same form `reset`, `take-out`, `restore`. Only the daemon's own user (file mode 0600) may
-speak here.
+"seconds": ...}`, and in the same form `reset`, `take-out`, `restore`. `{"verb": "command", "envelope": ...}` brings
+what somebody signed (`agent/commands.py`), `{"verb": "outcome", "id": ...}` asks what became of it. Only the daemon's
+own user (file mode 0600) may speak here.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import msgspec
 from .core.errors import LineLost
 
 Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-LONGEST = 64 * 1024  # bytes of one request
+LONGEST = 1024 * 1024  # bytes of one request: an envelope, escaped once more
 PULSE = 3.0  # s between questions to itself, and for an answer
 
 

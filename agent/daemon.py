@@ -9,20 +9,40 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from . import __version__, checkpoint, commission, control, drill, reels, trend
-from .audit import Audit
+from . import (
+    __version__,
+    checkpoint,
+    commission,
+    control,
+    deeds,
+    drafts,
+    drill,
+    keys,
+    ledger,
+    limits,
+    provenance,
+    reels,
+    secret,
+    tls,
+    trend,
+    update,
+)
+from .audit import Audit, Pace, verify
 from .clerk import Clerk
 from .clock import Steps, SystemClock, kernel
+from .comeback import Comeback
 from .config import Config
 from .core.alarm import Alarm, Order
 from .core.core import NOTHING, VERBS, Ack, Action, Input, Kept, Memory, Tick, Verdict, open_alarms
@@ -30,19 +50,22 @@ from .core.exposure import PERSON, Presence
 from .core.frame import Instant
 from .core.load import figures
 from .core.ports import Driver, Event, Identity, Tally
+from .deeds import Deeds, Reach
+from .desk import Desk, Result
 from .hand import Hand
 from .hazards import sentence
 from .health import Health, Vitals
 from .journal import Recorder, Start
+from .ledger import Ledger, SetTo
 from .log import say
 from .orders import OrderBox
 from .outbox import Outbox
 from .proof import Proofs, trips
 from .supervise import (
     HEALTHY,
-    LONGEST,
     Lease,
     Leases,
+    Pauses,
     Record,
     Watchdog,
     culprit,
@@ -52,11 +75,13 @@ from .supervise import (
     turning,
     watch,
 )
+from .traces import Traces
 from .trend import Trends
 
 Task = asyncio.Task[None]
 
 QUEUE = 1000  # frames between drivers and judge
+OWN = (Health.SOURCE, tls.SOURCE)  # sources that are told by this program itself
 RELEASE = "start"  # the reason of orders that no alarm gave
 
 # Leases, s: how long each may do no useful work before it counts as hanging. All of them are longer than any work
@@ -71,12 +96,17 @@ LINK_LEASE = 8.0  # of an uplink that is connected: it comes round at least ever
 CONTROL_LEASE = 10.0  # it asks itself every 3 s
 WEB_LEASE = 15.0  # it asks itself every 3 s
 RECENT = 200  # events that the local page can show
+RECORD_LEASE = 600.0  # a card may take minutes to read the journal
 CLERK_LEASE = 60.0  # it looks twice a second; a card may take long for a file
+DESK_LEASE = 60.0  # the same
 
+READ_BACK = 120.0  # s after the start until the journal is read back once; before, there is more to do
 HOUR = 3600.0  # s that a clock that was set back is shown
 PROBE = 2.0  # s between questions whether the store still works
 LEAVE = 1.5  # s that all tasks may take to end once cancelled: an uplink says goodbye for 0.9
 SAFE = 10.0  # s that the journal may take until what was told of evidence counts as not told
+ANSWER = 3.0  # s that whoever commands on this machine waits for the next word; then it is told what is known
+BEYOND = 30.0  # s after which a new configuration whose trial nobody ends is ended by a thread
 STOP = 3.2  # s that a stop may take in all; what is unacknowledged is left to the next start
 LAST = 4.2  # s after SIGTERM until the process ends whatever hangs; 5 is promised
 HURRY = 0.5  # s after a second SIGTERM
@@ -85,11 +115,20 @@ HURRY = 0.5  # s after a second SIGTERM
 class Agent:
     """One site, running. `run()` ends when `stop()` was called; what was accepted stays in the store."""
 
-    def __init__(self, config: Config, clock: SystemClock | None = None, record: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: SystemClock | None = None,
+        record: Path | None = None,
+        trial: update.Trial | None = None,
+    ) -> None:
         self.config = config
+        self.trial = trial  # of a new configuration, or how one ended
+        self.again = False  # another life is to follow this one
         self.clock = clock or SystemClock()
         self.core = config.core()
-        self.queue: asyncio.Queue[Input | Event] = asyncio.Queue(QUEUE)
+        self.digest = update.digest(config.path)  # of the site file
+        self.queue: asyncio.Queue[Input | Event | asyncio.Future[None]] = asyncio.Queue(QUEUE)
         self.leases = Leases(self.clock)
         self.recorder = Recorder(record) if record else None
         self.links: dict[str, str] = {}  # uplink -> its last state, for people
@@ -108,6 +147,9 @@ class Agent:
         self._drills = 0  # since the start
         self._drilling = False
         self.clerk: Clerk | None = None  # where a camera keeps evidence
+        self.desk: Desk | None = None  # where commands come in; a recording hears none
+        self._manifests: dict[str, asyncio.Future[dict[str, Any]]] = {}  # alarm -> who waits for its evidence
+        self._unsigned = ""  # why nothing signs the journal
         self._set_back: list[tuple[float, float]] = []  # when and how far the wall clock was set back lately, s
         self._stopping = asyncio.Event()
         self._patience: asyncio.Timeout | None = None  # of a stop under way
@@ -130,11 +172,17 @@ class Agent:
             choices={uplink.name: uplink for uplink in self.config.uplinks if uplink.is_choosy()},
         )
         journal_mb, home = self.config.store.journal_mb, Path(self.config.store.path)
-        self.audit = Audit(home / "journal", int(journal_mb * 2**20), self._told)
+        store = self.config.store
+        self.key, unsigned = keys.gateway(store.key_file, make=not store.journal_key)
+        self.audit = Audit(home / "journal", int(journal_mb * 2**20), self._told, self.key)
+        self._witness = Pace(at.mono)
+        remembered, odd = self._remembered(home, at)
+        self.core = self.config.core(remembered.limits)
         self.memory, restored = self._recall()
         # nothing of a recording is kept
         self.keeper = None if self.recorder else checkpoint.Keeper(home, self.core, kernel(), self._event)
         site = self.config.site
+        self.traces = Traces(self.core, self.outbox.boot, self.config.hash, partial(self.audit.put, sign=True))
         self.who = Identity(
             site.name,
             site.node,
@@ -176,6 +224,9 @@ class Agent:
             channels=sum(len(layout) for layout in self.config.layouts.values()),
             rules=len(self.config.rules),
         )
+        if unsigned:
+            self._unsigned = unsigned
+            self._event(Event("journal-unsigned", "journal", at, f"the journal is chained, but not signed: {unsigned}"))
         self._event(Event("started", "agent", at, f"version {__version__}, configuration {self.config.hash}"))
         for override in self.config.overrides:
             self._event(Event("limit-override", "agent", at, override))
@@ -192,8 +243,18 @@ class Agent:
             self.clerk = Clerk(self.config.evidence, witnesses, names, run, self.clock, self._event, keep)
             self.clerk.adopt(open_alarms(self.memory), at)
             self._duty("evidence", CLERK_LEASE)
+        for event in odd:
+            self._event(event)
+        for rule, to in remembered.limits.items():
+            self._event(Event("limit-kept", "agent", at, f"limit of {rule}: {to.limit:g}, set by {to.by}"))
         self._act(restored)
+        if not self.recorder:
+            self.desk = self._desk(home, remembered)
+            self._duty("commands", DESK_LEASE)
+            for feed in self.outbox.feeds.values():
+                feed.heed = self.desk.heard
         self._duty("control", CONTROL_LEASE)
+        self._duty("record", RECORD_LEASE)
         for uplink in self.config.uplinks:
             self._duty(f"uplink {uplink.name}", CONNECT_LEASE)
         if self._has_page:
@@ -210,17 +271,26 @@ class Agent:
             asyncio.create_task(self.audit.serve(), name="journal"),
             asyncio.create_task(watch(self.leases, watchdog, self.clock, self._told), name="watch"),
             self._kept("control", self._control),
+            self._kept("record", self._record),
             *([self._kept("evidence", self._keep_evidence)] if self.clerk is not None else []),
             *([self._kept("web", self._page)] if self._has_page else []),
-            *(self._kept(f"bus {driver.name}", partial(self._pump, driver), 2.0) for driver in self.config.drivers),
-            *(self._kept(f"uplink {uplink.name}", partial(self._send, uplink), 1.5) for uplink in self.config.uplinks),
+            *([self._kept("commands", self._keep_desk)] if self.desk is not None else []),
+            *(
+                self._kept(f"bus {driver.name}", partial(self._pump, driver), Pauses(2.0))
+                for driver in self.config.drivers
+            ),
+            *(self._delivered(uplink) for uplink in self.config.uplinks),
         ]
+        proving = None
+        if self.trial is not None and self.desk is not None:
+            proving = asyncio.create_task(self._prove(self.trial, self.desk), name="trial")
+            proving.add_done_callback(self._proved)
         gc.collect()
         gc.freeze()  # what was imported and configured stays: a full collection need not walk it while an alarm waits
         stopping = asyncio.create_task(self._stopped(), name="stopping")
         try:
             done, _ = await asyncio.wait([stopping, self._broken, *tasks], return_when=asyncio.FIRST_COMPLETED)
-            watchdog.notify("STOPPING=1")
+            watchdog.notify("WATCHDOG=1" if self.again else "STOPPING=1")  # who starts anew does not stop
             if self._broken in done:
                 raise self._broken.exception() or RuntimeError
             for task in tasks:
@@ -234,7 +304,7 @@ class Agent:
             self._broken.cancel()
             try:
                 async with asyncio.timeout(STOP) as self._patience:
-                    await self._leave([stopping, *tasks])
+                    await self._leave([stopping, *tasks, *([proving] if proving is not None else [])])
             except TimeoutError:
                 say("stop-late", text="the store did not close in time; it is as after a power cut", trouble="store")
             loop.set_exception_handler(before)
@@ -255,10 +325,10 @@ class Agent:
         lease = self._lease[duty] = self.leases.grant(duty, limit, leaf=True)
         return lease
 
-    def _kept(self, duty: str, leaf: Callable[[], Coroutine[Any, Any, None]], longest: float = LONGEST) -> Task:
+    def _kept(self, duty: str, leaf: Callable[[], Coroutine[Any, Any, None]], pauses: Pauses | None = None) -> Task:
         """A leaf under the care of `keep`."""
         record = self._records[duty] = Record()
-        care = keep(_name(duty), leaf, self.clock, self._told, longest, lease=self._lease[duty], record=record)
+        care = keep(_name(duty), leaf, self.clock, self._told, pauses, lease=self._lease[duty], record=record)
         return asyncio.create_task(care, name=f"keep {duty}")
 
     async def _stopped(self) -> None:
@@ -280,9 +350,11 @@ class Agent:
         finally:
             if self.recorder:
                 self.recorder.close()
+            self.traces.close()
             keeping = [] if self.keeper is None else [self.keeper.close(self.memory, self.clock.now())]
             keeping += [] if self.clerk is None else [self.clerk.close()]
             keeping += [self._trends_kept()] if self._has_page and self._recalled else []
+            keeping += [] if self.desk is None else [self.desk.close()]
             await asyncio.gather(self.outbox.close(), self.audit.close(), *keeping)
 
     def _mishap(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -365,10 +437,14 @@ class Agent:
                 self._ordered = False
                 await asyncio.sleep(0)
 
-    def _take(self, item: Input | Event) -> None:
-        """Judge one item and keep what comes of it."""
+    def _take(self, item: Input | Event | asyncio.Future[None]) -> None:
+        """Judge one item and keep what comes of it. A future hears that its turn has come."""
         if isinstance(item, Event):
             self._event(item)
+            return
+        if isinstance(item, asyncio.Future):
+            if not item.done():
+                item.set_result(None)
             return
         if self.recorder:
             self.recorder.event(item)
@@ -400,12 +476,15 @@ class Agent:
             self.outbox.put_frame(frame)
             if self._has_page:
                 self.trends.add(frame)
+            self.traces.frame(frame)
             if self.clerk is not None:
                 self.clerk.frame(frame)
         for event in verdict.events:
             self._event(event)
         for alarm in verdict.alarms:
             self.audit.put(alarm)
+            self.traces.alarm(alarm)
+            self._witness.hurry()
             if self.clerk is not None:
                 self.clerk.alarm(alarm)
             say(
@@ -417,6 +496,44 @@ class Agent:
                 text=alarm.text,
             )
 
+    async def _record(self) -> None:
+        """Tell the journal which program runs here, by which files, and of drafts that it does not know; read it back
+        once, for what somebody may have done to it while nobody was here."""
+        hand, config, at = Hand("record"), self.config, self.clock.now()
+        try:
+            told = await hand.do(provenance.facts, Path(config.store.path), config.path, config.sources, config.hash)
+            text = f"configuration {config.hash} of {len(told['files'])} files, program {told['program'][:16]}"
+        except OSError as error:
+            told, text = {}, f"what runs here could not be kept: {error}"
+        self.audit.put(Event("provenance", "agent", at, text, told), sign=True)
+        await self._reports()
+        await self.clock.sleep(READ_BACK)
+        try:
+            faults = (await hand.do(verify, Path(config.store.path) / "journal")).faults
+        except OSError:
+            faults = []  # the next write tells
+        hand.end()
+        if faults:
+            self._event(
+                Event("journal-broken", "journal", self.clock.now(), f"{faults[0]}; {len(faults)} faults in all")
+            )
+        while True:
+            self._lease["record"].renew()
+            await self.clock.sleep(RECORD_LEASE / 2)
+
+    async def _reports(self) -> int:
+        """Tell the journal of drafts that it does not know yet; how many."""
+        found = drafts.pending(Path(self.config.store.path))
+        for _, told in found:
+            text = f"{told.report} report of {told.alarm}, version {told.version}, sha256 {told.sha256}"
+            self.audit.put(
+                Event("report-draft", "report", self.clock.now(), text, msgspec.to_builtins(told)), sign=True
+            )
+        await self.audit.written()
+        for note, _ in found if not self.audit.trouble else ():
+            note.unlink(missing_ok=True)
+        return len(found)
+
     async def _keep_evidence(self) -> None:
         assert self.clerk is not None
         await self.clerk.serve(self._lease["evidence"].renew)
@@ -424,6 +541,8 @@ class Agent:
     async def _evidence(self, event: Event, alarm: str, words: str) -> bool:
         """Tell of evidence; the alarm, if it is still open, says it from now on. Whether both stores have it."""
         self._event(event)
+        if (waiting := self._manifests.get(alarm)) is not None and not waiting.done():
+            waiting.set_result(event.facts)
         stored = self.outbox.put_alarms(())
         await self.queue.put(Kept(alarm, words, self.clock.now()))
         try:
@@ -445,7 +564,9 @@ class Agent:
 
     def _certain(self) -> float:
         """Seconds after the start in which every source was read or went stale, so that its alarms are known."""
-        layouts = [layout for source, layout in self.config.layouts.items() if source != Health.SOURCE]
+        layouts = [
+            layout for source, layout in self.config.layouts.items() if source not in (Health.SOURCE, tls.SOURCE)
+        ]
         return max((float(layout.stale.max()) for layout in layouts), default=0.0) + 1.0
 
     def _release(self) -> None:
@@ -458,7 +579,12 @@ class Agent:
             if not self.memory.held.get(output):
                 self._order(Order(output, False, RELEASE, self.clock.now()))
 
-    async def _send(self, uplink: Any) -> None:
+    def _delivered(self, uplink: Any) -> Task:
+        """An uplink under the care of `keep`, which comes back neither late nor with everybody else."""
+        comeback = Comeback(uplink.spread, self.outbox.feed(uplink.name), self.clock)
+        return self._kept(f"uplink {uplink.name}", partial(self._send, uplink, comeback), comeback)
+
+    async def _send(self, uplink: Any, comeback: Comeback) -> None:
         def open_now() -> list[Alarm]:
             mended = (self.outbox.eras.mend_open(alarm) for alarm in open_alarms(self.memory))
             return [alarm for alarm in mended if uplink.wants_point(alarm.point, alarm.level)]
@@ -467,6 +593,7 @@ class Agent:
         lease.limit = CONNECT_LEASE
 
         def tell(event: Event) -> None:
+            comeback.hear(event)
             if event.kind in ("link-up", "link-down"):
                 lease.limit = LINK_LEASE if event.kind == "link-up" else CONNECT_LEASE
             self._event(event)
@@ -536,6 +663,7 @@ class Agent:
                     Event("clock-step", "agent", at, f"wall clock moved by {jump:+.1f} s", {"seconds": round(jump, 3)})
                 )
             self.outbox.look(at)
+            self.traces.look(at.mono)
             if self.keeper is not None:
                 self.keeper.look(self.memory, at)
             await self.queue.put(Tick(at))
@@ -548,6 +676,8 @@ class Agent:
             if certain is not None and at.mono >= certain:
                 certain = None
                 self._release()
+            if self._witness.is_due(at.mono, self.audit.head[0]):
+                self._tell_head(at)
             if at.mono >= report:
                 report = at.mono + Health.PERIOD
                 dropped = sum(self.outbox.lost().values()) + self.audit.lost
@@ -557,7 +687,7 @@ class Agent:
                     loop_lag=worst,
                     judge_queue=self.queue.qsize(),
                     orders_unmet=unmet,
-                    store_trouble=len(self.outbox.trouble) + bool(self.audit.trouble),
+                    store_trouble=len(self.outbox.trouble) + bool(self.audit.trouble) + bool(self._unsigned),
                     store_quarantined=self._quarantined,
                     dropped=dropped,
                     evidence_trouble=0 if self.clerk is None else len(self.clerk.troubles),
@@ -574,7 +704,154 @@ class Agent:
                     alarms_top_ten=seen.top_share,
                 )
                 await self.queue.put(health.frame(at, measured, self.outbox.depth()))
+                if (columns := self.config.layouts.get(tls.SOURCE)) is not None:
+                    await self.queue.put(tls.left(self.config.uplinks, self.outbox.feed, columns, at))
                 worst = 0.0
+
+    # -- commands from afar -----------------------------------------------------------------------
+
+    def _remembered(self, home: Path, at: Instant) -> tuple[Ledger, list[Event]]:
+        """What is known of commands of earlier lives, fit for this configuration; and what is to be told of that."""
+        if self.recorder:
+            return Ledger(), []
+        told = []
+        try:
+            found = ledger.read(home)
+        except (OSError, ValueError) as error:
+            text = f"{error}; counters and limits that were set are forgotten, and older commands are refused"
+            told.append(Event("commands-forgotten", "agent", at, text))
+            found = Ledger()
+        config = self.config
+        for rule, why in limits.outdated(config.rules, config.bounds, config.legal, found.limits).items():
+            facts = {"rule": rule, "limit": found.limits[rule].limit, "why": why}
+            told.append(Event("limit-dropped", "agent", at, f"limit of {rule} is no longer set: {why}", facts))
+            found = found.limited(rule, None)
+        return found, told
+
+    def _desk(self, home: Path, remembered: Ledger) -> Desk:
+        config, site = self.config, self.config.site
+        reach = Reach(
+            config,
+            self.clock,
+            self.outbox,
+            self.clerk,
+            lambda: self.core,
+            lambda: self.memory,
+            self._judged,
+            self._limited,
+            lambda: self.desk.ledger.limits if self.desk is not None else {},
+            self._drill,
+            self._report,
+            self._manifest,
+            self.digest,
+            self._begin_again,
+        )
+        device, deed = f"{site.name}/{site.node}", Deeds(reach)
+        desk = Desk(
+            home,
+            remembered,
+            config.commands,
+            config.issuers,
+            device,
+            config.hash,
+            self.clock,
+            self._note,
+            self._safe,
+            deed.do,
+        )
+        if self.trial is not None:
+            desk.spared = self.trial.command
+        return desk
+
+    async def _keep_desk(self) -> None:
+        assert self.desk is not None
+        await self.desk.serve(self._lease["commands"].renew)
+
+    def _note(self, event: Event, more: dict[str, Any]) -> None:
+        """Tell what becomes of a command; the journal has more of it."""
+        self.outbox.put_event(event)
+        self.audit.put(msgspec.structs.replace(event, facts={**event.facts, **more}))
+        say(event.kind, source=event.source, text=event.text)
+
+    async def _safe(self) -> bool:
+        """Whether journal and store have what was told until now."""
+        stored = self.outbox.put_alarms(())
+        try:
+            async with asyncio.timeout(SAFE):
+                await self.audit.written()
+                return await asyncio.shield(stored)
+        except TimeoutError:
+            return False
+
+    async def _judged(self, item: Input) -> bool:
+        """Have something judged in its turn. Whether what came of it is on the disk."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await self.queue.put(item)
+        await self.queue.put(turn)
+        await turn
+        return bool(await asyncio.shield(self.outbox.put_alarms(())))
+
+    def _limited(self, set_to: Mapping[str, SetTo]) -> None:
+        """Judge by these limits from now on: at once, and what stands is not cleared but by a measurement."""
+        self.core = self.traces.core = self.config.core(set_to)
+        if self.keeper is not None:
+            self.keeper.core = self.core
+        try:
+            self.queue.put_nowait(Tick(self.clock.now()))
+        except asyncio.QueueFull:
+            pass  # there is enough to judge by
+
+    def _report(self) -> dict[str, Any]:
+        self.outbox.hurry()
+        return self._status()
+
+    async def _manifest(self, alarm: str) -> dict[str, Any]:
+        waiting: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._manifests[alarm] = waiting
+        try:
+            return await waiting
+        finally:
+            del self._manifests[alarm]
+
+    def _begin_again(self) -> None:
+        self.again = True
+        self.stop()
+
+    def _proved(self, task: Task) -> None:
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self.end(error)
+
+    async def _prove(self, trial: update.Trial, desk: Desk) -> None:
+        """See a new configuration through, or tell how one ended: ready is who works and is heard by who sent it."""
+        path = self.config.path
+        if trial.phase == "trial":
+            end = self.clock.now().mono + self.config.commands.confirm
+            while why := self._unproven(trial):
+                if self.clock.now().mono > end:
+                    await deeds.apart(
+                        update.back, path, trial, f"not ready in {self.config.commands.confirm:g} s: {why}"
+                    )
+                    self._begin_again()
+                    return
+                await self.clock.sleep(0.2)
+            trial = await deeds.apart(update.ready, path, trial)
+        kind = "configuration-replaced" if trial.phase == "ready" else "configuration-restored"
+        if trial.phase == "ready":
+            result = Result("successful", f"configuration {self.config.hash} is in force", {"config": self.config.hash})
+        else:
+            text = f"configuration {self.config.hash} is in force as before: {trial.reason}"
+            result = Result("failed", text, {"config": self.config.hash}, "rolled-back")
+        self._event(Event(kind, "agent", self.clock.now(), result.text, {"command": trial.command, **result.facts}))
+        await desk.end(trial.command, result)
+        await deeds.apart(update.forget, path)
+
+    def _unproven(self, trial: update.Trial) -> str:
+        """What a new configuration still owes; empty where it has proved itself."""
+        if idle := self.leases.beginners():
+            return f"nothing done yet by {', '.join(idle)}"
+        if any(one.name == trial.uplink for one in self.config.uplinks) and self.links.get(trial.uplink) != "up":
+            return f"uplink {trial.uplink}, by which it came, is not connected"
+        return ""
 
     # -- memory, words, commands ------------------------------------------------------------------
 
@@ -613,6 +890,12 @@ class Agent:
             self.memory, verdict = self.core.adopt(self.memory, self.outbox.recall(), event.at)
             self._act(verdict)
 
+    def _tell_head(self, at: Instant) -> None:
+        """Let the platforms know how far the journal is: whoever cuts it off or puts an old one back is found out."""
+        head = self.audit.witnessed()
+        text = f"the journal stands at record {head['record']}, {head['checksum']}"
+        self.outbox.put_event(Event("journal-head", "journal", at, text, head))
+
     def _told(self, kind: str, leaf: str, text: str) -> None:
         if kind == "lost":
             self._lost.add(leaf)
@@ -638,6 +921,8 @@ class Agent:
                 return {"error": f"no open alarm has the id {id}"}
             await self.queue.put(Ack(id, by, self.clock.now()))
             return {"ok": id}
+        if verb == "reports":
+            return {"ok": await self._reports()}
         if verb == "drill":
             return await self._drill(str(request["name"]), str(request["by"]))
         if verb == "commission":
@@ -657,21 +942,53 @@ class Agent:
             await self.queue.put(action)
             return {"ok": f"{action.rule}@{action.channel}"}
         if verb == "status":
-            return {
-                "boot": self.outbox.boot,
-                "version": __version__,
-                "config": self.config.hash,
-                "uplinks": self.links,
-                "waiting": dict(self.outbox.depth()),
-                "dropped": dict(self.outbox.lost()),
-                "alarms": len(open_alarms(self.memory)),
-                "hazards": msgspec.to_builtins(self.config.hazards),
-            }
+            return self._status()
+        if verb == "command":
+            return await self._commanded(str(request["envelope"]))
+        if verb == "outcome":
+            entry = self.desk.ledger.entries.get(str(request["id"])) if self.desk is not None else None
+            if entry is None:
+                return {"error": f"no command {request['id']} is remembered"}
+            return {**entry.facts, "id": entry.id, "state": entry.state, "reason": entry.reason, "text": entry.text}
         return {
-            "error": f"unknown verb {verb!r}; known: ack, alarms, colours, commission, drill, evidence, "
-            f"presence, status, "
-            f"{', '.join(VERBS)}"
+            "error": f"unknown verb {verb!r}; known: ack, alarms, colours, command, commission, drill, evidence, "
+            f"outcome, presence, reports, status, {', '.join(VERBS)}"
         }
+
+    def _status(self) -> dict[str, Any]:
+        set_to = self.desk.ledger.limits if self.desk is not None else {}
+        entries = self.desk.ledger.entries.values() if self.desk is not None else ()
+        usual = {rule.name: rule.bounds[0] for rule in self.config.rules if rule.name in set_to}
+        return {
+            "boot": self.outbox.boot,
+            "version": __version__,
+            "config": self.config.hash,
+            "uplinks": self.links,
+            "waiting": dict(self.outbox.depth()),
+            "dropped": dict(self.outbox.lost()),
+            "alarms": len(open_alarms(self.memory)),
+            "hazards": msgspec.to_builtins(self.config.hazards),
+            "limits": {rule: {**msgspec.to_builtins(to), "usual": usual.get(rule)} for rule, to in set_to.items()},
+            "commands": {one.id: one.state for one in entries if not one.is_over},
+            "journal": self.audit.witnessed()
+            | ({"fingerprint": keys.fingerprint(self.key)} if self.key is not None else {}),
+        }
+
+    async def _commanded(self, envelope: str) -> dict[str, Any]:
+        """A signed command that somebody brought to this machine: every word of it until its end, or for a while; what
+        takes longer is asked for by `outcome`."""
+        if self.desk is None:
+            return {"error": "a recording obeys nobody"}
+        said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.desk.heard(envelope.encode("utf-8", "replace"), "", "", said.put_nowait)
+        words: list[dict[str, Any]] = []
+        while not words or words[-1]["state"] in ("accepted", "executing"):
+            try:
+                async with asyncio.timeout(ANSWER):
+                    words.append(await said.get())
+            except TimeoutError:
+                break
+        return {"outcomes": words}
 
     async def _drill(self, name: str, by: str) -> dict[str, Any]:
         """Prove a chain from sensor to outputs and platforms; what came of it is told to all of them."""
@@ -754,13 +1071,24 @@ def _name(duty: str) -> str:
     return duty.partition(" ")[2] or duty
 
 
-async def run(config: Config, record: Path | None = None, seconds: float | None = None) -> None:
-    """`vedette run`: the agent until SIGTERM or SIGINT (or for `seconds`). A second signal hurries.
+async def run(
+    config: Config,
+    record: Path | None = None,
+    seconds: float | None = None,
+    trial: update.Trial | None = None,
+) -> bool:
+    """`vedette run`: the agent until SIGTERM or SIGINT (or for `seconds`). A second signal hurries. Whether it is to be
+    started anew: with another configuration.
 
     The process ends within `LAST` seconds of the first, whatever hangs.
     """
-    agent = Agent(config, record=record)
+    if trial is not None:
+        Watchdog().notify("WATCHDOG=1")  # it was alive before, and to read the configuration took its time
+    secret.stay()
+    agent = Agent(config, record=record, trial=trial)
     loop = asyncio.get_running_loop()
+    if trial is not None and trial.phase == "trial":
+        _watched(config, trial)
     patience = iter((LAST, HURRY))
 
     def last_resort(*_: object) -> None:
@@ -778,6 +1106,28 @@ async def run(config: Config, record: Path | None = None, seconds: float | None 
     except Exception:
         end_within(LAST - STOP, loop, _forced)
         raise
+    return agent.again
+
+
+def _watched(config: Config, trial: update.Trial) -> None:
+    """A new configuration with which even the loop hangs makes way all the same."""
+
+    def look() -> None:
+        now = update.read(config.path)
+        if now is not None and (now.phase, now.command) == ("trial", trial.command):
+            say("trial-late", text="nobody ended the trial of a new configuration")
+            anew()
+
+    timer = threading.Timer(config.commands.confirm + BEYOND, look)
+    timer.daemon = True
+    timer.start()
+
+
+def anew() -> None:
+    """This process becomes a new one with the same words. What has to be closed is closed, or as after a SIGKILL."""
+    Watchdog().notify("WATCHDOG=1")
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _forced(hanging: str) -> None:

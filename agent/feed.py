@@ -123,6 +123,9 @@ class Queue(Protocol):
     def owing(self, uplink: str) -> dict[Lane, int]:
         """How many alarms and events the uplink owes."""
 
+    def is_urgent(self, uplink: str) -> bool:
+        """Whether the uplink owes a red or orange alarm."""
+
     def delivered(self, row: int, uplink: str) -> None:
         """The platform of `uplink` has alarm or event `row`."""
 
@@ -154,6 +157,9 @@ class Queue(Protocol):
         """A platform wants a stretch of a stream once more."""
 
 
+Heed = Callable[[bytes, str, str, Callable[[dict[str, Any]], None]], None]  # envelope, uplink, topic, reply
+
+
 class Feed:
     """What the store shows one uplink (`agent.core.ports.Feed`)."""
 
@@ -180,6 +186,7 @@ class Feed:
         self._deferred: dict[Point, tuple[bool, int]] = {}  # points that wait with a suspect, and which it is
         self._parked = Urgent()  # what waits there
         self.notes: dict[str, Any] = {}
+        self.heed: Heed = lambda *heard: None  # who hears commands
 
     # -- the port ---------------------------------------------------------------------------------------
 
@@ -292,6 +299,10 @@ class Feed:
             text = f"{_name(item)} is deferred: uplink {self.name}: the connection broke {BREAKS} times over it: {why}"
             self._tell("deferred", f"{text}; it is tried again alone, now and then", item)
 
+    def is_urgent(self) -> bool:
+        """Whether a red or orange alarm waits for its platform."""
+        return self._queue.is_urgent(self.name)
+
     def lost(self) -> Mapping[str, int]:
         return dict(self.dropped)
 
@@ -300,6 +311,9 @@ class Feed:
 
     def ask(self, boot: str, stream: str, first: int, last: int) -> None:
         self._queue.ask(self, boot, stream, first, last)
+
+    def command(self, envelope: bytes, topic: str, reply: Callable[[dict[str, Any]], None]) -> None:
+        self.heed(envelope, self.name, topic, reply)
 
     async def past(self, boot: str, sources: Collection[str], until: float, span: float) -> list[Batch]:
         return await self._queue.past(boot, sources, until, span)

@@ -41,6 +41,10 @@ class Gather:
             return 0.0
         return self.batch - waited if first else None
 
+    def hurry(self) -> None:
+        """The next frame is due at once, whatever it says."""
+        self._reported = self._flushed = float("-inf")
+
     def flush(self) -> Batch | None:
         """The batch of what was gathered, None if nothing was."""
         rows, self._rows = self._rows, []

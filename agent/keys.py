@@ -22,15 +22,24 @@ SIGNATURE = 64  # bytes
 
 
 def new(path: Path) -> Ed25519PrivateKey:
-    """Make a private key and write it, durably, to a file that is not there yet. Raises `OSError`."""
+    """Make a private key and write it, durably, to a file that is not there yet. Raises `OSError`.
+
+    The file is there whole or not at all: half a key would be none, and would stay.
+    """
     key = Ed25519PrivateKey.generate()
     body = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    hand = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    part = path.with_name(f"{path.name}.new")
+    part.unlink(missing_ok=True)
+    hand = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.write(hand, body)
         os.fsync(hand)
     finally:
         os.close(hand)
+    try:
+        os.link(part, path)
+    finally:
+        part.unlink()
     durable.sync(path.parent)
     return key
 
@@ -52,6 +61,19 @@ def private(path: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"{path}: a key of another kind; an Ed25519 key is expected")  # noqa: TRY004
     return key
+
+
+def gateway(path: Path, make: bool) -> tuple[Ed25519PrivateKey | None, str]:
+    """The key of this gateway, made where there is none yet and `make`; or None, and why it cannot be had."""
+    try:
+        if make and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return new(path), ""
+        return private(path), ""
+    except OSError as error:
+        return None, f"{path}: a key cannot be made: {error.strerror}"
+    except ValueError as error:
+        return None, str(error)
 
 
 def text(key: Ed25519PrivateKey | Ed25519PublicKey) -> str:

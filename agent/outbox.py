@@ -66,10 +66,16 @@ class Store(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     alarms_mb: Annotated[float, Meta(ge=0.25)] = 20  # MB; also caps alarms and events at 512 per MB
     history_mb: Annotated[float, Meta(ge=0.25)] = 512  # MB; a day of 1000 channels a second needs about 350
     journal_mb: Annotated[float, Meta(ge=1)] = 64  # MB of the journal; about 150,000 decisions
+    journal_key: str = ""  # PEM of the Ed25519 key that signs it; empty: gateway.key beside it, made at the first start
     batch: Annotated[float, Meta(gt=0)] = 1.0  # s that telemetry of one source is gathered, at most
     heartbeat: Annotated[float, Meta(gt=0)] = 60.0  # s after which an unmoved source is reported all the same
     ballast_mb: Annotated[float, Meta(ge=0)] = 6  # MB given up when the disk is full; above WAL limit + 1 (1.4.5)
     retry: Annotated[float, Meta(gt=0)] = 5.0  # s between attempts on a disk in trouble; twice in the 10 of T3 and T4
+
+    @property
+    def key_file(self) -> Path:
+        """Where the key of this gateway is."""
+        return Path(self.journal_key) if self.journal_key else Path(self.path) / "gateway.key"
 
 
 ROWS_PER_MB = 512  # an alarm is below 1 kB; the rest is room for SQLite
@@ -80,6 +86,7 @@ UNKNOWN = 1 << 52  # rows are numbered from here while the file's own rows are n
 MEMORY_CELLS = 2_000_000  # values kept in memory (18 MB) while the disk does not take them; then the oldest go
 BATCH_CELLS = 128  # what a batch costs besides its values: five arrays and four objects are about 1.2 kB
 SPARED = 0.9  # of `MEMORY_CELLS` stay when it is exceeded: in one bite, for it costs a look at all; project
+URGENT = (LEVELS.index("red"), LEVELS.index("orange"))
 WORSE = ("raised", "level-up")  # what a person must hear at once, disk or no disk
 PATIENCE = 2.0  # s after which a commit counts as slow and nobody waits for it any longer
 PAUSE = 10  # batches' time between two events of one gap that grows
@@ -716,6 +723,11 @@ class Outbox:
         """Where each source stands now."""
         return {source: gather.latest for source, gather in self._gathers.items() if gather.latest is not None}
 
+    def hurry(self) -> None:
+        """What each source says next is told whole and at once, whether or not it moved."""
+        for gather in self._gathers.values():
+            gather.hurry()
+
     def changed(self) -> None:
         """What some uplink owes has changed; it is written with the next batch of batches."""
         self._history_news.set()
@@ -953,6 +965,10 @@ class Outbox:
                 if isinstance(item.body, Batch):
                     known[row] = float(item.body.wall[0])
         self._begun = known
+
+    def is_urgent(self, uplink: str) -> bool:
+        """Whether the uplink owes a red or orange alarm."""
+        return any(uplink in entry.owed for level in URGENT for entry in self._ranks.get(level, {}).values())
 
     def depth(self) -> dict[Lane, int]:
         """How many items of each lane wait to be delivered, for the uplink that is furthest behind."""

@@ -35,6 +35,8 @@ GRACE = 3.0  # s that a leaf may take to end once it was cancelled; a farewell t
 ENDING = 1.0  # s from saying that something critical hangs to ending the process: the word has to get out
 LAG = 1.0  # s of lateness of the loop above which the watchdog is not fed; reliability rule 2.1 b
 LOOK = 0.5  # s between looks at the leases
+TINY = 1e-6  # s that no clock tells from none
+STEP = 1.0  # s of a pause, after which it is asked whether it may be shorter
 SOON = 0.05  # s between looks until everything has begun to work
 
 T = TypeVar("T")
@@ -186,19 +188,38 @@ class Record:
         return self._recent > FLOOD and not self.is_healthy(now)
 
 
+class Pauses:
+    """How long `keep` waits between two tries: the first one, doubled each time up to the longest. All in s."""
+
+    def __init__(self, longest: float = LONGEST) -> None:
+        self._longest = longest
+
+    def first(self) -> float:
+        """Before the second try, at most."""
+        return FIRST
+
+    def longest(self) -> float:
+        """Between two tries, at most; asked again while it waits, for what is urgent may change."""
+        return self._longest
+
+    def start(self) -> float:
+        """Before the very first try, at most."""
+        return 0.0
+
+
 async def keep(
     name: str,
     leaf: Callable[[], Coroutine[Any, Any, None]],
     clock: Clock,
     told: Told,
-    longest: float = LONGEST,
+    pauses: Pauses | None = None,
     rng: random.Random | None = None,
     lease: Lease | None = None,
     record: Record | None = None,
 ) -> None:
     """Run `leaf` for ever. Ends only by cancellation.
 
-    Pauses double from `FIRST` to `longest` with full jitter above a quarter, on the monotonic clock. The
+    Pauses double as `pauses` says, with full jitter above a quarter, on the monotonic clock. The
     first failure and the first failure after a healthy stretch are told as `lost`; before it `told` hears
     `hung` when its lease ran out, and `crashed` with a traceback when the fault is our own. `degraded` is
     told once when failures come thick.
@@ -206,13 +227,15 @@ async def keep(
     rng = rng or random.Random()
     lease = lease or Lease(name, math.inf, clock, leaf=True)
     record = record or Record()
-    pause, last = FIRST, ""
+    pauses = pauses or Pauses()
+    await _pause(rng.random(), pauses.start(), pauses, clock, lease)
+    pause, last = pauses.first(), ""
     while True:
         record.begin(clock.now().mono)
         kind, text, place, ours = await _ended(leaf, lease)
         now = clock.now().mono
         if record.is_healthy(now):
-            pause, last = FIRST, ""
+            pause, last = pauses.first(), ""
         if text != last:
             if kind != "lost":
                 told(kind, name, f"{text} {place}".rstrip())
@@ -220,8 +243,16 @@ async def keep(
             last = text
         if record.fail(now, ours):
             told("degraded", name, f"failed {FLOOD + 1} times without {HEALTHY:g} s of work between; still trying")
-        await clock.sleep(pause * (0.25 + 0.75 * rng.random()))
-        pause = min(longest, 2 * pause)
+        await _pause(0.25 + 0.75 * rng.random(), pause, pauses, clock, lease)
+        pause = min(pauses.longest(), 2 * pause)
+
+
+async def _pause(share: float, pause: float, pauses: Pauses, clock: Clock, lease: Lease) -> None:
+    """Wait for this share of a pause, which may become shorter meanwhile."""
+    began = clock.now().mono
+    while (left := share * min(pause, pauses.longest()) - (clock.now().mono - began)) > TINY:
+        await clock.sleep(min(left, STEP))
+        lease.renew()
 
 
 async def _ended(leaf: Callable[[], Coroutine[Any, Any, None]], lease: Lease) -> tuple[str, str, str, bool]:

@@ -8,6 +8,7 @@ from agent.named import find
 DRIVERS = {
     "gnss": "drivers.gnss:Gnss",
     "modbus": "drivers.modbus:Modbus",
+    "neighbour": "drivers.neighbour:Neighbour",
     "speaker": "drivers.speaker:Speaker",
     "video": "drivers.video:Video",
 }

@@ -21,6 +21,7 @@ last millimetre. An end is told when failures have nearly all the weight, and su
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -291,8 +292,8 @@ def forecast(at: Array, curve: Array, farthest: float) -> Array:
     at: (k,) s, up to now, which is 0; curve: (k, n) displacements that grow, none unknown.
     """
     n = curve.shape[1]
-    drawn, end, onset = stories(at, float(np.median(np.diff(at))), farthest)
-    weight = weighed(at, curve, drawn)
+    creep, drawn, end, onset = _shapes(at.tobytes(), farthest)
+    weight = weighed(creep, drawn, curve)
     likely, life = LIKELY / LIKELY.sum(), end[:, None] + onset
     prior = end[:, None] * onset / life**2  # any moment of a life, any order of its length
     prior /= prior.sum()
@@ -307,12 +308,20 @@ def forecast(at: Array, curve: Array, farthest: float) -> Array:
     return np.where(sure, found[1] * (found / found[1]) ** WIDER, math.nan)
 
 
-def weighed(at: Array, curve: Array, drawn: Array) -> Array:
-    """(g, n) the likelihood of each story (k, g) for each curve (k, n), that of the best being 1."""
+@lru_cache(maxsize=1)  # of a point that is read by a regular clock they are the same each time
+def _shapes(at: bytes, farthest: float) -> tuple[Array, Array, Array, Array]:
+    """(k, 2) place and steady creep, (k, g) the stories without these, each of length 1; their ends and onsets."""
+    times = np.frombuffer(at)
+    drawn, end, onset = stories(times, float(np.median(np.diff(times))), farthest)
+    creep, _ = np.linalg.qr(np.stack([np.ones(len(times)), times], 1))
+    drawn -= creep @ (creep.T @ drawn)
+    return creep, drawn / np.sqrt((drawn**2).sum(0) + 1e-300), end, onset
+
+
+def weighed(creep: Array, drawn: Array, curve: Array) -> Array:
+    """(g, n) the likelihood of each of `_shapes` for each curve (k, n), that of the best being 1."""
     k, n = curve.shape
-    creep, _ = np.linalg.qr(np.stack([np.ones(k), at], 1))  # place and steady creep
-    drawn, rest = drawn - creep @ (creep.T @ drawn), curve - creep @ (creep.T @ curve)
-    drawn = drawn / np.sqrt((drawn**2).sum(0) + 1e-300)
+    rest = curve - creep @ (creep.T @ curve)
     size = np.maximum(drawn.T @ rest, 0.0)  # (g, n); it grows
     whole = (rest**2).sum(0) + 1e-300
     error = np.maximum(whole - size**2, 0.0) + MISFIT**2 * whole

@@ -83,7 +83,9 @@ class Platform:
             if kind == "state":
                 self.state = message
                 return {"kind": "state", **message}
-            if kind not in ("alarm", "event", "evidence", "telemetry", "backfill"):
+            if kind == "cmd" and not topic.endswith("/ack"):
+                return None  # what somebody says to the node
+            if kind not in ("alarm", "event", "evidence", "cmd", "telemetry", "backfill"):
                 raise ValueError(kind)
             if not self._is_new(message):
                 return None
@@ -91,7 +93,7 @@ class Platform:
                 edge = _edge(message, arrived)
                 self.edges.append(edge)
                 return edge
-            if kind in ("event", "evidence"):
+            if kind in ("event", "evidence", "cmd"):
                 self.events.append(message)
                 return {**message, "arrived": arrived}
             self._telemetry(str(message["stream"]).partition("/")[2], message, arrived)

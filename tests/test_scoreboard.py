@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from tests.rigs import scoreboard
 from tests.rigs.sabotage import TABLE, place, sabotaged
@@ -46,6 +47,14 @@ def test_a_run_is_called_what_it_is(run, red, sabotage, says, good):
     assert word(made, ran) == says
     assert is_good(made, ran) == good
     assert says in "\n".join(lines(made, ran, None)) or sabotage
+
+
+def test_where_every_mark_has_to_be_red_one_is_not_enough():
+    both = structs.replace(trial(counting, ("alarms lost", "order")), every=True)
+    ran = perform(both, "full", "sync-normal")
+    assert word(both, ran) == "GREEN"
+    assert "not in red: order" in "\n".join(lines(both, ran, ran))
+    assert word(structs.replace(both, red=("alarms lost",)), ran) == "red"
 
 
 @pytest.mark.parametrize(("unit", "is_time"), [("s", True), ("of the period", True), ("", False), ("MB", False)])

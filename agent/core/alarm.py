@@ -202,6 +202,7 @@ class Alarm(Struct, frozen=True, omit_defaults=True):
     group: str = ""  # what belongs together: a zone, an interlock
     first: str = ""  # id of the alarm of the group that came first: its own, where it did
     fold: str = ""  # id of the alarm under which it is shown, for this one would be one too many; see `load.py`
+    origin: str = ""  # whose word it rests on, where a neighbour said it; nobody takes it over from here
     drill: bool = False  # nothing is wrong: somebody proves the way; see `agent/drill.py`
 
     @property

@@ -41,7 +41,7 @@ from .frame import Array, Frame, Instant, Layout, Quality, channels, frame, layo
 from .rules import AnyRule, Item, Point
 
 SOURCE = "colour"
-UNCOLOURED = ("agent", SOURCE)  # sources whose alarms colour nothing
+UNCOLOURED = ("agent", "tls", SOURCE)  # sources whose alarms colour nothing
 SHADES: tuple[Level, ...] = LEVELS[::-1]  # blue first: SHADES[c - 1] is colour c
 N = len(SHADES) + 1  # colours, with none
 RELEASE = colour("orange")  # from here up a person lets an item go down

@@ -37,6 +37,7 @@ from .exposure import RULE, Air, Book, Ledger, Page, Presence
 from .frame import BLIND, OFFLINE_AFTER, Array, Frame, Instant, Layout, Quality, aged, channels
 from .load import Load, counted, passed
 from .naming import matching
+from .origin import origins
 from .ports import Detector
 from .ports import Event as Told
 from .rules import (
@@ -226,8 +227,16 @@ def _elsewhere(point: Point) -> set[str]:
 class Bench:
     """The fixed side of one source: its points, their limits as columns, and the measures that see them."""
 
-    def __init__(self, source: str, layout: Layout, row: Sequence[Point], gained: Sequence[Derived] = ()) -> None:
+    def __init__(
+        self,
+        source: str,
+        layout: Layout,
+        row: Sequence[Point],
+        gained: Sequence[Derived] = (),
+        origin: Sequence[str] = (),
+    ) -> None:
         self.source, self.layout, self.points, self.gained = source, layout, row, gained
+        self.origin = origin or [""] * len(row)  # whose word each point rests on
         bounds = [p.rule.bounds for p in row]
         limit = np.array([b[0] for b in bounds], float)
         unstated = np.isnan(limit)  # silence without a limit: the channel's own
@@ -306,8 +315,10 @@ class Core:
         layouts = {source: extended(layout, gained.get(source, ())) for source, layout in layouts.items()}
         layouts |= sources(rules)
         rows = points(rules, layouts)
+        said = origins(layouts, rows, gained)
         self.benches = {
-            source: Bench(source, layouts[source], row, gained.get(source, ())) for source, row in rows.items()
+            source: Bench(source, layouts[source], row, gained.get(source, ()), said[source])
+            for source, row in rows.items()
         }
         self.dependent = {  # source -> benches on which its news decide
             source: [bench for bench in self.benches.values() if source in bench.across] for source in rows
@@ -860,6 +871,7 @@ class Core:
             text="",
             basis=point.rule.basis,
             group=point.rule.group,
+            origin=bench.origin[i],
         )
 
     def _clear(self, bench: Bench, i: int, last: Alarm, metric: float, state: int, begun: float, at: Instant) -> Alarm:

@@ -190,7 +190,7 @@ def extended(base: Layout, gained: Sequence[Derived]) -> Layout:
         stale,
         [*base.deadband, *([0.0] * len(added))],
     )
-    return structs.replace(whole, measured=base.measured)
+    return structs.replace(whole, measured=base.measured, origin=base.origin)
 
 
 def derive(

@@ -57,6 +57,7 @@ class Layout(Struct, frozen=True, eq=False):
     stale: Array  # (n,) float64, s
     deadband: Array  # (n,) float64: a smaller move is not reported as telemetry
     measured: int  # so many of them, the first, are measured; the others are what detectors make of these
+    origin: str = ""  # whose word it is, where this site measured nothing itself; see `origin.py`
 
     def __len__(self) -> int:
         return len(self.key)
@@ -72,6 +73,8 @@ def layout(
     high: Sequence[float] | None = None,
     stale: Sequence[float] | float = 3.0,
     deadband: Sequence[float] | float = 0.0,
+    *,
+    origin: str = "",
 ) -> Layout:
     """A layout from plain sequences of length n; what is left out is unknown (NaN) or the default.
 
@@ -86,7 +89,7 @@ def layout(
         return filled
 
     units = tuple(unit) if unit is not None else ("",) * n
-    return Layout(tuple(key), units, column(low), column(high), column(stale), column(deadband), n)
+    return Layout(tuple(key), units, column(low), column(high), column(stale), column(deadband), n, origin)
 
 
 class Frame(Struct, frozen=True, eq=False):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from .alarm import Alarm, Level, Order, Point
 from .frame import Array, Frame, Instant, Layout
@@ -160,6 +160,10 @@ class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def wiring(self) -> list[str]:
         """The resolved wiring for people, a line each: sources, blocks, worst-case scan time. Pure."""
         return []
+
+    def certificates(self) -> tuple[str, ...]:
+        """Its channels that say for how many days a certificate is still valid. Pure."""
+        return ()
 
     def frames(self, clock: Clock, orders: Orders) -> AsyncIterator[Frame | Event | Tally]:
         """Poll until cancelled. Raises `WorldFault` when the line is gone."""
@@ -330,6 +334,10 @@ class Feed(Protocol):
         """The platform wants numbers `first` to `last` of a stream once more. An event `range` says what comes of it,
         and why not all."""
 
+    def command(self, envelope: bytes, topic: str, reply: Callable[[dict[str, Any]], None]) -> None:
+        """Somebody commands this node. What becomes of it is an event `command`; `reply` hears it at once as well, for
+        as long as this life lasts. It must not block."""
+
 
 class Identity(Struct, frozen=True):
     """Who speaks, for every message; and for languages that say all names first, what there is to be said."""
@@ -352,6 +360,7 @@ class Uplink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     levels: tuple[Level, ...] = ()  # of alarms that it is told; empty: all
     sources: tuple[str, ...] = ()  # whose alarms and telemetry it is told, wildcards allowed; empty: all
     lanes: tuple[Lane, ...] = ()  # empty: all; telemetry without backfill: what cannot go at once goes never
+    spread: Annotated[float, Meta(ge=0, le=600)] = 15.0  # s over which a fleet comes back; `agent/comeback.py`
 
     def __post_init__(self) -> None:
         if "backfill" in self.lanes and "telemetry" not in self.lanes:
@@ -377,6 +386,10 @@ class Uplink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def at_home(self, home: str, shelf: str) -> Uplink:
         """The same uplink, which knows the folder of the state and the one in which evidence is kept. Pure."""
         return self
+
+    def certificates(self) -> tuple[str, ...]:
+        """Whose certificates it watches the end of: channels `tls/<name>.<whose>`. Pure."""
+        return ()
 
     def faults(self, channels: Collection[str]) -> list[str]:
         """What does not fit these channels of the site, each with what to do. Pure; asked by the configuration."""

@@ -9,7 +9,9 @@ from ..core.ports import Uplink
 from ..named import find as _find
 
 UPLINKS = {
+    "hj212": "agent.uplink.hj212:Hj212",
     "jt808": "agent.uplink.jt808:Jt808",
+    "minefiles": "agent.uplink.minefiles:Minefiles",
     "mqtt": "agent.uplink.mqtt:Mqtt",
     "sparkplug": "agent.uplink.sparkplug:Sparkplug",
 }

@@ -25,7 +25,6 @@ import contextlib
 import errno
 import math
 import socket
-import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from fnmatch import fnmatchcase
@@ -37,8 +36,9 @@ from msgspec import Meta, Struct, structs
 from .. import secret
 from ..core.alarm import Alarm
 from ..core.errors import BadReply, LineLost, Refused
-from ..core.ports import Batch, Clock, Event, Feed, Identity, Item, Uplink
+from ..core.ports import Batch, Clock, Event, Feed, Identity, Item
 from ..hand import Hand
+from ..tls import PARTING, Keyring, Renewed, Secured, keyring_of
 from . import jt808_words as words
 from .jt808_alarms import BEGINS, ENDS, Occasion, Row, bits, flag_of, item, number_of, number_of_type, row_of
 from .jt808_files import Terms, Uploads
@@ -77,7 +77,7 @@ SCHEMES = {"tcp": 6808, "tls": 6808}
 Command = Literal["reset", "factory"]
 
 
-class Jt808(Uplink, tag="jt808", frozen=True, kw_only=True):
+class Jt808(Secured, tag="jt808", frozen=True, kw_only=True):
     """One platform."""
 
     url: str  # tcp://host:port or tls://host:port
@@ -94,9 +94,6 @@ class Jt808(Uplink, tag="jt808", frozen=True, kw_only=True):
     imei: Annotated[str, Meta(pattern=r"^\d{0,15}$")] = ""  # 2019
     iccid: Annotated[str, Meta(pattern=r"^\d{0,20}$")] = ""
     code: str = ""  # where a known code is kept, env:NAME, file:/path, credential:NAME; empty: it registers
-    ca: str = ""  # file of the authority that signed the platform's certificate; empty: those of the system
-    cert: str = ""  # file of the client's certificate
-    key: str = ""  # file of its key
     channels: Channels = Channels()  # which say where and how the vehicle is
     alarm: tuple[Row, ...] = ()  # what alarms are called there; the first that fits
     parameters: dict[str, int] = {}  # noqa: RUF012 defaults of the site, by the names of `jt808_parameters.NUMBERS`
@@ -108,13 +105,11 @@ class Jt808(Uplink, tag="jt808", frozen=True, kw_only=True):
     shelf: str = ""  # folder of the evidence; set by the configuration
 
     def __post_init__(self) -> None:
-        place = _split(self.url)
-        if wrong := secret.fault(self.code, "code"):
-            raise ValueError(wrong.replace("password", "code"))
-        if (self.ca or self.cert or self.key) and place.scheme != "tls":
-            raise ValueError("ca, cert and key need tls:// in url")
-        if bool(self.cert) != bool(self.key):
-            raise ValueError("cert and key go together")
+        super().__post_init__()
+        _split(self.url)
+        if wrong := secret.fault(self.code, "code", "code"):
+            raise ValueError(wrong)
+        self.complain("tls")
         digits = 20 if self.version == "2019" else 12
         if len(self.phone) > digits:
             raise ValueError(f"phone has {digits} digits at most in {self.version}")
@@ -127,6 +122,10 @@ class Jt808(Uplink, tag="jt808", frozen=True, kw_only=True):
                 raise ValueError(f"no parameter is called {name!r}; known are {', '.join(known)}")
             if not known[name].low <= value <= known[name].high:
                 raise ValueError(f"parameter {name} is from {known[name].low} to {known[name].high}")
+
+    @property
+    def secured(self) -> bool:
+        return _split(self.url).scheme == "tls"
 
     @property
     def form(self) -> Form:
@@ -176,35 +175,63 @@ class Jt808(Uplink, tag="jt808", frozen=True, kw_only=True):
         await notebook.load()
         if notebook.trouble:
             tell(Event("notebook-lost", self.name, clock.now(), f"uplink {self.name}: {notebook.trouble}"))
+        keyring = None
+        if self.secured:
+            keyring = keyring_of(self, self._place(), feed, clock, tell)
+        try:
+            while True:
+                try:
+                    await self._serve(feed, who, open_alarms, clock, tell, notebook, keyring)
+                except Renewed:
+                    continue  # at once
+        finally:
+            notebook.close()
+
+    async def _serve(
+        self,
+        feed: Feed,
+        who: Identity,
+        open_alarms: Callable[[], Iterable[Alarm]],
+        clock: Clock,
+        tell: Callable[[Event], None],
+        notebook: Notebook,
+        keyring: Keyring | None,
+    ) -> None:
+        """One connection. Raises `Renewed` where the next one is to follow at once."""
         wake = asyncio.Event()
         line = Line(wake)
-        try:
-            await self._connect(line)
-        except BaseException:
-            notebook.close()
-            raise
+        await self._connect(line, keyring)
         session = Session(self, line, wake, feed, who, open_alarms, clock, tell, notebook)
+        session.keyring = keyring
         feed.watch(wake.set)
         reason = "stopped"
         try:
             await session.run()
+        except Renewed as fault:
+            reason = str(fault)
+            raise
         except (LineLost, Refused) as fault:
             reason = str(fault)
             session.accuse(reason)
             raise
         finally:
+            if session.renewal is not None:
+                session.renewal.cancel()
             session.leave()
             feed.watch(_nothing)
             feed.online(False)
             line.close()
-            notebook.close()
             if session.up:
                 tell(Event("link-down", self.name, clock.now(), reason))
 
-    async def _connect(self, line: Line) -> None:
+    def _place(self) -> tuple[str, int]:
+        """Host and port."""
         place = _split(self.url)
-        host, port = place.hostname or "", place.port or SCHEMES[place.scheme]
-        context = self._context() if place.scheme == "tls" else None
+        return place.hostname or "", place.port or SCHEMES[place.scheme]
+
+    async def _connect(self, line: Line, keyring: Keyring | None) -> None:
+        host, port = self._place()
+        context = None if keyring is None else await keyring.context()
         hand = Hand("connect")  # names block
         try:
             sock = await hand.do(socket.create_connection, (host, port), CONNECT)
@@ -222,20 +249,11 @@ class Jt808(Uplink, tag="jt808", frozen=True, kw_only=True):
         finally:
             hand.end()
 
-    def _context(self) -> ssl.SSLContext:
-        try:
-            context = ssl.create_default_context(cafile=self.ca or None)
-            if self.cert:
-                context.load_cert_chain(self.cert, self.key)
-        except (OSError, ssl.SSLError) as error:
-            raise LineLost(f"connect uplink {self.name!r}: ca, cert or key: {error}") from error
-        return context
-
 
 def _split(url: str) -> SplitResult:
     place = urlsplit(url)
     if place.scheme not in SCHEMES or not place.hostname or place.path.strip("/") or place.query or place.username:
-        raise ValueError(f"url must be tcp://host:port or tls://host:port, not {url!r}")
+        raise ValueError(f"url must be tcp://host:port or tls://host:port, not {secret.masked(url)!r}")
     _ = place.port  # raises ValueError where it is no port
     return place
 
@@ -440,6 +458,9 @@ class Session:
         self.latched = 0  # alarm bits that stand until the platform has answered them
         self.noted = self.loop.time()
         self.ticked = False
+        self.keyring: Keyring | None = None  # where TLS is spoken
+        self.renewal: asyncio.Task[None] | None = None  # done: there are other certificates, and they are good
+        self.leaving = 0.0  # s of the loop, when what is under way is not waited for any more; 0: it stays
         self.uploads = self._uploads()
         self._tasks: list[asyncio.Task[None]] = []
         self._timer = self.loop.call_later(TICK, self._tick)
@@ -515,6 +536,10 @@ class Session:
     def _come_up(self) -> None:
         self.up = True
         self.since = self.loop.time()
+        if self.keyring is not None and self.line.transport is not None:
+            self.keyring.made(self.line.transport.get_extra_info("ssl_object"))
+            watching = self.keyring.watch(self.wake.set)
+            self.renewal = asyncio.create_task(watching, name=f"certificates {self.settings.name}")
         self.feed.online(True)
         self._told("link-up", f"connected to {self.settings.url} by JT/T 808-{self.settings.version}")
         if self.settings.upload and self.settings.shelf:
@@ -528,10 +553,15 @@ class Session:
         for task in self._tasks:
             if task.done():
                 task.result()  # a mistake of ours: let it be told
+        if self.renewal is not None and self.renewal.done() and self.up:
+            self.renewal.result()
+            self.leaving = self.leaving or self.loop.time() + PARTING
+            if not self.flights or self.loop.time() > self.leaving:
+                raise Renewed(f"uplink {self.settings.name!r} at {self.settings.url}: other certificates")
         if self.ticked:
             self.ticked = False
             self._look()
-        if self.up and await self._fill():
+        if self.up and not self.leaving and await self._fill():
             await asyncio.sleep(0)
         else:
             await self.wake.wait()

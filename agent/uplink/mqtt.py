@@ -12,6 +12,8 @@ Under `vedette/<site>/<node>/`, QoS 1, JSON in UTF-8, times in ms UTC:
     backfill/<source>                  the same with `historical`: it was measured while the link was down or slow
     receipt                            to this node, with `receipts`: {"boot", "stream", "seq"} of an alarm edge
     range                              to this node, with `ranges`: {"boot", "stream", "from", "to"}, wanted once more
+    cmd/<id>                           to this node, with `commands`: an envelope (`agent/commands.py`)
+    cmd/<id>/ack                       what became of it: events of the kind `command`, of the same stream as others
 
 A channel is `source/key`, so it makes two levels of the topic; `#`, `+` and `%` in names are written %23, %2B,
 %25. Every message but `state` carries `boot`, `stream` and `seq`: together the platform's key; `seq` counts
@@ -25,8 +27,17 @@ An alarm with `"drill": true` is none: somebody proves the way to the platform, 
 acknowledge it like any other message. It is `raised` and `normal` at once, its text begins with DRILL (or its Chinese
 word), it is never retained, never among the open ones, and no other edge follows.
 
+An alarm with `origin` rests on what a neighbour said (its site/node), not on what this node measured: whoever listens
+to both has it from there, and another neighbour must not take it over.
+
 The `alarms` of `state` are sorted by level, red first, and the newest of a level first. Where they would make the
 message larger than the broker takes, or than 64 kB, the end of the list is left out and `more` says how many.
+
+Where the broker lost what it kept, `state` is said once more: `unkept` are the ids of the alarms that stand and are
+not retained on their topics; and again as they end. Whoever connects finds what stands on the topics, and in `unkept`.
+
+An event of the kind `journal-head` says in its `facts` how far the journal of this node is: `record`, `checksum`, and
+the `signature` by its `key`. Whoever keeps the newest one can tell later that the journal was cut off or put back.
 
 With `receipts` an alarm edge is done when the platform says that it has it, not when the broker does. The platform
 says so on `receipt`, not retained, each time that it hears the edge. In MQTT 5 the alarm names this topic as its
@@ -35,26 +46,32 @@ with `resent`, in growing pauses, for ever. Nobody but the platform should have 
 
 With `ranges` the platform may ask for numbers of a stream once more, both ends included, not retained. What the store
 still has comes on `backfill/<source>`, with `resent`; an event `range` says what does not, and why.
+
+With `commands` an envelope on `cmd/<id>`, not retained, is judged and done; <id> is the sender's choice. Its states
+come on `cmd/<id>/ack`, in the stream of events, with `facts`: `id`, `state`, `reason`, `verb`, `issuer`, `by`; and on
+the response topic, if the sender of a new command that somebody signed named one, with the sender's correlation data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from ..commands import LARGEST
 from ..core.alarm import LEVELS, Alarm
 from ..core.frame import Array, Instant
 from ..core.ports import Batch, Clock, Event, Feed, Identity, Item
-from .session import Receipt, Session, serve
-from .wire import Broker, Message, Wire, size
+from ..wire import Broker, Message, Wire, size
+from .session import Parcel, Receipt, Session, serve
 
 STATE_BYTES = 64 * 1024  # of a state message at most, whatever the broker allows
+UNKEPT = ',"unkept":[],""'  # what the first id costs beside its letters
 SWEEP = 1.0  # s after which what the broker kept of this node has arrived
 # Of an alarm: left out where empty.
-OPTIONAL = {"advice", "reason", "until", "group", "first", "fold", "before", "drill"}
+OPTIONAL = {"advice", "reason", "until", "group", "first", "fold", "before", "origin", "drill"}
 
 
 class Mqtt(Broker, tag="mqtt", frozen=True, kw_only=True):
@@ -146,27 +163,37 @@ class Language:
         """Where the platform asks for stretches once more."""
         return f"{self.root}/range"
 
-    def birth(self, alarms: Iterable[Alarm], at: Instant, largest: int = STATE_BYTES) -> Message:
+    @property
+    def commands(self) -> str:
+        """Filter of where this node is commanded."""
+        return f"{self.root}/cmd/+"
+
+    def birth(
+        self, alarms: Iterable[Alarm], at: Instant, largest: int = STATE_BYTES, unkept: Collection[str] = ()
+    ) -> Message:
         """The retained word that this node is there, and what is not normal: the platform reconciles by it.
 
         As many alarms as fit into a packet of `largest` bytes and into `STATE_BYTES`, the most important first.
+        `unkept`: ids of those that the broker does not keep on their topics, though they are active.
         """
         who = {"site": self.who.site, "node": self.who.node, "version": self.who.version, "config": self.who.config}
         rest = sorted(alarms, key=lambda alarm: (LEVELS.index(alarm.level), -alarm.at.wall))
 
-        def message(listed: list[msgspec.Raw]) -> Message:
-            more = {"more": len(rest) - len(listed)} if len(listed) < len(rest) else {}
+        def message(listed: list[msgspec.Raw], lost: list[str]) -> Message:
+            more: dict[str, Any] = {"more": len(rest) - len(listed)} if len(listed) < len(rest) else {}
+            more |= {"unkept": lost} if lost else {}
             return self._state("online", **who, since=ms(at), synced=at.synced, alarms=listed, **more)
 
-        room = min(STATE_BYTES, largest) - size(message([]))
-        listed = []
+        room = min(STATE_BYTES, largest) - size(message([], []))
+        listed, lost = [], []
         for alarm in rest:
             text = msgspec.Raw(ENCODER.encode(_alarm(alarm)))
-            room -= len(text) + 1
+            room -= len(text) + 1 + (len(alarm.id) + len(UNKEPT) if alarm.id in unkept else 0)
             if room < 0:
                 break
             listed.append(text)
-        return message(listed)
+            lost += [alarm.id] if alarm.id in unkept else []
+        return message(listed, lost)
 
     def will(self) -> Message:
         """What the broker says when the link is lost; it has no time, since nobody knows when that will be."""
@@ -202,7 +229,11 @@ class Language:
         if isinstance(body, Event):
             fields = {"at": ms(body.at), "kind": body.kind, "source": body.source, "text": body.text}
             text = ENCODER.encode({"schema": "vedette.event/1", **head, **fields, "facts": body.facts})
-            kept = f"evidence/{_level(str(body.facts.get('alarm')))}" if body.kind == "evidence" else "event"
+            kept = "event"
+            if body.kind == "evidence":
+                kept = f"evidence/{_level(str(body.facts.get('alarm')))}"
+            elif body.kind == "command" and body.facts.get("topic"):
+                kept = f"cmd/{body.facts['topic']}/ack"
             return [Message(f"{self.root}/{kept}", text, False)]
         topic = self.topic(body)
         text = ENCODER.encode({"schema": "vedette.alarm/1", **head, **_alarm(body)})
@@ -305,6 +336,8 @@ class Native(Session):
         self.topics: set[str] | None = None  # topics of the same, once known in this turn
         self.told: set[str] = set()  # alarm topics of this connection, until what was retained is swept
         self.swept = self.loop.time() + SWEEP
+        self.unkept: set[str] = set()  # ids of active alarms that the broker lost
+        self.stale = False  # what the birth says of them
 
     def greet(self) -> None:
         self.wire.listen(self.language.alarms)
@@ -312,21 +345,38 @@ class Native(Session):
             self.wire.receive(self.language.receipts)
         if self.settings.ranges:
             self.wire.hear(self.language.ranges)
+        if self.settings.commands:
+            self.wire.hear(self.language.commands, LARGEST)
+        self.births = [self._bear()]
+
+    def _bear(self) -> Parcel:
+        self.stale = False
         largest = 0 if self.curt else self.largest  # 0 bytes have room for no alarm
-        self.births = [self.say(self.language.birth(self.open_alarms(), self.clock.now(), largest))]
+        return self.say(self.language.birth(self.open_alarms(), self.clock.now(), largest, self.unkept))
 
     def goodbye(self, at: Instant) -> Message:
         return self.language.offline(at)
+
+    def pausing(self, at: Instant) -> None:
+        """It is back before anybody misses it."""
 
     def hear(self) -> None:
         if self.wire.receipts:
             tokens = [token for told in self.wire.receipts for token in acknowledged(*told)]
             self.wire.receipts.clear()
             self.receive(tokens)
+        while self.wire.denied:
+            self._tell(
+                "refused", f"{self.wire.where}: may not listen to {self.wire.denied.popleft()}: check rights (ACL)"
+            )
         while self.wire.said:
             said = self.wire.said.popleft()
-            if not said.retained:
+            if said.retained:  # a command is for now
+                continue
+            if said.topic == self.language.ranges:
                 self.asked_for(said.payload)
+            else:
+                self.commanded(said)
 
     def turn(self) -> None:
         self.active = self.topics = None
@@ -341,11 +391,16 @@ class Native(Session):
     def shipped(self, item: Item, messages: list[Message]) -> None:
         if item.lane == "alarm" and self.swept < float("inf"):
             self.told.update(message.topic for message in messages)
+        if self.unkept and isinstance(item.body, Alarm) and item.body.id in self.unkept:
+            self.unkept.discard(item.body.id)  # it is over, or retained anew
+            self.stale = True
 
     def look(self) -> None:
         super().look()
         if self.loop.time() > self.swept:
             self._sweep()
+        if self.stale:
+            self._bear()
 
     def _is_open(self, alarm: Alarm) -> bool:
         if self.active is None:  # once per turn: thousands may be open, and thousands may be told
@@ -374,7 +429,10 @@ class Native(Session):
         """
         self.swept = float("inf")
         self.wire.unlisten(self.language.alarms)
-        mine = self.told | {self.language.topic(alarm) for alarm in self._active_alarms()}
+        active = {self.language.topic(alarm): alarm.id for alarm in self._active_alarms()}
+        self.unkept = {id for topic, id in active.items() if topic not in self.told and topic not in self.wire.retained}
+        self.stale = bool(self.unkept)
+        mine = self.told | set(active)
         for topic in self.wire.retained:
             if topic not in mine:
                 self.say(Message(topic, b"", True))

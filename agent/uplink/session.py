@@ -25,7 +25,8 @@ from ..core.alarm import Alarm, Point
 from ..core.errors import LineLost, Refused
 from ..core.frame import Instant
 from ..core.ports import Clock, Event, Feed, Item
-from .wire import V5, VERSIONS, Broker, Message, Unsupported, Wire, hint, size
+from ..tls import Keyring, Renewed, keyring_of
+from ..wire import V5, VERSIONS, Broker, Message, Said, Unsupported, Wire, hint, size
 
 WINDOW_BYTES = 256 * 1024  # of bulk in flight at most
 FIRST_BYTES = 4 * 1024  # of bulk in flight at first: 0.5 s at 64 kbit/s; doubles with each round trip
@@ -41,6 +42,7 @@ LONGEST = 30.0  # s
 TRIES = 5  # refusals that will never change, after which a message is set aside; reliability rule 1.4.8
 BIRTHS = 5  # connections in a row that broke over the birth, after which it is told without the open alarms
 REMIND = 300.0  # s between repetitions of an alarm that has no receipt, at most
+NAME = 200  # letters of what a command is called by its topic; what is called by more is answered as an event
 FOR_EVER = {0x87, 0x90, 0x95, 0x99}  # the same message will be refused again
 
 
@@ -58,12 +60,32 @@ async def serve(
     tell: Callable[[Event], None],
 ) -> None:
     """Connect under the name `id` and deliver until cancelled, then say goodbye. Raises `LineLost` or `Refused`."""
+    keyring = keyring_of(settings, settings.place(), feed, clock, tell) if settings.secured else None
+    while True:
+        try:
+            await _serve(settings, id, will, begin, feed, clock, tell, keyring)
+        except Renewed:
+            continue  # at once
+
+
+async def _serve(
+    settings: Broker,
+    id: str,
+    will: Callable[[], Awaitable[Message]],
+    begin: Callable[[Wire], Session],
+    feed: Feed,
+    clock: Clock,
+    tell: Callable[[Event], None],
+    keyring: Keyring | None,
+) -> None:
+    """One connection. Raises `Renewed` where the next one is to follow at once."""
     wake = asyncio.Event()
     fallback = ""
+    context = None if keyring is None else await keyring.context()
     for version in VERSIONS[settings.version]:
         wire = Wire(settings, version, id, await will(), wake)
         try:
-            await wire.open()
+            await wire.open(context)
             break
         except Unsupported as fault:
             if version == VERSIONS[settings.version][-1]:
@@ -74,6 +96,11 @@ async def serve(
     if fallback:
         tell(Event("protocol-fallback", settings.name, clock.now(), fallback))
     session = begin(wire)
+    watching: asyncio.Task[None] | None = None
+    if keyring is not None:
+        keyring.made(wire.socket)
+        watching = asyncio.create_task(keyring.watch(wake.set), name=f"certificates {settings.name}")
+        session.renewal = watching
     reason = "stopped"
     feed.watch(wake.set)
     try:
@@ -87,10 +114,17 @@ async def serve(
         said = await session.farewell(session.goodbye(clock.now()))
         wire.close(politely=said, will=session.will_after)
         raise
+    except Renewed as fault:
+        reason = str(fault)
+        said = await session.farewell(session.pausing(clock.now()))
+        wire.close(politely=said, will=session.will_after)
+        raise
     except (LineLost, Refused) as fault:
         reason = str(fault)
         raise
     finally:
+        if watching is not None:
+            watching.cancel()
         feed.watch(_nothing)
         feed.online(False)
         wire.close()
@@ -174,6 +208,7 @@ class Session:
         self.many = TURN  # awaited, above which it is looked at which of them a cap has dropped
         self.loop = asyncio.get_running_loop()
         self.ticked = False
+        self.renewal: asyncio.Task[None] | None = None  # done: there are other certificates, and they are good
 
     # -- what a language says -----------------------------------------------------------------------
 
@@ -191,6 +226,10 @@ class Session:
     def goodbye(self, at: Instant) -> Message:
         """What is said before it leaves."""
         raise NotImplementedError
+
+    def pausing(self, at: Instant) -> Message | None:
+        """What is said before it comes back at once; None: nothing."""
+        return self.goodbye(at)
 
     def hear(self) -> None:
         """Read what came."""
@@ -226,6 +265,9 @@ class Session:
                     self._come_up()
                 if self.wire.lost:
                     raise LineLost(f"{self.wire.where}: {self.wire.lost}")
+                if self.renewal is not None and self.renewal.done() and self.up:
+                    self.renewal.result()  # a mistake of ours: let it be told
+                    raise Renewed(f"{self.wire.where}: other certificates")
                 if self.ticked:
                     self.ticked = False
                     self.look()
@@ -236,7 +278,7 @@ class Session:
                 else:
                     await self.wire.wake.wait()
                     self.wire.wake.clear()
-        except Leaving:
+        except (Leaving, Renewed):
             raise
         except LineLost as fault:
             self._accuse(str(fault))
@@ -293,12 +335,15 @@ class Session:
         self._send_waiting()
         return parcel
 
-    async def farewell(self, message: Message) -> bool:
-        """Say goodbye, and hear the confirmations that come meanwhile. At most `STOP` seconds; whether it was heard."""
+    async def farewell(self, message: Message | None) -> bool:
+        """Say goodbye, and hear the confirmations that come meanwhile; without a message only that.
+
+        At most `STOP` seconds; whether it was heard.
+        """
         end = self.loop.time() + STOP
         handle = self.loop.call_later(STOP, self.wire.wake.set)
-        parcel = self.say(message)
-        while parcel.left and not self.wire.lost and self.loop.time() < end:
+        parcel = self.say(message) if message is not None else Parcel(None, [])
+        while (parcel.left or (message is None and self.flights)) and not self.wire.lost and self.loop.time() < end:
             self.wire.arm()
             await self.wire.wake.wait()
             self.wire.wake.clear()
@@ -532,6 +577,17 @@ class Session:
             return
         self.feed.ask(wanted.boot, wanted.stream, wanted.first, wanted.last)
 
+    def commanded(self, said: Said) -> None:
+        """Somebody commands this node; anybody's bytes. What is new, and somebody signed, is answered where that is
+        wanted: anybody can send a copy with another response topic."""
+
+        def reply(outcome: dict[str, Any]) -> None:
+            if outcome["spent"] and is_topic(said.answer) and not self.wire.lost:
+                self.say(Message(said.answer, msgspec.json.encode(outcome, enc_hook=str), False, token=said.token))
+
+        name = said.topic.rpartition("/")[2]
+        self.feed.command(said.payload, name if len(name) <= NAME else "", reply)
+
     def receive(self, tokens: Iterable[bytes]) -> None:
         """The platform has the alarms of these tokens."""
         heard = False
@@ -570,6 +626,15 @@ class Session:
             waited = self.loop.time() - oldest.sent
             self.overdue = True
             raise LineLost(f"{self.wire.where}: no PUBACK for {waited:.1f} s; the link or the broker hangs")
+
+
+def is_topic(name: str) -> bool:
+    """Whether something may be published there.
+
+    >>> is_topic("platform/answers"), is_topic(""), is_topic("a/#"), is_topic("$SYS/x")
+    (True, False, False, False)
+    """
+    return bool(name) and not set("#+\0") & set(name) and not name.startswith("$") and len(name.encode()) < 1024
 
 
 def token_of(one: Item | Receipt) -> bytes:

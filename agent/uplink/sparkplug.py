@@ -1,7 +1,7 @@
 """Sparkplug B 3.0, as an edge node. The payload's bytes are `sparkplug_wire.py`, the window and the wire are shared.
 
     NBIRTH   bdSeq, Node Control/Rebirth, Node Control/Next Server, Node Control/Receipt, Node Control/Range,
-             Properties/Version, Properties/Configuration, Properties/Boot, Event, Drill,
+             Node Control/Command, Properties/Version, Properties/Configuration, Properties/Boot, Event, Drill,
              Alarms/<source>/<key>/<rule>   one for each point: its value is the alarm's state, a word
     NDATA    one edge of one alarm, or one event (`Event`: its value is its text, `kind`, `source`, `facts` beside it)
     DBIRTH   each source is a device (with `devices = false`: all are metrics of the node, <source>/<key>)
@@ -21,6 +21,8 @@ what the broker has not got is sent again. That the host got it is known only wh
 is done when the host has written its `key` to Node Control/Receipt (several, a line each). With a primary host and
 without receipts, what was sent less than `linger` seconds before the host is told to be gone is sent again. With
 `ranges` a host may write {"boot", "stream", "from", "to"}, in JSON, to Node Control/Range, to get those numbers again.
+With `commands` it may write an envelope (`agent/commands.py`) to Node Control/Command; what becomes of it comes as
+`Event`.
 """
 
 from __future__ import annotations
@@ -36,11 +38,13 @@ import numpy as np
 from msgspec import Meta, structs
 
 from .. import durable
+from ..commands import LARGEST
 from ..core.alarm import STATE_NAMES, Alarm, State
 from ..core.errors import LineLost, Refused
 from ..core.frame import OFFLINE_AFTER, Array, Instant, Quality
 from ..core.ports import Batch, Clock, Event, Feed, Identity, Item, Latest
 from ..hand import Hand
+from ..wire import COMMAND_BYTES, Broker, Message, Said, Wire, size
 from .session import Leaving, Session, serve, token_of
 from .sparkplug_wire import (
     BAD,
@@ -57,11 +61,11 @@ from .sparkplug_wire import (
     head,
     metric,
 )
-from .wire import Broker, Message, Wire, size
 
 NAMESPACE = "spBv1.0"
 REBIRTH, NEXT, RECEIPT, RANGE = (f"Node Control/{name}" for name in ("Rebirth", "Next Server", "Receipt", "Range"))
-CONTROLS = {REBIRTH, NEXT, RECEIPT, RANGE}
+COMMAND = "Node Control/Command"
+CONTROLS = {REBIRTH, NEXT, RECEIPT, RANGE, COMMAND}
 EVENT, DRILL = "Event", "Drill"
 NORMAL = STATE_NAMES[State.NORMAL]
 
@@ -399,7 +403,7 @@ class Edge(Session):
     # -- births and deaths --------------------------------------------------------------------------
 
     def greet(self) -> None:
-        self.wire.hear(self.topics.of("NCMD"))
+        self.wire.hear(self.topics.of("NCMD"), LARGEST if self.mine.commands else COMMAND_BYTES)
         if self.mine.devices:
             self.wire.hear(self.topics.of("DCMD", "+"))
         if self.host:
@@ -456,6 +460,8 @@ class Edge(Session):
             metrics.append(Metric(RANGE, Type.STRING, None, at))
         if self.settings.receipts:
             metrics.append(Metric(RECEIPT, Type.STRING, None, at))
+        if self.settings.commands:
+            metrics.append(Metric(COMMAND, Type.STRING, None, at))
         standing = {} if self.curt else {alarm.point: alarm for alarm in self.open_alarms()}
         for point in self.points:
             if point not in standing:
@@ -668,6 +674,8 @@ class Edge(Session):
                 self.receive(one.value.encode("utf-8", "replace").split(b"\n"))
             elif name == RANGE and isinstance(one.value, str) and self.settings.ranges:
                 self.asked_for(one.value.encode("utf-8", "replace"))
+            elif name == COMMAND and isinstance(one.value, str) and self.settings.commands:
+                self.commanded(Said("", one.value.encode("utf-8", "replace"), False))
             elif name not in (REBIRTH, NEXT):
                 self._tell("command-refused", f"{topic}: {name or one.alias} cannot be written", metric=name)
 

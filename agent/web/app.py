@@ -346,7 +346,7 @@ async def report_text(door: Door, request: Request) -> Response:
 
 
 async def report_seal(door: Door, request: Request) -> Response:
-    seal = await door.hand.do(commission.signed, Path(door.desk.config.store.path), await _report(door))
+    seal = await door.hand.do(commission.signed, door.desk.config.store.key_file, await _report(door))
     if seal is None:
         raise HTTPException(404)
     return Response(seal[0], media_type="application/octet-stream")

@@ -176,7 +176,7 @@ def test_a_clip_shows_each_moment_at_its_time_and_the_table_the_values(tmp_path)
         assert min(abs(off), abs(off + 3), abs(off - 3)) < 0.12
 
 
-def test_a_clip_may_be_webm_which_is_cheaper(tmp_path):
+def test_a_clip_that_somebody_asked_for_shows_that_time_and_may_be_webm_which_is_cheaper(tmp_path):
     site = Site(tmp_path)
     site.witness = replace(site.witness, format="webm")
 
@@ -184,14 +184,16 @@ def test_a_clip_may_be_webm_which_is_cheaper(tmp_path):
         now = site.now
         fill(site.ring, now - 5, now + 1)
         async with site.at_work() as one:
-            alarm = site.alarm(now)
-            one.alarm(alarm)
+            alarm = site.alarm(now - 2.75)
+            one.ask(alarm, "elsewhere", now - 3.5, now - 2)
+            one.ask(alarm, "gate", now - 3.5, now - 2)
             await site.until(lambda: site.kept)
-        return site.manifest(alarm)
+        return site.manifest(alarm), now
 
-    one = asyncio.run(story())
-    assert one.clip.codec == "VP8"
+    one, now = asyncio.run(story())
+    assert (one.clip.codec, one.missing, len(site.kept)) == ("VP8", (), 1)
     assert len(frames(site.shelf / one.id / "clip.webm")) == one.clip.pictures == 15
+    assert abs(one.clip.begin - (now - 3.5)) < 0.11
 
 
 def test_alarms_of_some_rules_have_other_times_and_a_silent_source_and_the_camera_itself_are_seen(tmp_path):

@@ -303,7 +303,8 @@ def test_check_shows_the_wiring(tmp_path, capsys):
         assert part in shown
 
 
-EXAMPLES = [ROOT / "configs" / name for name in ("site.example.toml", "demo.toml", "jt808.example.toml")]
+SITES = ("site", "demo", "jt808", "minefiles", "hj212", "commands", "region")
+EXAMPLES = [ROOT / "configs" / (f"{name}.toml" if name == "demo" else f"{name}.example.toml") for name in SITES]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
@@ -357,7 +358,10 @@ def test_the_site_in_the_readme_loads_with_its_rule(tmp_path, name):
     for unit, (device, keys) in enumerate(channels.items(), 1):
         rows = [f'{{ key = "{k}", at = "holding:{n}", unit = "{units.get(k, "")}" }}' for n, k in enumerate(keys)]
         lines.append(f'[[bus.device]]\nname = "{device}"\nunit = {unit}\nchannel = [{", ".join(rows)}]')
-    path.write_text("\n".join(['[site]\nname = "mine"', *lines, more, *others]), encoding="utf-8")
+    path.write_text(
+        "\n".join(['[site]\nname = "mine"', *lines, rule.replace("heading/ch4", "sump/level"), more, *others]),
+        encoding="utf-8",
+    )
     loaded = config.load(path)
     assert [one.name for one in loaded.interlocks] == ["face"]
     assert loaded.air is not None

@@ -1032,6 +1032,17 @@ def test_a_history_that_hangs_costs_bounded_memory_and_the_loss_is_counted(
     run(main())
 
 
+def test_who_is_asked_to_report_tells_the_next_poll_whole_though_nothing_moved():
+    gather = Gather("s", CHANNELS, 1.0, 60.0)
+
+    def polled(t: float) -> float | None:
+        return gather.add(frame("s", Instant(t, t), CHANNELS, np.ones(40)))
+
+    assert (polled(0.0), gather.flush() is not None, polled(0.2)) == (0.0, True, None)
+    gather.hurry()
+    assert (polled(0.4), gather.flush() is not None, polled(0.6)) == (0.0, True, None)
+
+
 def test_polls_that_fell_out_of_step_with_the_batches_do_not_wait_for_ever():
     """The first poll of a line comes at once, the next on its grid: 80 ms later here, then once a second."""
     gather, waits = Gather("s", CHANNELS, 1.0, 60.0), []

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent import checks, evidence
+from agent import checks, evidence, tls
 from agent.clock import SystemClock
 from agent.core.alarm import Alarm
 from agent.core.errors import ConfigFault, WorldFault
@@ -31,6 +31,7 @@ from simulators import jt808 as simulator
 from simulators.jt808 import Jt808Platform
 from tests.rigs.proxy import Proxy
 from tests.rigs.sabotage import sabotaged
+from tests.tools.authority import Authority
 from tests.tools.mosquitto import Certificates
 
 GNSS = layout(["latitude", "longitude", "altitude", "speed", "course", "satellites", "fix"])
@@ -570,6 +571,36 @@ def test_over_tls_the_certificate_is_checked(tmp_path: Path):
             await until(lambda: "link-up" in coach.kinds())
             coach.drive()
             await until(lambda: server.got)
+        await server.stop()
+
+    run(main())
+
+
+def test_other_certificates_are_shown_at_once_where_they_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tls, "LOOK", 0.05)
+    monkeypatch.setattr(tls, "ALERT", 0.3)
+    authority, stranger = Authority(tmp_path / "a"), Authority(tmp_path / "s")
+    files, cert, key = authority.server(), tmp_path / "gw.pem", tmp_path / "gw.key"
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.ca)
+    context.load_cert_chain(files.cert, files.key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.issue("013800138000").put(cert, key)
+
+    async def main() -> None:
+        server = Jt808Platform()
+        await server.start(tls=context)
+        more = {"url": f"tls://127.0.0.1:{server.port}", "ca": str(authority.ca), "cert": str(cert), "key": str(key)}
+        async with vehicle(tmp_path, 0, **more) as here:
+            await until(lambda: "link-up" in here.kinds())
+            here.alarm("collision.red")
+            stranger.issue("013800138000").put(cert, key)
+            await until(lambda: "certificate-refused" in here.kinds())
+            assert here.kinds().count("link-up") == 1
+            authority.issue("013800138000").put(cert, key)
+            here.drive()
+            await until(lambda: "certificate-renewed" in here.kinds() and here.kinds().count("link-up") == 2)
+            await until(here.delivered)
+            assert not here.faults
         await server.stop()
 
     run(main())

@@ -24,7 +24,7 @@ from agent.core.frame import Instant, frame, layout
 from agent.core.ports import Batch, Event, Identity, Item
 from agent.uplink import find, mqtt, session
 from agent.uplink.mqtt import Language, Mqtt, short
-from agent.uplink.wire import Message, Wire
+from agent.wire import Message, Wire
 from simulators.broker import Broker, read_packet
 from simulators.platform import Console, Platform
 from tests.rigs.stage import Streams
@@ -146,7 +146,7 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], complai
 def test_uplinks_are_found_by_name_and_by_place():
     assert find("mqtt") is Mqtt
     assert find("agent.uplink.mqtt:Mqtt") is Mqtt
-    with pytest.raises(ConfigFault, match="known are jt808, mqtt"):
+    with pytest.raises(ConfigFault, match=r"known are .*\bmqtt\b"):
         find("carrier-pigeon")
 
 
@@ -546,7 +546,7 @@ def test_a_wrong_password_and_a_missing_one_are_told_as_such(tmp_path: Path):
             login: dict[str, Any] = {"user": "north", "password": f"file:{tmp_path / 'secret'}"}
             async with station(tmp_path, broker.url, **login) as here:
                 await until(lambda: here.faults)
-                assert "not authorised: check user, password and rights (ACL) of uplink 'platform'" in here.faults[0]
+                assert "not authorised: check user, password and rights (ACL) of 'platform'" in here.faults[0]
                 assert "right" not in here.faults[0].replace("rights", "")
                 (tmp_path / "secret").unlink()
                 await until(lambda: any("cannot be read" in fault for fault in here.faults))
@@ -834,7 +834,7 @@ def test_tls_with_a_private_authority_and_a_client_certificate(tmp_path: Path):
                 assert not here.kinds()
             async with station(tmp_path / "d", broker.url, ca=str(tmp_path / "absent")) as here:
                 await until(lambda: here.faults)
-                assert "ca, cert or key" in here.faults[0]
+                assert "ca cannot be used: No such file" in here.faults[0]
 
     run(main())
 

@@ -295,3 +295,33 @@ def test_a_platform_gets_again_what_it_asks_for(tmp_path: Path, language: str):
             ear.close()
 
     run(main())
+
+
+@pytest.mark.parametrize("language", ["mqtt", "sparkplug"])
+def test_a_command_reaches_whoever_heeds_it_as_it_was_sent(tmp_path: Path, language: str):
+    """A large one too; where the uplink hears commands, and only what is said now."""
+
+    async def main() -> None:
+        with Mosquitto(tmp_path / "broker", more=PATIENT) as broker:
+            ear = Subscriber(broker.port)
+            kind = Mqtt if language == "mqtt" else Sparkplug
+            for hears in (False, True):
+                async with plant(tmp_path / language, kind(name="p", url=broker.url, commands=hears)) as here:
+                    heard: list[tuple[bytes, str, str]] = []
+                    here.outbox.feed("p").heed = lambda *what: heard.append(what[:3])  # noqa: B023
+                    await until(lambda: "link-up" in [e.kind for e in here.told])
+                    for text in ("{}", "x" * 200_000):
+                        if language == "mqtt":
+                            ear.client.publish("vedette/mine/north/cmd/7", text, 1, retain=True)
+                        else:
+                            command = encode(Payload(1, None, [Metric("Node Control/Command", Type.STRING, text)]))
+                            ear.client.publish("spBv1.0/mine/NCMD/north", command, 0)
+                    if hears:
+                        await until(lambda: len(heard) == 2)  # noqa: B023
+                    elif language == "sparkplug":
+                        await until(lambda: "command-refused" in [e.kind for e in here.told])
+                assert [len(text) for text, _, _ in heard] == ([2, 200_000] if hears else [])
+                assert {(way, topic) for _, way, topic in heard} <= {("p", "7" if language == "mqtt" else "")}
+            ear.close()
+
+    run(main())

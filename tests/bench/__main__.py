@@ -1,6 +1,6 @@
 """`make bench`: figures of this machine beside floors of the same minute; also in build/bench/*.json.
 
-    python -m tests.bench [SECTION ...]      cpu throughput latency rtu interlock day start
+    python -m tests.bench [SECTION ...]      cpu throughput latency rtu interlock day journal languages start
 
 The agent runs as its users run it: `vedette run` in a process of its own against a Modbus server in
 another, with mosquitto as the broker where it is installed (else the demo's broker, and the table says so).
@@ -265,6 +265,20 @@ def bench_start() -> list[dict[str, Any]]:
     ]
 
 
+def bench_journal() -> list[dict[str, Any]]:
+    """A million records verified, beside bare hashlib; bytes of the journal by channel and hour."""
+    from tests.bench import journal
+
+    return journal.measure()
+
+
+def bench_languages() -> list[dict[str, Any]]:
+    """Messages and their CPU in each language, store included, beside a bare loop that sends the same bytes."""
+    from tests.bench import languages
+
+    return languages.measure()
+
+
 SECTIONS: dict[str, tuple[Callable[[], list[dict[str, Any]]], str]] = {
     "cpu": (bench_cpu, "goal: vedette <= 3.0 ms per 1,000 channels"),
     "throughput": (bench_throughput, "goal: >= 300,000 channels/s received"),
@@ -272,13 +286,15 @@ SECTIONS: dict[str, tuple[Callable[[], list[dict[str, Any]]], str]] = {
     "rtu": (bench_rtu, "goal: >= 0.90 of the wire limit"),
     "interlock": (bench_interlock, "goal: p99 <= 1 poll period + 50 ms, and <= 1 s in every case"),
     "day": (bench_day, "goal: no false red, the real event within its bound, replay identical (first row)"),
+    "journal": (bench_journal, "goal: 10^6 records <= 15 s; bytes per channel-hour flat (one alarm per 100 channels)"),
+    "languages": (bench_languages, "no goal: the ratio to a bare paho loop, or a bare TCP stream"),
     "start": (bench_start, "goal: first value <= 1.5 s, resident <= 60 MB"),
 }
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    heads = list(rows[0])
-    cells = [[_cell(row.get(head)) for head in heads] for row in rows]
+    heads = list(dict.fromkeys(head for row in rows for head in row))
+    cells = [[_cell(row.get(head, "")) for head in heads] for row in rows]
     widths = [max(len(head), *(len(row[i]) for row in cells)) for i, head in enumerate(heads)]
     lines = ["  ".join(head.rjust(w) for head, w in zip(heads, widths, strict=True))]
     lines += ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in cells]

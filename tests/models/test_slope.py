@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+import msgspec
 import numpy as np
 import pytest
 
 from agent import checks
-from agent.checkpoint import Part, _encoded, _form, _memory_of, _taken
+from agent.checkpoint import Part, _encoded, _memory_of, _taken
 from agent.core.frame import Instant, Quality, frame, layout
 from models.slope import DAY, HOUR, LEARN, Slope, Steps, stepped, stories
 
@@ -36,6 +39,27 @@ def failing(days, end, onset, creep, alpha=2.0):
     p, life = 1 / (alpha - 1), end - onset
     rest = np.log1p(-np.maximum(days - onset, 0.0) / life)
     return creep * (np.minimum(days, onset) + life * (-rest if p == 1 else np.expm1((1 - p) * rest) / (p - 1)))
+
+
+CUT = 215  # the step after which the memory of `mirrored` is kept
+
+
+@cache
+def mirrored():
+    """d, mm (t, 2) and (t, 8, 2) told of a slope that fails on day 60 and of one that does so upwards; the memory at
+    `CUT`. Made once, for it is dear."""
+    days = np.arange(0, 60, SIX_HOURS)
+    x = failing(days, 60.0, 35.0, 0.5) + np.random.default_rng(8).normal(0, 0.1, len(days))
+    rows, one, seen = np.stack([x, -x], 1), Slope(name="s", channel=["*"]), seen_of(2)
+    memory, told, kept = one.start(seen), [], None
+    for i, (day, row) in enumerate(zip(days, rows, strict=True)):
+        kept = Part("s", msgspec.Raw(_encoded(memory))) if i == CUT else kept
+        memory, value, _ = one.step(memory, frame("s", Instant(day * DAY, 0.0), seen, row))
+        told.append(value.reshape(8, -1))
+    return days, rows, np.array(told), kept
+
+
+dear = pytest.mark.xdist_group("slope")
 
 
 def test_the_laws_of_a_detector_hold():
@@ -106,9 +130,9 @@ def test_what_goes_on_after_a_jump_is_movement():
 
 
 def test_a_failure_is_forecast_and_the_truth_lies_within():
-    """40 slopes of any alpha from 1.5 to 2.2 end on day 70, after 10 to 30 days of acceleration. No end is told for
+    """20 slopes of any alpha from 1.5 to 2.2 end on day 70, after 10 to 30 days of acceleration. No end is told for
     slopes that hide in the noise; of what is told at least 80 % holds the end."""
-    rng, days, n = np.random.default_rng(6), np.arange(30, 70, SIX_HOURS), 40
+    rng, days, n = np.random.default_rng(6), np.arange(30, 70, SIX_HOURS), 20
     x = np.stack(
         [
             failing(days, 70.0, 70.0 - rng.uniform(10, 30), rng.uniform(0.2, 1.5), rng.uniform(1.5, 2.2))
@@ -126,8 +150,8 @@ def test_a_failure_is_forecast_and_the_truth_lies_within():
 
 
 def test_a_surge_that_decays_gives_at_most_a_forecast_that_is_withdrawn():
-    """25 surges of 3 to 20 mm/d over a creep, as after rain: none is ever said to fail within a day."""
-    rng, days, n = np.random.default_rng(7), np.arange(0, 70, SIX_HOURS), 25
+    """12 surges of 3 to 20 mm/d over a creep, as after rain: none is ever said to fail within a day."""
+    rng, days, n = np.random.default_rng(7), np.arange(0, 70, SIX_HOURS), 12
     wide, top, most = rng.uniform(2, 12, n), rng.uniform(40, 50, n), np.exp(rng.uniform(np.log(3), np.log(20), n))
     v = 0.2 + most * np.exp(-0.5 * ((days[:, None] - top) / wide) ** 2)
     out = run(days, np.cumsum(v, 0) * SIX_HOURS + rng.normal(0, 0.5, v.shape))
@@ -137,12 +161,11 @@ def test_a_surge_that_decays_gives_at_most_a_forecast_that_is_withdrawn():
     assert np.isnan(out[-1, FAILS]).all()
 
 
+@dear
 def test_minutes_of_a_radar_are_judged_like_days_of_a_benchmark():
     """One slope, told in another unit of time: the same forecast in it."""
-    days = np.arange(0, 60, SIX_HOURS)
-    x = failing(days, 60.0, 35.0, 0.5) + np.random.default_rng(8).normal(0, 0.1, len(days))
-    slow = run(days, x)
-    fast = run(days / 48, x, Slope(name="s", channel=["*"], short=3 * DAY / 48, long=30 * DAY / 48))
+    days, rows, slow, _ = mirrored()
+    fast = run(days / 48, rows[:, 0], Slope(name="s", channel=["*"], short=3 * DAY / 48, long=30 * DAY / 48))
     assert np.isfinite(slow[:, FAILS]).any()
     assert fast[:, FAILS, 0] * 48 == pytest.approx(slow[:, FAILS, 0], rel=1e-6, nan_ok=True)
 
@@ -167,29 +190,25 @@ def test_between_two_means_the_time_runs_down():
     assert np.median(np.diff(out)[told]) == pytest.approx(-1.0)
 
 
+@dear
 def test_the_direction_of_movement_does_not_matter():
-    days = np.arange(0, 59, SIX_HOURS)
-    x = failing(days, 60.0, 35.0, 0.5) + np.random.default_rng(10).normal(0, 0.1, len(days))
-    up, down = run(days, x), run(days, -x)
+    _, _, told, _ = mirrored()
+    up, down = told[..., 0], told[..., 1]
     assert np.isfinite(up[:, FAILS]).any()
     assert down[:, FAILS] == pytest.approx(up[:, FAILS], nan_ok=True)
     assert down[:, VELOCITY] == pytest.approx(-up[:, VELOCITY], nan_ok=True)
 
 
+@dear
 def test_a_restart_goes_on_as_if_nothing_had_been():
-    days = np.arange(0, 60, SIX_HOURS)
-    x = failing(days, 60.0, 35.0, 0.5)[:, None] + np.random.default_rng(11).normal(0, 0.1, (len(days), 2))
-    one, seen = Slope(name="s", channel=["*"]), seen_of(2)
-    whole, memory = run(days, x, one), one.start(seen)
-    for day, row in zip(days[:215], x[:215], strict=True):
-        memory, _, _ = one.step(memory, frame("s", Instant(day * DAY, 0.0), seen, row))
-    kept = Part("s", _encoded(memory))
-    again = _taken(kept, "s", _memory_of(one), one.start(seen))
+    days, rows, whole, kept = mirrored()
+    one = Slope(name="s", channel=["*"])
+    again = _taken(kept, "s", _memory_of(one), one.start(seen_of(2)))
     assert again is not None
-    assert _form(again) == _form(memory)
-    assert run(days[215:], x[215:], one, again).tobytes() == whole[215:].tobytes()
-    later = run(days[215:] + 64.0, x[215:], one, one.moved(again, 64.0 * DAY))
-    assert later == pytest.approx(whole[215:], rel=1e-6, abs=1e-6, nan_ok=True)
+    assert _encoded(again) == bytes(kept.memory)
+    assert run(days[CUT:], rows[CUT:], one, again).tobytes() == whole[CUT:].tobytes()
+    later = run(days[CUT:] + 64.0, rows[CUT:], one, one.moved(again, 64.0 * DAY))
+    assert later == pytest.approx(whole[CUT:], rel=1e-6, abs=1e-6, nan_ok=True)
 
 
 def test_after_long_silence_nothing_is_known():

@@ -7,6 +7,7 @@ or refused in the declared way. What a parser must not do is raised as `Broken`;
 from __future__ import annotations
 
 import asyncio
+import re
 import struct
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,6 +21,7 @@ from agent.core.core import Ack, Tick
 from agent.core.errors import BadReply, ConfigFault, Refused, WorldFault
 from agent.core.frame import Instant, Quality, frame, layout
 from agent.core.ports import Batch
+from agent.uplink import hj212_wire as hj212
 from agent.uplink import jt808_wire as jt808
 from agent.uplink import jt808_words as words
 from agent.uplink import sparkplug_wire as spb
@@ -395,13 +397,60 @@ def _plain(piece: bytes) -> bytes:
         return b""
 
 
+# -- HJ 212 ---------------------------------------------------------------------------------------
+
+ASKED = hj212.Message("1062", "32", "010000A8900016F000169DC0", "20160801085857223", "100000", 5, "RtdInterval=30")
+MEANS = [f"w{n:05d}-Avg=1.0,w{n:05d}-Flag=N" for n in range(40)]
+ASKS_212 = [
+    hj212.pack(ASKED),
+    hj212.pack(ASKED._replace(cn="9014", st="91", flag=4, cp="")),
+    hj212.pack(ASKED._replace(cn="2051", cp="BeginTime=20160801084000,EndTime=20160801090000")) * 2,
+    b"".join(map(hj212.pack, hj212.split(ASKED._replace(cn="2051"), "DataTime=20160801084000", MEANS))),
+]
+MARK = re.compile(rb"(?=##(\d{4}))")
+
+
+def _summed(data: bytes) -> bytes:
+    """Each frame with a length and a check that fit."""
+    first, *frames = data.split(b"##")
+    out = [first]
+    for piece in frames:
+        text = piece[4:].rstrip(b"\r\n")[:-4][:9999]
+        out.append(b"%04d%s%04X\r\n" % (len(text), text, hj212.check(text)))
+    return b"##".join(out)
+
+
+def supervised(data: bytes, which: int) -> None:
+    """What has a wrong check is no message; a message goes out as it is understood; the buffer is bounded."""
+    stream, cut = hj212.Stream(), len(data) // 3
+    said = stream.feed(data[:cut]) + stream.feed(data[cut:])
+    sound = set()
+    for mark in MARK.finditer(data):
+        begin, end = mark.start() + 6, mark.start() + 6 + int(mark[1])
+        segment = data[begin:end]
+        if segment.endswith(b"&&") and data[end : end + 4].upper() == b"%04X" % hj212.check(segment):
+            sound.add(hj212.read(segment))
+    for one in said:
+        if one not in sound:
+            raise Broken(CHECK, data.hex())
+        one.fields()
+        plain = one._replace(
+            pnum=one.pnum if one.flag & hj212.PARTS else 0, pno=one.pno if one.flag & hj212.PARTS else 0
+        )
+        if hj212.Stream().feed(hj212.pack(plain)) != [plain]:
+            raise Broken(TRIP, data.hex())
+    if len(stream.rest) > hj212.LONGEST + 10:
+        raise Broken(BUFFER, len(stream.rest))
+
+
 def parsers(folder: Path) -> list[Parser]:
     """All of them; `folder` is for those that read files."""
     receipts = [b'{"boot":"1-a","stream":"alarm","seq":7}', b'{"boot":"","seq":1e3,"stream":"\\ud83d\\ude00"}']
     assert Receipt("1-a", "alarm", 7).token in acknowledged(receipts[0], b"")
     return [
         Parser("Modbus RTU", [sealed(ask.unit, _reply(ask)) for ask in ASKS], rtu, 0.25, _sealed),
-        Parser("Modbus TCP", [adu(7, ask.unit, _reply(ask)) for ask in ASKS], tcp, 0.25),
+        Parser("Modbus TCP", [adu(7, ask.unit, _reply(ask)) for ask in ASKS], tcp, 0.20),
+        Parser("HJ 212", ASKS_212, supervised, 0.05, _summed),
         Parser("JT/T 808", FRAMES, terminal, 0.10, _checked),
         Parser("registers", [bytes(range(PLAN.size)), b"\x7f\xc0\0\0" * 20], columns, 0.05),
         Parser("MQTT", _packets(), packets, 0.15),

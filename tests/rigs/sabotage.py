@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from typing import Any
 import msgspec
 
 from agent.clock import SystemClock
-from tests.rigs.mutants import MUTANTS
+from tests.rigs.mutants import MUTANTS, rewritten
 
 Replacement = tuple[str, str, Callable[[Any], Any]]
 
@@ -109,6 +110,19 @@ def always_success(note: Callable[..., None]) -> Callable[..., None]:
     return noted
 
 
+def without_a_fence(publish: Callable[..., int]) -> Callable[..., int]:
+    """`Wire.publish` that takes a message of QoS 0 for delivered once it was written."""
+
+    def published(self: Any, message: Any) -> int:
+        mid = publish(self, message)
+        if not message.qos:
+            self.acks.append((mid, 0))
+            self.wake.set()
+        return mid
+
+    return published
+
+
 def one_at_a_time(run: Callable[..., Any]) -> Callable[..., Any]:
     """`Bus.run` behind one lock for all buses."""
     locks: dict[Any, asyncio.Lock] = {}  # of each loop
@@ -139,6 +153,20 @@ def any_length(payload: Callable[..., bytes]) -> Callable[..., bytes]:
     return trusting
 
 
+def confirmed_when_sent(send: Callable[..., None]) -> Callable[..., None]:
+    """`Session._send_waiting` that takes what it handed over for confirmed."""
+
+    def sent(self: Any) -> None:
+        before = set(self.flights)
+        send(self)
+        new = [mid for mid, flight in self.flights.items() if flight.parcel.item and mid not in before]
+        self.wire.acks.extend((mid, 0) for mid in new)
+        if new:
+            self.wire.wake.set()
+
+    return sent
+
+
 def answered(fly: Callable[..., Any]) -> Callable[..., Any]:
     """`Session._fly` of JT/T 808 that takes what it sent for answered."""
 
@@ -150,6 +178,42 @@ def answered(fly: Callable[..., Any]) -> Callable[..., Any]:
         return flight
 
     return flown
+
+
+def forgetful(write: Callable[..., None]) -> Callable[..., None]:
+    """`ledger.write` that keeps everything but the counters."""
+    return lambda folder, one: write(folder, msgspec.structs.replace(one, counters={}))
+
+
+def any_name(papers: Callable[..., Any]) -> Callable[..., Any]:
+    """`tls.papers` that believe a certificate whoever it is for."""
+
+    def believing(*args: Any) -> Any:
+        found = papers(*args)
+        found.context.check_hostname = False
+        return found
+
+    return believing
+
+
+def without_time(seal: Callable[..., str]) -> Callable[..., str]:
+    """`audit.seal` that leaves the wall clock's time of a record out."""
+
+    def partly(previous: str, n: int, body: bytes) -> str:
+        return seal(previous, n, re.sub(rb'"wall":[^,}]*', b"", body))
+
+    return partly
+
+
+def at_once(old: Any) -> Any:
+    """`Dues.add` that delivers what was only taken."""
+
+    def added(self: Any, item: Any, things: Any) -> Any:
+        entry = old(self, item, things)
+        self._feed.done(item)
+        return entry
+
+    return added
 
 
 TABLE: dict[str, tuple[Replacement, ...]] = {
@@ -178,7 +242,17 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
             lambda old: lambda self, settings, *more: old(self, hasty(settings), *more),
         ),
     ),
+    "forgetful": MUTANTS["promised-early"] + MUTANTS["resent-not-marked"],  # T26
+    "flying-not-owed": (  # what is handed out when it is committed is not owed after a kill
+        ("agent.feed", "Feed.settle", rewritten("if telemetry:", "if False:")),
+    ),
+    "confirmed-when-sent": (("agent.uplink.session", "Session._send_waiting", confirmed_when_sent),),
+    "careless": (  # T16: both
+        *MUTANTS["resent-not-marked"],
+        ("agent.uplink.session", "Session._send_waiting", confirmed_when_sent),
+    ),
     "answered-when-sent": (("agent.uplink.jt808", "Session._fly", answered),),  # JT/T 808: 0x8001 is not waited for
+    "name-check-off": (("agent.tls", "papers", any_name),),  # T22
     "repeats-unmarked": (  # JT/T 808: what was sent before comes as news
         (
             "agent.uplink.jt808",
@@ -186,9 +260,20 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
             lambda old: lambda self, parts: [self._tell_one(part, "late") for part in parts],
         ),
     ),
-    "reason-codes-ignored": (("agent.uplink.wire", "Wire._on_publish", always_success),),  # T8
+    "delivered-before-rename": (("agent.uplink.past", "Dues.add", at_once),),  # files: no file is waited for
+    "hj212-answered-when-sent": (("agent.uplink.past", "Dues.add", at_once),),  # HJ 212: 9014 is not waited for
+    "counter-in-ram": (("agent.ledger", "write", forgetful),),  # T23
+    "signature-unchecked": (("agent.commands", "_holds", lambda old: lambda *any_: True),),  # T23, beside
+    "refusals-ignored": (  # T8: what was sent counts as taken, whatever the platform says or does not say
+        ("agent.wire", "Wire._on_publish", always_success),
+        ("agent.wire", "Wire.publish", without_a_fence),
+        ("agent.uplink.jt808", "Session._fly", answered),
+    ),
     "window-off": (("agent.uplink.session", "Session.__init__", no_window),),  # T6
-    "user-timeout-off": (("agent.uplink.wire", "USER_TIMEOUT", lambda old: 0),),  # T7: the kernel's own, a quarter hour
+    "user-timeout-off": (  # T7: the kernel's own, a quarter hour
+        ("agent.wire", "USER_TIMEOUT", lambda old: 0),
+        ("agent.uplink.jt808", "USER_TIMEOUT", lambda old: 0),
+    ),
     "leaves-run-once": (("agent.daemon", "keep", once),),  # T9
     "checksum-ignored": (("agent.store", "check", lambda old: lambda *columns: Agreeable(old(*columns))),),  # T5
     "dirty-line": (  # T12: after a time-out the next request follows at once, and nobody asks what is still on its way
@@ -199,6 +284,7 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
     ),
     "shared-lock": (("drivers.bus", "Bus.run", one_at_a_time),),  # T13
     "beats-by-itself": (("agent.orders", "OrderBox.take", beats_by_itself),),  # T18
+    "unchained-field": (("agent.audit", "seal", without_time),),  # T24
     "length-unchecked": (("drivers.modbus_wire", "payload", any_length),),  # T15
     "sync-normal": (  # T2: what was acknowledged is not on the disk
         ("agent.store", "BEFORE", lambda old: tuple("synchronous=NORMAL" if "synchronous" in p else p for p in old)),

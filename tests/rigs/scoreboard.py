@@ -47,6 +47,7 @@ class Run(Struct, frozen=True):
     sabotage: str
     end: Literal["ran", "skipped", "broke"]
     seconds: float
+    cpu: float = 0.0  # s of processor time, its children's included
     marks: list[Mark] = []
     notes: list[str] = []
     why: str = ""  # it was skipped or broke
@@ -78,7 +79,8 @@ def perform(trial: Trial, size: Size, sabotage: str) -> Run:
     except BaseException:
         end, why = "broke", traceback.format_exc()
     shutil.rmtree(folder, ignore_errors=True)
-    return Run(trial.id, sabotage, end, round(time.monotonic() - began, 1), case.marks, case.notes, why)
+    used = sum(os.times()[:4])
+    return Run(trial.id, sabotage, end, round(time.monotonic() - began, 1), round(used, 1), case.marks, case.notes, why)
 
 
 def apart(trial: Trial, size: Size, sabotage: str) -> Run:
@@ -119,7 +121,8 @@ def word(trial: Trial, run: Run) -> str:
         return run.end
     missed = run.missed()
     if run.sabotage:
-        return "red" if any(mark.name in trial.red for mark in missed) else "GREEN"
+        found = {mark.name for mark in missed} & set(trial.red)
+        return "red" if found == set(trial.red) or (found and not trial.every) else "GREEN"
     if any(not mark.short for mark in missed):
         return "MISSED"
     return "short" if missed else "pass"
@@ -149,6 +152,8 @@ def lines(trial: Trial, plain: Run, broken: Run | None) -> list[str]:
     if broken is not None and broken.end == "ran":
         red = [mark for mark in broken.missed() if mark.name in trial.red]
         said.append("      sabotaged: " + (", ".join(map(show, red)) or "nothing in red: " + ", ".join(trial.red)))
+        if trial.every and (green := set(trial.red) - {mark.name for mark in red}):
+            said.append(f"      sabotaged, and not in red: {', '.join(sorted(green))}")
     for run in (plain, broken):
         if run is not None and run.why:
             said += [f"      {run.end}{' (sabotaged)' if run.sabotage else ''}: {run.why.strip()}"]
@@ -211,12 +216,15 @@ def measure(
         found[trial.id, sabotage] = run
         (RESULTS / f"{size}.json").write_bytes(msgspec.json.format(msgspec.json.encode(list(found.values()))))
         what = f"{trial.id}{f' with {sabotage}' if sabotage else ''}"
-        print(f"  {what}: {word(trial, run)} in {run.seconds:.0f} s", file=sys.stderr, flush=True)
+        print(
+            f"  {what}: {word(trial, run)} in {run.seconds:.0f} s, {run.cpu:.0f} s of CPU", file=sys.stderr, flush=True
+        )
 
     # A sabotaged run has only to be red, and red it is on a busy machine too.
     alone = [pair for pair in wanted if pair[0].alone and not pair[1] and not lenient]
     with ThreadPoolExecutor(lanes) as pool:
-        list(pool.map(one, [pair for pair in wanted if pair not in alone]))
+        others = [pair for pair in wanted if pair not in alone]
+        list(pool.map(one, sorted(others, key=lambda pair: not pair[0].long)))
     for pair in alone:
         one(pair)
     return found

@@ -29,26 +29,34 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
 
 import agent.audit
 import agent.daemon
 import agent.health
+import agent.keys
 import agent.outbox
+import agent.provenance
 import agent.supervise
 import agent.uplink.session
+import agent.uplink.sparkplug
 from agent.config import Config, Site
 from agent.core.core import open_alarms
 from agent.core.errors import LineLost
 from agent.core.frame import Frame, Instant, Layout, Quality, frame, layout
-from agent.core.ports import Clock, Driver, Event, Orders
+from agent.core.ports import Clock, Driver, Event, Orders, Uplink
 from agent.core.rules import Bad, High, Low, Silence
 from agent.health import Health, rules
 from agent.outbox import Store
 from agent.uplink.mqtt import Mqtt
 from agent.uplink.session import TRIES
-from agent.uplink.wire import Message
+from agent.uplink.sparkplug import Sparkplug
+from agent.uplink.sparkplug_wire import decode
+from agent.wire import Message
 
+from .ether import LATENCY, Wire
+from .hosts import native, sparkplug
 from .platter import FAULTS, Disk, Hand, Key, Loop, copied, lying, replaced
 
 MINUTES = 20
@@ -56,11 +64,11 @@ LENGTH = 60.0 * MINUTES  # s
 CALM = 60.0  # s at the end without a fault: within it everything drains
 STILL = 40.0  # s at the end in which no hazard comes or goes
 FAULTS_PER_RUN = (10, 15)
-LATENCY = 0.01  # s, one way
 SOON = 3.0  # s within which a reading is at the platform or on a healthy disk; and an alarm is judged
 SICK = 25.0  # s after a fault of the disk in which it may not take what it should: `retry`, and what waits for it
 REACH = 15.0  # s within which an output follows, while nothing is broken
 WALL = 1_700_000_000.0  # s
+SIGNER = Ed25519PrivateKey.from_private_bytes(b"s" * 32)  # the same in each run, as its signatures are
 TAIL = 40  # lines of the trace that are shown of a failed run
 
 
@@ -175,110 +183,11 @@ class Plant(Driver, tag="plant"):
             raise LineLost("read plant: the line is unplugged")
 
 
-# -- the wire and what is behind it -------------------------------------------------------------------------
-
-
-class Wire:
-    """`agent.uplink.wire.Wire` on a simulated network."""
-
-    def __init__(self, settings: Mqtt, version: Any, id: str, will: Message, wake: asyncio.Event) -> None:
-        self.settings, self.version, self.id, self.will, self.wake = settings, version, id, will, wake
-        self.world = Plant.world
-        self.acks: deque[tuple[int, int]] = deque()
-        self.retained: dict[str, bytes] = {}
-        self.receipts: deque[tuple[bytes, bytes]] = deque()
-        self.inbox = ""
-        self.lost = ""
-        self.innocent = False
-        self.answer: tuple[int, Any] | None = None
-        self.where = f"uplink {settings.name!r} at {settings.url}"
-        self.life = self.world.life
-        self.sent = True
-        self.said: deque[Any] = deque()
-        self.alive = False  # this side of the connection
-        self.open_there = False  # the broker's side
-        self.mids = itertools.count(1)
-        self.arrival = 0.0  # when the last byte sent so far arrives
-        self.silent_since: float | None = None  # sent, and nothing can come back
-
-    async def open(self) -> None:
-        world = self.world
-        await asyncio.sleep(2 * LATENCY)
-        if world.cut:
-            await asyncio.sleep(10.0)
-            raise LineLost(f"connect {self.where}: timed out")
-        if not world.broker_up:
-            raise LineLost(f"connect {self.where}: nobody listens there")
-        self.alive = True
-        world.attach(self)
-        self.answer = (0, SimpleNamespace())
-
-    def limit(self, name: str, default: int) -> int:
-        return self.world.limits.get(name, default)
-
-    def publish(self, message: Message) -> int:
-        mid = next(self.mids)
-        world = self.world
-        if not self.alive:
-            return mid
-        if world.cut:
-            self.silent_since = self.silent_since or world.now
-            return mid
-        size = len(message.payload) + len(message.topic)
-        self.arrival = max(self.arrival, world.now + LATENCY + world.lag) + size / world.bandwidth
-        world.at(self.arrival, lambda: world.arrived(self, mid, message))
-        return mid
-
-    def listen(self, topic: str) -> None:
-        def bring() -> None:
-            if self.alive and self.open_there and not self.world.cut:
-                self.retained |= {t: p for t, p in self.world.retained.items() if "/alarm/" in t}
-                self.wake.set()
-
-        self.world.at(self.world.now + 2 * LATENCY, bring)
-
-    def receive(self, topic: str) -> None:
-        self.inbox = topic
-
-    def unlisten(self, topic: str) -> None:
-        pass
-
-    def pump(self) -> None:
-        pass
-
-    def arm(self) -> None:
-        pass
-
-    def tend(self) -> None:
-        """Pings: a link that is dead is noticed, by the kernel when data waits, else after two of them."""
-        world = self.world
-        if world.cut and self.alive:
-            self.silent_since = self.silent_since or world.now + self.settings.keepalive
-        if self.silent_since is not None and world.now - self.silent_since > 5.0:
-            self.fail("connection timed out", innocent=True)
-
-    def close(self, politely: bool = False, will: bool = False) -> None:
-        if self.alive:
-            self.alive = False
-            self.world.at(max(self.arrival, self.world.now + LATENCY), lambda: self.world.detach(self, politely))
-
-    def fail(self, why: str, innocent: bool = False) -> None:
-        """This side learns that the connection is gone."""
-        if self.alive and not self.lost:
-            self.lost, self.innocent = why, innocent
-            self.wake.set()
-
-    def confirm(self, mid: int, code: int) -> None:
-        if self.alive and not self.lost and not self.world.cut and self.life == self.world.life:
-            self.acks.append((mid, code))
-            self.wake.set()
-
-
 class World:
     """Everything outside the process, the story of what breaks, and the ledger."""
 
-    def __init__(self, seed: int, folder: Path) -> None:
-        self.seed, self.folder = seed, folder
+    def __init__(self, seed: int, folder: Path, language: str = "mqtt") -> None:
+        self.seed, self.folder, self.language = seed, folder, language
         self.rng = random.Random(seed)
         self.now, self.life = 0.0, 0
         self.heap: list[tuple[float, int, Callable[[], None]]] = []
@@ -307,6 +216,7 @@ class World:
         self.refusals: Counter[Key] = Counter()
         self.limits: dict[str, int] = {}
         self.sessions: list[Wire] = []
+        self.sequence: dict[str, int] = {}  # of Sparkplug, by client
         self.retained: dict[str, bytes] = {}
         self.forgot = False  # the broker lost what it retained
         self.heard: dict[Key, float] = {}
@@ -488,6 +398,9 @@ class World:
         self.sessions.append(wire)
         self.note("connected", wire.life)
 
+    def departed(self, link: Any, what: Any) -> None:
+        """It is under way; what becomes of it the line says."""
+
     def detach(self, wire: Wire, politely: bool) -> None:
         if not wire.open_there:
             return
@@ -501,8 +414,10 @@ class World:
         """A message at the broker."""
         if not wire.open_there or not self.broker_up or self.cut:
             return
+        if self.language == "sparkplug":
+            self._sequence(wire, message)
         dice = self.rng.random()
-        code = next((code for code, share in self.refuse.items() if dice < share), 0)
+        code = next((code for code, share in self.refuse.items() if dice < share), 0) if message.qos else 0
         if code and not message.topic.endswith("/state"):
             self.note("refused", hex(code), message.topic)
             if message.payload:
@@ -514,18 +429,38 @@ class World:
         if self.rng.random() >= self.swallow:
             self.at(self.now + LATENCY + self.lag, lambda: wire.confirm(mid, code))
 
+    def _sequence(self, wire: Wire, message: Message) -> None:
+        """A host asks for births anew where a number is missing, or a birth has not the number of the will."""
+        verb, told = message.topic.split("/")[2], decode(message.payload)
+        if verb == "NDEATH":
+            return
+        if verb == "NBIRTH":
+            born, dies = (
+                next(m.value for m in metrics if m.name == "bdSeq")
+                for metrics in (told.metrics, decode(wire.will.payload).metrics)
+            )
+            if born != dies:
+                self.fail(f"the birth has bdSeq {born}, the will {dies}")
+            self.sequence[wire.id] = -1
+        wanted = (self.sequence.get(wire.id, -2) + 1) % 256
+        if told.seq != wanted:
+            self.fail(f"{message.topic} has the number {told.seq}, not {wanted}")
+        self.sequence[wire.id] = wanted
+
     def _accept(self, message: Message) -> None:
-        self.note("heard", message.topic, message.payload.decode())
+        bodies = LANGUAGES[self.language].bodies(message.topic, message.payload)
+        text = message.payload.decode() if self.language == "mqtt" else bodies  # lengths of paths are in the bytes
+        self.note("heard", message.topic, text)
         if message.retain:
             self.retained.pop(message.topic, None)
             if message.payload:
                 self.retained[message.topic] = message.payload
-        if message.payload:
-            self._hear(message.topic, json.loads(message.payload))
+        for body in bodies:
+            self._hear(body)
 
     # -- the platform -----------------------------------------------------------------------------------------
 
-    def _hear(self, topic: str, body: dict[str, Any]) -> None:
+    def _hear(self, body: dict[str, Any]) -> None:
         if body["schema"].startswith("vedette.state/"):
             if body["state"] == "online":
                 self._reconcile(body)
@@ -800,6 +735,8 @@ class World:
         view = {point: edge["id"] for point, edge in self.view.items()}
         if known != view:
             self.fail(f"the platform shows {view}, the agent knows {known}")
+        if self.language != "mqtt":
+            shown = set()  # it retains nothing
         kept = {topic for topic in self.retained if "/alarm/" in topic}
         active = {f"vedette/s/gw1/alarm/{self.view[point]['level']}/{point[1]}/{point[0]}" for point in shown}
         if not kept <= active or (kept != active and not self.forgot):
@@ -1033,9 +970,23 @@ STORY: dict[str, tuple[int, Break]] = {  # name -> weight, what it does; it retu
 # -- one run -------------------------------------------------------------------------------------------------
 
 
+class Language(NamedTuple):
+    """An uplink, and how its platform reads what it hears."""
+
+    uplink: Uplink
+    bodies: Callable[[str, bytes], list[dict[str, Any]]]
+
+
+LANGUAGES = {
+    "mqtt": Language(Mqtt(name="platform", url="mqtt://broker"), native),
+    "sparkplug": Language(Sparkplug(name="platform", url="mqtt://broker"), sparkplug),
+}
+
+
 class Run(Struct, frozen=True):
     """What one seed gave."""
 
+    language: str
     seed: int
     trace: str  # hash of everything that could be seen from outside
     faults: int
@@ -1073,6 +1024,10 @@ def seams(world: World) -> list[tuple[Any, str, Any]]:
         (agent.supervise, "random", dice),
         (agent.uplink.session, "Wire", Wire),
         (agent.audit, "Hand", lambda name: Hand(world.disk)),
+        (agent.uplink.sparkplug, "Hand", lambda name: Hand(world.disk)),
+        (agent.daemon, "Hand", lambda name: Hand(world.disk)),
+        (agent.provenance, "program", lambda: ""),
+        (agent.keys, "gateway", lambda path, make: (SIGNER, "")),
     ]
     for module in (agent.daemon, agent.outbox):
         if hasattr(module, "kernel"):
@@ -1080,12 +1035,12 @@ def seams(world: World) -> list[tuple[Any, str, Any]]:
     return found
 
 
-def play(seed: int, folder: Path) -> Run:
+def play(seed: int, folder: Path, language: str = "mqtt") -> Run:
     """One run, in a folder of its own below `folder`, which is removed."""
-    home = folder / f"seed{seed}"
+    home = folder / f"{language}{seed}"
     home.mkdir(parents=True)
-    world = World(seed, home)
-    Plant.world = world
+    world = World(seed, home, language)
+    Plant.world = Wire.net = world  # type: ignore[assignment]
     try:
         with world.disk.mounted(), replaced(seams(world)):
             while not world.ended:
@@ -1096,7 +1051,14 @@ def play(seed: int, folder: Path) -> Run:
         shutil.rmtree(home, ignore_errors=True)
     tail = tuple(world.scene[-2 * TAIL :])
     return Run(
-        seed, world.hash.hexdigest(), sum(world.faults.values()), world.life, len(world.heard), tuple(world.wrong), tail
+        language,
+        seed,
+        world.hash.hexdigest(),
+        sum(world.faults.values()),
+        world.life,
+        len(world.heard),
+        tuple(world.wrong),
+        tail,
     )
 
 
@@ -1112,7 +1074,7 @@ def _live(world: World) -> None:
         store=store,
         drivers=(Plant(name="plant"),),
         rules=RULES,
-        uplinks=(Mqtt(name="platform", url="mqtt://broker"),),
+        uplinks=(LANGUAGES[world.language].uplink,),
         layouts={**LAYOUTS, Health.SOURCE: Health.LAYOUT},
         sources=(),
         hash="0" * 16,
@@ -1152,10 +1114,11 @@ def _live(world: World) -> None:
 
 
 def main() -> None:
-    """`python -m tests.rigs.simulation FOLDER SEED...`: the trace's hash of each seed, and what was wrong."""
-    for seed in map(int, sys.argv[2:]):
-        played = play(seed, Path(sys.argv[1]))
-        print("seed", seed, played.trace, f"{played.faults} faults, {played.lives} lives, {played.heard} heard")
+    """`python -m tests.rigs.simulation FOLDER [LANGUAGE:]SEED...`: the trace's hash of each, and what was wrong."""
+    for word in sys.argv[2:]:
+        language, _, seed = word.rpartition(":")
+        played = play(int(seed), Path(sys.argv[1]), language or "mqtt")
+        print("seed", word, played.trace, f"{played.faults} faults, {played.lives} lives, {played.heard} heard")
         print("\n".join([*played.tail, *played.wrong]), end="\n" * bool(played.wrong))
 
 

@@ -2,8 +2,8 @@
 
 Two plants of kills. The whole agent: hazards come and go, and each stands until the platform believes in it, each
 calm until the platform believes in that; a story that stops is an alarm lost. The outbox alone, forked so fast that
-a thousand kills take minutes: what its store accepted must arrive. Everything else is arithmetic with the numbers
-that the plant served and the keys that the platform saw.
+a thousand kills take minutes: what its store accepted must arrive, in each language. Everything else is arithmetic
+with the numbers that the plant served and the keys that the platform saw.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from agent.uplink.jt808_alarms import number_of
+from simulators.jt808 import Jt808Platform
+from tests.rigs.others import keys
 from tests.rigs.stage import Platform, Streams, heard, owing, readings, running, stage, until
 from tests.rigs.trial import Case, Trial
 from tests.tools.mosquitto import PATIENT, Mosquitto
@@ -66,8 +69,9 @@ class Outboxes(NamedTuple):
 
     kills: int
     accepted: set[str]  # ids of alarms
-    heard: set[str]
-    streams: Streams
+    lost: int
+    holes: int  # of telemetry, where a language has keys
+    unmarked: int
 
 
 def run(case: Case) -> None:
@@ -75,14 +79,14 @@ def run(case: Case) -> None:
 
 
 async def main(case: Case) -> None:
-    others = asyncio.create_task(asyncio.to_thread(outboxes, case, case.n(60, 800)))
-    await agents(case, case.n(15, 200))
-    found = await others
-    case.figure("outboxes killed", found.kills)
-    case.figure("alarms accepted by outboxes", len(found.accepted))
-    case.exactly("alarms lost by outboxes", len(found.accepted - found.heard), 0)
-    case.exactly("holes of outboxes", len(found.streams.holes()), 0)
-    case.exactly("duplicates of outboxes unmarked", found.streams.unmarked, 0)
+    others = asyncio.create_task(asyncio.to_thread(outboxes, case))
+    await agents(case, case.n(4 if case.sabotage else 15, 200))
+    for name, found in (await others).items():
+        case.figure(f"outboxes killed, {name}", found.kills)
+        case.figure(f"alarms accepted, {name}", len(found.accepted))
+        case.exactly(f"alarms lost, {name}", found.lost, 0)
+        case.exactly(f"holes, {name}", found.holes, 0)
+        case.exactly(f"duplicates unmarked, {name}", found.unmarked, 0)
 
 
 async def agents(case: Case, kills: int) -> None:
@@ -105,7 +109,7 @@ async def agents(case: Case, kills: int) -> None:
                 began, births = time.monotonic(), len(platform.births)
                 async with running(path, case.sabotage) as agent:
                     if n % 3 == 0:
-                        await until(lambda: len(platform.births) > births, 10, "a birth")  # noqa: B023
+                        await until(lambda: len(platform.births) > births, 30, "a birth")  # noqa: B023
                         starts.append(platform.births[births] - began)
                         await asyncio.sleep(rng.uniform(0.0, 1.2))
                     else:
@@ -149,18 +153,42 @@ def between(again: Sequence[tuple[float, float]], killed: Sequence[float]) -> Co
     return Counter(bisect.bisect_left(killed, first) for first, _ in again)
 
 
-def outboxes(case: Case, kills: int) -> Outboxes:
-    """The outbox and its uplink alone."""
-    with (
-        Mosquitto(case.folder / "broker-2", more=PATIENT) as broker,
-        Subscriber(broker.port) as ear,
-        Nursery(case.folder / "state", broker.url, case.sabotage) as nursery,
-    ):
+def outboxes(case: Case) -> dict[str, Outboxes]:
+    """The outbox and its uplink alone, in each language."""
+    with Mosquitto(case.folder / "broker-2", more=PATIENT) as broker:
+        with Subscriber(broker.port) as ear:
+            nursery = killed(case, "mqtt", broker.url, case.n(24, 400))
+            messages = settled(ear)
+        streams = Streams(messages)
+        ids = {m.body["id"] for m in messages if "/alarm/" in m.topic and m.payload}
+        accepted = set(nursery.accepted)
+        native = Outboxes(nursery.kills, accepted, len(accepted - ids), len(streams.holes()), streams.unmarked)
+        with Subscriber(broker.port, "spBv1.0/#") as ear:
+            nursery = killed(case, "sparkplug", f"sparkplug+{broker.url}", case.n(18, 400))
+            host = keys(settled(ear))
+    accepted = set(nursery.accepted)
+    lost = len(accepted - {id for id, _ in host.edges})
+    node = Outboxes(nursery.kills, accepted, lost, len(host.holes()), len(host.unmarked))
+    return {"mqtt": native, "sparkplug": node, "jt808": asyncio.run(terminals(case, case.n(18, 400)))}
+
+
+def killed(case: Case, name: str, url: str, kills: int) -> Nursery:
+    """The nursery after so many kills and a drain."""
+    with Nursery(case.folder / f"state-{name}", url, case.sabotage) as nursery:
         nursery.kill(kills, case.rng(2))
         nursery.drain()
-        messages = settled(ear)
-    ids = {m.body["id"] for m in messages if "/alarm/" in m.topic and m.payload}
-    return Outboxes(kills, set(nursery.accepted), ids, Streams(messages))
+    return nursery
+
+
+async def terminals(case: Case, kills: int) -> Outboxes:
+    """JT/T 808 has no keys: an alarm has a number, and what is no news comes as 0x0704."""
+    platform = Jt808Platform()
+    await platform.start()
+    nursery = await asyncio.to_thread(killed, case, "jt808", f"tcp://127.0.0.1:{platform.port}", kills)
+    await platform.stop()
+    accepted = set(nursery.accepted)
+    told = {item.alarm for _, item in platform.alarms()}
+    return Outboxes(kills, accepted, len({number_of(id) for id in accepted} - told), 0, platform.twice)
 
 
 def settled(ear: Subscriber) -> list[Heard]:
@@ -177,5 +205,6 @@ TRIAL = Trial(
     title="SIGKILL at any moment",
     run=run,
     sabotage="acknowledge-before-commit",
-    red=("alarms lost", "alarms lost by outboxes"),
+    red=tuple(f"alarms lost, {name}" for name in ("mqtt", "sparkplug", "jt808")),
+    every=True,
 )

@@ -1,6 +1,7 @@
 """T7: links that are dead without a word, narrow, lossy, that swallow a confirmation, that come and go.
 
-The whole agent with two uplinks, in a network namespace of its own; broker and ear in another. What the kernel shows of
+The whole agent with three uplinks in three languages, in a network namespace of its own; broker, ears and a JT/T 808
+platform in another. What the kernel shows of
 its connections says when it gave them up; the ledger of readings and the hazard's turns say what was lost.
 """
 
@@ -13,7 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from simulators.jt808 import Jt808Platform
 from tests.rigs.namespace import FAR, Link, connections
+from tests.rigs.others import Count, FarPlatform, bound, uplinks
 from tests.rigs.proxy import Proxy, mqtt, swallow
 from tests.rigs.pulse import Pulse, patient, quantile
 from tests.rigs.stage import Streams, owing, running, stage, until, verdict
@@ -69,6 +72,7 @@ class Tally:
         self.narrow: list[float] = []  # s from turn to platform at 64 kbit/s
         self.cpu = 0.0  # % of one core
         self.readings = self.alarms = self.unmarked = self.holes = 0
+        self.others = Count()
 
     async def settle(self, ear: Subscriber, pulse: Pulse, device: Any, path: Path) -> None:
         """Wait until the agent owes nothing, and count."""
@@ -92,7 +96,14 @@ async def on_a_cable(case: Case, link: Link, tally: Tally) -> None:
     pulse, rng = Pulse(), case.rng()
     broker = FarBroker(case.folder / "far", link)
     url = f"mqtt://{FAR}:{PORT}"
-    second = f'[[uplink]]\nname = "authority"\nkind = "sparkplug"\nurl = "{url}"'  # on the same line
+    listener = link.far(lambda: bound(FAR))
+    platform = FarPlatform()
+    await platform.listen(listener)
+    second = uplinks(url, f"tcp://{FAR}:{platform.port}")  # on the same line
+
+    def mine() -> set[str]:
+        return connections(PORT) | connections(platform.port)
+
     async with stage(case.folder, CHANNELS, PERIOD, pulse.levels, broker, mqtt=url, uplink=second) as (
         device,
         _,
@@ -100,16 +111,17 @@ async def on_a_cable(case: Case, link: Link, tally: Tally) -> None:
         path,
     ):
         ear = link.far(lambda: Subscriber(broker.port, "vedette/#"))
+        host = link.far(lambda: Subscriber(broker.port, "spBv1.0/#"))
         async with running(patient(path), case.sabotage):
             await until(lambda: ear.on("telemetry/plant"), 20, "first telemetry")
             for _ in range(case.n(1, 3)):
                 await pulse.beat(0.5, 0.5, rng)
-                await until(lambda: len(connections(PORT)) == 2, 15, "both uplinks")
-                mine = set(connections(PORT))
+                await until(lambda: len(mine()) == 3, 15, "all uplinks")
+                before = mine()
                 link.drop()
                 dropped = time.monotonic()
                 pulse.turn()
-                await until(lambda mine=mine: not mine & set(connections(PORT)), 40, "the dead link is given up")
+                await until(lambda before=before: not before & mine(), 40, "the dead link is given up")
                 tally.seen.append(time.monotonic() - dropped)
                 pulse.turn()
                 await asyncio.sleep(0.7 + case.n(1, 3) * rng.random() * (not case.sabotage))
@@ -128,7 +140,10 @@ async def on_a_cable(case: Case, link: Link, tally: Tally) -> None:
                 link.heal()
                 tally.back.append(await back(ear, time.monotonic()))
             await tally.settle(ear, pulse, device, path)
+            await tally.others.settle(len(pulse.turns), host.messages, platform)
         ear.close()
+        host.close()
+    await platform.stop()
 
 
 async def through_a_proxy(case: Case, tally: Tally) -> None:
@@ -136,14 +151,19 @@ async def through_a_proxy(case: Case, tally: Tally) -> None:
     pulse, rng = Pulse(), case.rng(2)
     broker = Mosquitto(case.folder / "near", more=PATIENT)
     proxy = Proxy(("127.0.0.1", broker.port), down=[mqtt(swallow(6))])
-    await proxy.start()
-    deadline = f"puback_deadline = {case.n(1, 10)}"
+    platform = Jt808Platform()
+    await platform.start()
+    others = [Proxy(("127.0.0.1", broker.port)), Proxy(("127.0.0.1", platform.port))]
+    for one in (proxy, *others):
+        await one.start()
+    deadline = f"puback_deadline = {case.n(1, 10)}\n"
+    deadline += uplinks(*(f"{kind}://127.0.0.1:{one.port}" for kind, one in zip(("mqtt", "tcp"), others, strict=True)))
     folder = case.folder / "flapping"
     folder.mkdir()
     async with stage(
         folder, CHANNELS, PERIOD, pulse.levels, broker, mqtt=f"mqtt://127.0.0.1:{proxy.port}", uplink=deadline
     ) as (device, _, _, path):
-        with Subscriber(broker.port) as ear:
+        with Subscriber(broker.port, "vedette/#") as ear, Subscriber(broker.port, "spBv1.0/#") as host:
             async with running(patient(path), case.sabotage) as agent:
                 await until(lambda: ear.on("telemetry/plant"), 20, "first telemetry")
                 begun, used = time.monotonic(), cpu(agent.pid)
@@ -155,15 +175,20 @@ async def through_a_proxy(case: Case, tally: Tally) -> None:
                 up, down = (1.0, 0.5) if case.size == "quick" else (5.0, 2.0)
                 beating = asyncio.create_task(pulse.beat(case.n(4, 170), 0.6, rng))
                 for _ in range(case.n(2, 25)):
-                    await proxy.cut()
+                    for one in (proxy, *others):
+                        await one.cut()
                     await asyncio.sleep(down)
-                    await proxy.heal()
+                    for one in (proxy, *others):
+                        await one.heal()
                     tally.back.append(await back(ear, time.monotonic()))
                     await asyncio.sleep(max(0.0, up - tally.back[-1]))
                 await beating
                 tally.cpu = 100 * (cpu(agent.pid) - used) / (time.monotonic() - begun)
                 await tally.settle(ear, pulse, device, path)
-    await proxy.stop()
+                await tally.others.settle(len(pulse.turns), host.messages, platform)
+    for one in (proxy, *others):
+        await one.stop()
+    await platform.stop()
 
 
 def run(case: Case) -> None:
@@ -183,6 +208,9 @@ def run(case: Case) -> None:
     case.exactly("alarms lost", tally.alarms, 0)
     case.exactly("holes", tally.holes, 0)
     case.exactly("unmarked repetitions", tally.unmarked, 0)
+    for name, lost in tally.others.lost.items():
+        case.exactly(f"alarms lost, {name}", lost, 0)
+        case.exactly(f"unmarked repetitions, {name}", tally.others.unmarked[name], 0)
     if not case.sabotage:
         case.at_most("alarm p95 at 64 kbit/s", quantile(tally.narrow, 0.95), 3.0, "s")
         case.at_most("processor", tally.cpu, 10.0, "%")

@@ -19,7 +19,10 @@ from typing import Any
 
 import msgspec
 
+from agent.uplink.jt808_words import FAILED
 from simulators.broker import read_packet
+from simulators.jt808 import Jt808Platform
+from tests.rigs.others import Count, uplinks
 from tests.rigs.pulse import Pulse, patient
 from tests.rigs.stage import Streams, owing, readings, running, stage, until
 from tests.rigs.trial import Case, Trial
@@ -316,12 +319,84 @@ async def give(ear: Subscriber) -> None:
         await asyncio.sleep(0.02)
 
 
+class Fenced(Script):
+    """A broker for messages of QoS 0: it has them when it answers the fence behind them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mute = False  # no fence is answered, and nothing is kept of what stood before it
+        self.births = 0
+        self._before: dict[asyncio.StreamWriter, list[Heard]] = {}  # the fence
+
+    def _publish(self, body: bytes, writer: asyncio.StreamWriter) -> bool:
+        at = 2 + int.from_bytes(body[:2], "big")
+        topic = body[2:at].decode()
+        self.births += "/NBIRTH/" in topic
+        if not self.mute:
+            self._before.setdefault(writer, []).append(Heard(topic, body[at + 1 :], False, time.monotonic()))
+        return True
+
+    async def _packet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        kind, flags, body = await read_packet(reader)
+        if kind == 3 and flags & 6:
+            writer.write(b"\x40\x02" + body[2 + int.from_bytes(body[:2], "big") :][:2])
+            return True
+        if kind == 3:
+            return self._publish(body, writer)
+        if kind == 10 and self.mute:
+            return True
+        if kind == 10:
+            self.heard += self._before.pop(writer, [])
+        answers = {1: b"\x20\x03\0\0\0", 8: b"\x90\x04" + body[:2] + b"\0\0", 10: b"\xb0\x04" + body[:2] + b"\0\0"}
+        writer.write(answers.get(kind, b"\xd0\0" if kind == 12 else b""))
+        return kind != 14
+
+
+async def in_other_languages(case: Case, others: Count) -> None:
+    """The platforms of Sparkplug and JT/T 808 misbehave, both at a time: mute, refusing, talking nonsense, closing."""
+    pulse, rng = Pulse(), case.rng(3)
+    folder = case.folder / "others"
+    folder.mkdir()
+    script, fenced, platform = Script(), Fenced(), Jt808Platform()
+    for one in (script, fenced):
+        await one.listen()
+    await platform.start()
+    more = uplinks(fenced.url, f"tcp://127.0.0.1:{platform.port}", 1.0)
+    world = stage(folder, 5, 0.2, pulse.levels, script, uplink=more)
+    async with world as (_, _, _, path), running(patient(path), case.sabotage):
+        await until(lambda: fenced.births and platform.links, 20, "both are there")
+        faults = platform.faults
+        for _ in range(case.n(1, 8)):
+            fenced.mute, faults.deaf = True, True
+            await pulse.beat(case.n(2, 4), 0.5, rng)
+            fenced.mute, faults.deaf, faults.refuse = False, False, FAILED
+            fenced.kick()
+            await pulse.beat(case.n(1, 4), 0.5, rng)
+            faults.refuse = 0
+            if not case.sabotage:
+                faults.garbage = faults.bad_check = 0.3
+                faults.close_after = 12
+                fenced.kick()
+                await pulse.beat(case.n(1, 6), 0.5, rng)
+                faults.garbage = faults.bad_check = 0.0
+                faults.close_after = 0
+                fenced.stop()
+                platform.drop()
+                await pulse.beat(0.5, 0.3, rng)
+                await fenced.listen()
+        await others.settle(len(pulse.turns), fenced.heard, platform, 8.0 if case.sabotage else 40.0)
+    await platform.stop()
+    for one in (script, fenced):
+        one.stop()
+
+
 def run(case: Case) -> None:
-    found = Found()
+    found, others = Found(), Count()
 
     async def both() -> None:
         async with asyncio.TaskGroup() as parts:
             parts.create_task(scripted(case, found))
+            parts.create_task(in_other_languages(case, others))
             if not case.sabotage:
                 parts.create_task(old_and_strict(case, found))
 
@@ -330,6 +405,9 @@ def run(case: Case) -> None:
     case.exactly("alarms lost", found.alarms, 0)
     case.exactly("holes but the poison", found.holes, 0)
     case.exactly("unmarked repetitions", found.unmarked, 0)
+    for name, lost in others.lost.items():
+        case.exactly(f"alarms lost, {name}", lost, 0)
+        case.exactly(f"unmarked repetitions, {name}", others.unmarked[name], 0)
     if not case.sabotage:
         case.at_most("tries of a poison batch", max(found.tries), 5)
         case.at_most("telemetry stands still", max(found.stood), 30.0, "s")
@@ -338,4 +416,11 @@ def run(case: Case) -> None:
         case.figure("restarts", found.restarts)
 
 
-TRIAL = Trial("T8", "broker misbehaves", run, "reason-codes-ignored", red=("readings lost", "alarms lost"))
+TRIAL = Trial(
+    "T8",
+    "broker misbehaves",
+    run,
+    "refusals-ignored",
+    red=("alarms lost", "alarms lost, sparkplug", "alarms lost, jt808"),
+    every=True,
+)

@@ -20,7 +20,7 @@ import msgspec
 from agent.clock import SystemClock
 from agent.core.errors import WorldFault
 from agent.core.frame import Frame
-from agent.supervise import keep
+from agent.supervise import Pauses, keep
 from drivers.bus import Bus
 from drivers.link import RtuLink, TcpLink
 from drivers.modbus import Modbus
@@ -185,7 +185,7 @@ async def meddled(meddler: SerialMeddler | TcpMeddler, dials: Sequence[Dials], s
     try:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await keep("bus", poll, clock, lambda *words: None, longest=0.5)
+                await keep("bus", poll, clock, lambda *words: None, Pauses(0.5))
     finally:
         await meddler.stop()
     return reading
@@ -208,7 +208,7 @@ async def real(case: Case, seconds: float) -> tuple[list[Reading], int]:
 
 
 def run_trial(case: Case) -> None:
-    transactions = case.n(10_000, 100_000)
+    transactions = 3000 if case.sabotage else case.n(10_000, 100_000)
     readings: dict[str, list[tuple[Reading, int]]] = {
         "RTU": [on_rtu(site, transactions // len(RTU_SITES), 11 + i) for i, site in enumerate(RTU_SITES)],
         "TCP": [on_tcp(site, transactions // len(TCP_SITES), 21 + i) for i, site in enumerate(TCP_SITES)],

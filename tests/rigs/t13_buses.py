@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from agent.supervise import keep
+from agent.supervise import Pauses, keep
 from drivers import link as links
 from drivers.modbus import Modbus
 from tests.rigs.lines import WHOLE, Lines, Sickness, Watched
@@ -199,7 +199,7 @@ def virtual(outage: float, sick: int) -> tuple[list[float], float]:
                     pass
 
             # as in agent/daemon.py
-            leaf = keep(made.name, partial(pump, made), clock, lambda *_: None, longest=2.0, rng=random.Random(n))
+            leaf = keep(made.name, partial(pump, made), clock, lambda *_: None, Pauses(2.0), random.Random(n))
             tasks.append(asyncio.create_task(leaf))
         await asyncio.sleep(fell)
         for n, state in ill.items():

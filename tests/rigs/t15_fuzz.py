@@ -162,7 +162,7 @@ def guided(case: Case, runs: int, seconds: float) -> None:
 
 
 def run_trial(case: Case) -> None:
-    frames = 100_000 if case.sabotage else case.n(300_000, 10_000_000)
+    frames = 30_000 if case.sabotage else case.n(150_000, 10_000_000)
     processes = max(2, min(4, os.cpu_count() or 2))
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("fork")) as pool:
         jobs = [

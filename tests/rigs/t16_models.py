@@ -1,8 +1,8 @@
 """T16: the alarm machine and the outbox against their models, and the whole agent in a simulated world.
 
 Three sizes of the same question. `reference`: core and 60 lines of reference, a million steps. `shelf`: the outbox and
-a list, with kills between any two acts of the disk. `simulation`: the agent, twenty minutes a seed. And ten mutants,
-small mistakes of which none may get through.
+a list, with kills between any two acts of the disk. `simulation`: the agent, twenty minutes a seed, in two languages.
+And ten mutants, small mistakes of which none may get through.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -28,9 +28,10 @@ from .platter import memory
 from .sabotage import sabotaged
 from .trial import Case, Trial
 
-SABOTAGE = "resent-not-marked"
+SABOTAGE = "careless"
 POINTS = 50_000  # point-steps of one walk of the alarm machine
 STEPS = 1000  # steps of one walk of the outbox
+LIKELY = {"agent.core.core": "alarms", "agent.orders": "simulation"}  # module of a mutant -> who is asked first
 HUNTED = 1200  # steps of a walk that looks for a mutant
 SEEDS = (6, 16, 17, 11)  # of the simulation that looks for a mutant: in these the siren fails
 WORKERS = 2
@@ -56,26 +57,25 @@ def shrink(machine: str, examples: int) -> list[str]:
 
 def hunt(folder: Path, name: str) -> str:
     """Who kills the mutant first: "alarms", "outbox", "simulation", or nobody."""
+    ways: dict[str, Callable[[], bool]] = {
+        "alarms": lambda: bool(next(reference.walk(1, 20_000), "")),
+        "outbox": lambda: any(shelf.walk(folder / name, seed, HUNTED, tight=seed % 4 == 3) for seed in range(12)),
+        "simulation": lambda: any(simulation.play(seed, folder / name).wrong for seed in SEEDS),
+    }
+    likely = LIKELY.get(MUTANTS[name][0][0], "outbox")
     with sabotaged(name):
-        if next(reference.walk(1, 20_000), ""):
-            return "alarms"
-        if any(shelf.walk(folder / name, seed, HUNTED, tight=seed % 4 == 3) for seed in range(12)):
-            return "outbox"
-        if any(simulation.play(seed, folder / name).wrong for seed in SEEDS):
-            return "simulation"
+        for way in sorted(ways, key=lambda way: way != likely):
+            if ways[way]():
+                return way
     return ""
 
 
-def replays(folder: Path, seeds: Iterable[int]) -> int:
-    """How many seeds give another trace in another process, with other hashes of strings."""
-    traces = []
-    for salt in ("1", "2"):
-        command = [sys.executable, "-m", "tests.rigs.simulation", str(folder), *map(str, seeds)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONHASHSEED": salt}
-        )
-        traces.append([line.split()[:2] for line in done.stdout.splitlines() if line.startswith("seed")])
-    return sum(a != b for a, b in zip(*traces, strict=True))
+def replayed(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """The traces of these runs in another process, with other hashes of strings."""
+    command = [sys.executable, "-m", "tests.rigs.simulation", str(folder), *names]
+    more = {"PYTHONHASHSEED": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | more)
+    return dict(line.split()[1:3] for line in done.stdout.splitlines() if line.startswith("seed"))  # type: ignore[misc]
 
 
 @contextmanager
@@ -91,24 +91,36 @@ def scratch(case: Case) -> Iterator[Path]:
 def run(case: Case) -> None:
     plain = not case.sabotage
     points = case.n(100_000, 1_000_000)
-    steps = case.n(16_000, 300_000) if plain else 8000
+    steps = case.n(16_000, 300_000) if plain else 4000
     examples = case.n(0, 500)  # of 50 steps, for each machine
-    seeds = range(case.n(6, 300) if plain else 3)
+    seeds = {"mqtt": range(case.n(2, 300)), "sparkplug": range(1, case.n(2, 150) + 1)}
+    if not plain:  # in these it is seen
+        seeds = {"mqtt": range(1, 2), "sparkplug": range(2, 3)}
     with scratch(case) as folder, ProcessPoolExecutor(WORKERS, get_context("fork")) as pool:
         alarms = [pool.submit(walk_alarms, seed) for seed in range(points // POINTS)]
         outboxes = [pool.submit(walk_outbox, folder, seed) for seed in range(steps // STEPS)]
         shrunk = [pool.submit(shrink, machine, examples) for machine in ("alarms", "outbox") if examples and plain]
-        plays = [pool.submit(simulation.play, seed, folder / "play") for seed in seeds]
+        plays = [
+            pool.submit(simulation.play, seed, folder / "first", language)
+            for language in seeds
+            for seed in seeds[language]
+        ]
         mutants = {name: pool.submit(hunt, folder, name) for name in MUTANTS} if plain else {}
-        again = pool.submit(replays, folder / "again", range(case.n(1, 10))) if plain else None
+        names = [f"{language}:{seed}" for language in seeds for seed in (1, *range(2, case.n(1, 5) + 1))]
+        again = (
+            pool.submit(replayed, folder / "again", names) if plain else None
+        )  # a name as long: some messages hold it
         wrong = [text for job in (*alarms, *outboxes, *shrunk) for text in job.result()]
         runs = [job.result() for job in plays]
         case.exactly("divergences", len(wrong), 0)
         failed = [played for played in runs if played.wrong]
-        case.exactly("seeds failed", len(failed), 0)
+        for language in seeds:
+            case.exactly(f"seeds failed, {language}", sum(played.language == language for played in failed), 0)
         case.at_least("faults in a run", min(played.faults for played in runs), 10)
         if again is not None:
-            case.exactly("replays that differ", again.result(), 0)
+            traces = {f"{played.language}:{played.seed}": played.trace for played in runs}
+            found = again.result()
+            case.exactly("replays that differ", sum(found[name] != traces[name] for name in names), 0)
         killers = {name: job.result() for name, job in mutants.items()}
     if plain:
         case.exactly("mutants killed", sum(map(bool, killers.values())), len(MUTANTS))
@@ -121,7 +133,8 @@ def run(case: Case) -> None:
     for text in wrong[:5]:
         case.note(text)
     for played in failed[:3]:
-        case.note(f"seed {played.seed}: {played.wrong[0]} (python -m tests.rigs.simulation /tmp {played.seed})")
+        name = f"{played.language}:{played.seed}"
+        case.note(f"seed {name}: {played.wrong[0]} (python -m tests.rigs.simulation /tmp {name})")
 
 
 TRIAL = Trial(
@@ -129,6 +142,8 @@ TRIAL = Trial(
     title="models and simulation",
     run=run,
     sabotage=SABOTAGE,
-    red=("divergences", "seeds failed"),
+    red=("divergences", "seeds failed, mqtt", "seeds failed, sparkplug"),
+    every=True,
     alone=False,
+    long=True,
 )

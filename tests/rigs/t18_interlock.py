@@ -464,6 +464,8 @@ async def main(case: Case, link: Link | None) -> None:
     rng = case.rng(18)
     faults = {**FAULTS, **(RARE if case.n(0, 1) else {})}
     far = {"line in a black hole": (swallowed(link), LONG)} if link else {}
+    if case.sabotage:  # only what it has to turn red
+        faults, far = {"judge hangs": FAULTS["judge hangs"]}, {}
     safe = dict.fromkeys([*faults, *far], 0.0)  # the worst s from a fault to no power
     zones: list[Zone] = []
     trips = called = 0
@@ -513,4 +515,5 @@ TRIAL = Trial(
     run=run,
     sabotage="beats-by-itself",
     red=("no power, judge hangs",),
+    long=True,
 )

@@ -88,6 +88,8 @@ class Trial(Struct, frozen=True):
     run: Callable[[Case], None]
     sabotage: str  # a name in `tests/rigs/sabotage.py`
     red: tuple[str, ...]  # names of marks of which at least one must be missed when sabotaged
+    every: bool = False  # all of them must be missed: each stands for something that is broken by itself
     alone: bool = True  # it measures time: nothing else runs beside it
     memory: bool = False  # its folder lies in memory: the disk is not its subject, and must not spoil its times
+    long: bool = False  # begun before the others, so that in the end nobody waits for it alone
     quick: bool = True  # part of `make scoreboard-quick`

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -26,6 +27,17 @@ def free_port() -> int:
 PATIENT = "max_queued_messages 0\nmax_inflight_messages 0"  # the broker drops nothing for a slow ear
 
 
+class Served(Protocol):
+    """Files of a broker that speaks TLS."""
+
+    @property
+    def ca(self) -> Path: ...
+    @property
+    def cert(self) -> Path: ...
+    @property
+    def key(self) -> Path: ...
+
+
 class Mosquitto:
     """One broker. `users` maps names to passwords; `acl` and `more` are lines of its own files."""
 
@@ -35,7 +47,7 @@ class Mosquitto:
         users: Mapping[str, str] | None = None,
         acl: str = "",
         more: str = "",
-        tls: Certificates | None = None,
+        tls: Served | None = None,
     ) -> None:
         self.folder, self.port = folder, free_port()
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,6 +107,33 @@ class Mosquitto:
 
     def __exit__(self, *error: object) -> None:
         self.stop()
+
+
+SHIPPED = Path(__file__).parent.parent.parent / "configs" / "brokers"
+
+
+class Guarded(Mosquitto):
+    """The broker that ships as an example, `configs/brokers/mosquitto.conf` and its rights, on this machine."""
+
+    def __init__(self, folder: Path, tls: Served, crl: Path, more: str = "") -> None:
+        super().__init__(folder, tls=tls)
+        (folder / "acl").write_bytes((SHIPPED / "mosquitto.acl").read_bytes())
+        (folder / "acl").chmod(0o600)
+        places = {
+            "/etc/mosquitto/ca.pem": tls.ca,
+            "/etc/mosquitto/server.pem": tls.cert,
+            "/etc/mosquitto/server.key": tls.key,
+            "/etc/mosquitto/crl.pem": crl,
+            "/etc/mosquitto/vedette.acl": folder / "acl",
+            "/var/lib/mosquitto/": f"{folder}/",
+            "listener 8883": f"listener {self.port} 127.0.0.1",
+        }
+        text = (SHIPPED / "mosquitto.conf").read_text()
+        for old, new in places.items():
+            assert old in text, old
+            text = text.replace(old, str(new))
+        own = ["set_tcp_nodelay true", "log_dest stderr", *(["user root"] if os.getuid() == 0 else []), more, ""]
+        (folder / "mosquitto.conf").write_text("\n".join([text, *own]))
 
 
 class Certificates:

@@ -1,6 +1,6 @@
 """A process that bears writers to be killed. Run as a program; imports once, forks for each line on its input.
 
-    arguments: state directory, broker's url, sabotage or nothing
+    arguments: state directory, url of the platform (sparkplug+mqtt://... for Sparkplug), sabotage or nothing
     input: one line per child: "write", "hoard" or "drain"
     output: "born PID", then of a writer "alarm ID" for each alarm that the store accepted; "gone" at its end
 
@@ -29,7 +29,9 @@ from agent.core.ports import Event, Identity, Uplink
 from agent.outbox import Outbox, Store
 from agent.uplink.jt808 import Jt808
 from agent.uplink.jt808_alarms import Row
+from agent.uplink.minefiles import Gauge, Minefiles
 from agent.uplink.mqtt import Mqtt
+from agent.uplink.sparkplug import Sparkplug
 from tests.rigs.sabotage import sabotaged
 
 SOURCES = {f"source-{i}": layout([f"c{k}" for k in range(40)]) for i in range(5)}
@@ -47,7 +49,14 @@ def tell(event: Event) -> None:
 
 
 def speaker(url: str, home: str) -> Uplink:
-    """The uplink for a url: MQTT, or of a tcp:// the terminal of a vehicle."""
+    """The uplink for a url: MQTT, of a sparkplug+mqtt:// Sparkplug, of a tcp:// the terminal of a vehicle, of a file://
+    a mine."""
+    if url.startswith("file:"):
+        points = (Gauge(channel="s/c", code="S", type="0001"), Gauge(channel="source-0/c0", code="C", type="0001"))
+        often = {"file": {"CDSS": {"every": 1}, "TJSJ": {"every": 2}, "YCBJ": {"every": 2}}}
+        return Minefiles(name="platform", url=url, mine="1", mine_name="m", point=points, change=often, home=home)
+    if url.startswith("sparkplug+"):
+        return Sparkplug(name="platform", url=url.removeprefix("sparkplug+"))
     if not url.startswith("tcp:"):
         return Mqtt(name="platform", url=url)
     rows = (Row(rule="r", item="adas", type="forward", level=2),)
@@ -58,7 +67,7 @@ def speaker(url: str, home: str) -> Uplink:
 
 
 async def uplink(outbox: Outbox, url: str) -> None:
-    who = Identity("site", "node", outbox.boot, "0", "0")
+    who = Identity("site", "node", outbox.boot, "0", "0", outbox.settings.path)
     while True:
         try:
             await speaker(url, outbox.settings.path).send(outbox.feed("platform"), who, list, SystemClock(), tell)
@@ -98,7 +107,8 @@ async def main(verb: str, folder: str, url: str) -> None:
     random.seed(os.getpid())
     while True:
         n += 1
-        alarm = Alarm(f"{outbox.boot}-{n}", 1, "raised", "active-unacked", "r", "s/c", "red", 1.0, 1.0, "%", at, at, "")
+        id = f"{outbox.boot}-{n}"
+        alarm = Alarm(id, 1, "raised", "active-unacked", "r", "s/c", "red", 1.0, 1.0, "%", at, at, id)
         task = asyncio.create_task(accepted(outbox, alarm))
         waiting.add(task)
         task.add_done_callback(waiting.discard)
@@ -120,6 +130,7 @@ class Nursery:
         command = [sys.executable, "-m", "tests.tools.nursery", str(folder), url, sabotage]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.accepted: list[str] = []  # ids of alarms that the store said it has
+        self.kills = 0
         self.told: list[str] = []  # what the store complained of
         self._until("ready")
 
@@ -139,6 +150,7 @@ class Nursery:
             time.sleep(moments.choice([0.02, 0.3]) * moments.random() + moments.choice([0.0, 0.12]))
             os.kill(pid, signal.SIGKILL)
             self.buried()
+            self.kills += 1
 
     def drain(self) -> None:
         """Let what is left be delivered."""

@@ -49,7 +49,8 @@ class Station:
         self.faults: list[str] = []
 
     async def keep(self, uplink: Uplink) -> None:
-        who = Identity("mine", "north", self.outbox.boot, "0.1.0", "cafe", **self.site)
+        names = {"site": "mine", "node": "north"} | self.site
+        who = Identity(boot=self.outbox.boot, version="0.1.0", config="cafe", **names)
         while True:
             try:
                 await uplink.send(self.feed, who, lambda: self.open, SystemClock(), self.told.append)

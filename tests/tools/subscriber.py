@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any, NamedTuple
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 
 class Heard(NamedTuple):
@@ -26,24 +29,38 @@ class Heard(NamedTuple):
 class Subscriber:
     """Listens from construction (it waits for the SUBACK) until `close`; connects again by itself."""
 
-    def __init__(self, port: int, topic: str = "#", user: str = "", password: str = "") -> None:
+    def __init__(
+        self,
+        port: int,
+        topic: str = "#",
+        user: str = "",
+        password: str = "",
+        tls: ssl.SSLContext | None = None,
+        session: str = "",  # client id of one that the broker keeps while this ear is away
+    ) -> None:
         self.messages: list[Heard] = []
         self._news = threading.Condition()
         self._subscribed = threading.Event()
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, session, protocol=MQTTProtocolVersion.MQTTv5)
         self.client.reconnect_delay_set(1, 1)
         if user:
             self.client.username_pw_set(user, password)
-        self.client.on_connect = lambda *_: self.client.subscribe(topic, 1)
+        if tls is not None:
+            self.client.tls_set_context(tls)
+        self.client.on_connect = lambda _, __, flags, *___: flags.session_present or self.client.subscribe(topic, 1)
         self.client.on_subscribe = lambda *_: self._subscribed.set()
         self.client.on_message = self._on_message
-        self.client.connect("127.0.0.1", port)
+        expiry = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        expiry.SessionExpiryInterval = 3600 if session else 0
+        self.client.connect("127.0.0.1", port, clean_start=not session, properties=expiry)
         self.client.loop_start()
         assert self._subscribed.wait(10), "no SUBACK"
 
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
         with self._news:
             heard = Heard(message.topic, bytes(message.payload), message.retain, time.monotonic())
+            if message.dup and any(one[:2] == heard[:2] for one in self.messages[-1000:]):
+                return  # the broker says it twice to a session that it keeps: nobody sent it twice
             self.messages.append(heard)
             self._news.notify_all()
 

@@ -25,11 +25,12 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from .. import secret
-from ..core.errors import LineLost, Refused
-from ..core.ports import Uplink
-from ..hand import Hand
+from . import secret
+from .core.errors import LineLost, Refused
+from .hand import Hand
+from .tls import Secured
 
 V5, V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
 VERSIONS = {"auto": (V5, V311), "5": (V5,), "3.1.1": (V311,)}
@@ -54,8 +55,8 @@ HINTS = {
     0x83: "the broker has its own reason; see its log",
     0x84: "the broker does not speak this MQTT version; set version",
     0x85: "the broker does not accept the client's name; check site and node",
-    0x86: "wrong user or password: check user and password of uplink {name!r}",
-    0x87: "not authorised: check user, password and rights (ACL) of uplink {name!r}",
+    0x86: "wrong user or password: check user and password of {name!r}",
+    0x87: "not authorised: check user, password and rights (ACL) of {name!r}",
     0x88: "the broker is not available",
     0x89: "the broker is busy",
     0x8A: "banned by the broker",
@@ -74,15 +75,12 @@ INNOCENT = {0x88, 0x89, 0x8B, 0x8D, 0x8E, 0x98, 0x9C, 0x9D, 0x9F}
 DEAD = {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 
 
-class Broker(Uplink, frozen=True, kw_only=True):
+class Broker(Secured, frozen=True, kw_only=True):
     """Settings of whoever speaks to a broker."""
 
     url: str  # mqtt://host[:1883] or mqtts://host[:8883]
     user: str = ""
     password: str = ""  # where it is kept, never itself: env:NAME, file:/path or credential:NAME (systemd)
-    ca: str = ""  # file of the authority that signed the broker's certificate; empty: those of the system
-    cert: str = ""  # file of the client's certificate
-    key: str = ""  # file of its key
     window: Annotated[int, Meta(ge=1, le=1000)] = 8  # messages of telemetry in flight
     keepalive: Annotated[int, Meta(ge=1, le=10)] = 10  # s; a dead link is noticed after twice as long (1.2)
     version: Literal["auto", "5", "3.1.1"] = "auto"  # auto: 5, and 3.1.1 where the broker cannot
@@ -90,6 +88,7 @@ class Broker(Uplink, frozen=True, kw_only=True):
     receipts: bool = False  # an alarm is delivered when the platform says so, not when the broker does
     receipt_deadline: Annotated[float, Meta(gt=0)] = 10.0  # s until an alarm is sent again; doubles each time
     ranges: bool = False  # the platform may ask for stretches of a stream once more
+    commands: bool = False  # what an [[issuer]] signed is heard here, and done
     rate: Annotated[float, Meta(ge=0)] = 0.0  # kbit/s of telemetry at most, on average; 0: as much as there is
 
     def __post_init__(self) -> None:
@@ -99,10 +98,13 @@ class Broker(Uplink, frozen=True, kw_only=True):
             raise ValueError("user and password do not belong into url; use user and password")
         if wrong := secret.fault(self.password, self.user):
             raise ValueError(wrong)
-        if (self.ca or self.cert or self.key) and place.scheme != "mqtts":
-            raise ValueError("ca, cert and key need mqtts:// in url")
-        if bool(self.cert) != bool(self.key):
-            raise ValueError("cert and key go together")
+        if self.commands and not self.wants_lane("event"):
+            raise ValueError("commands: what becomes of them is told as events; lanes must name these")
+        self.complain("mqtts")
+
+    @property
+    def secured(self) -> bool:
+        return _split(self.url).scheme == "mqtts"
 
     def place(self) -> tuple[str, int]:
         """Host and port."""
@@ -113,23 +115,11 @@ class Broker(Uplink, frozen=True, kw_only=True):
         """The password, from where it is kept. Raises `LineLost` where it is not there."""
         return secret.read(self.password, f"connect uplink {self.name!r}")
 
-    def context(self) -> ssl.SSLContext | None:
-        """TLS as configured, None without. Raises `LineLost` where a file is missing or damaged."""
-        if _split(self.url).scheme != "mqtts":
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.ca or None)
-            if self.cert:
-                context.load_cert_chain(self.cert, self.key)
-        except (OSError, ssl.SSLError) as error:
-            raise LineLost(f"connect uplink {self.name!r}: ca, cert or key: {error}") from error
-        return context
-
 
 def _split(url: str) -> SplitResult:
     place = urlsplit(url)
     if place.scheme not in SCHEMES or not place.hostname or place.path.strip("/") or place.query or place.fragment:
-        raise ValueError(f"url must be mqtt://host:port or mqtts://host:port, not {url!r}")
+        raise ValueError(f"url must be mqtt://host:port or mqtts://host:port, not {secret.masked(url)!r}")
     _ = place.port  # raises ValueError where it is no port
     return place
 
@@ -150,7 +140,7 @@ HEAD = 16  # bytes of an MQTT packet around topic and payload, at most
 
 def size(message: Message) -> int:
     """Bytes of the packet, at most."""
-    asked = len(message.answer.encode()) + len(message.token) + HEAD if message.answer else 0
+    asked = len(message.answer.encode()) + len(message.token) + HEAD if message.answer or message.token else 0
     return len(message.payload) + len(message.topic.encode()) + HEAD + asked
 
 
@@ -160,6 +150,8 @@ class Said(NamedTuple):
     topic: str
     payload: bytes
     retained: bool  # it was there before
+    answer: str = ""  # where an answer is wanted
+    token: bytes = b""  # what the answer is to bring back
 
 
 class Unsupported(LineLost):
@@ -169,7 +161,9 @@ class Unsupported(LineLost):
 class Wire:
     """One connection. paho's callbacks only note; everything happens when the owner calls."""
 
-    def __init__(self, settings: Broker, version: MQTTProtocolVersion, id: str, will: Message, wake: asyncio.Event):
+    def __init__(
+        self, settings: Broker, version: MQTTProtocolVersion, id: str, will: Message | None, wake: asyncio.Event
+    ) -> None:
         self.settings, self.version, self.wake = settings, version, wake
         self.acks: deque[tuple[int, int]] = deque()  # packet id, reason code
         self.retained: dict[str, bytes] = {}  # what the broker kept of an earlier connection, by topic
@@ -187,7 +181,7 @@ class Wire:
         self._socket: Any = None
         self._writing = False
         self._asked: dict[int, str] = {}  # SUBSCRIBE under way, by packet id
-        self._heeded: list[str] = []  # filters of what arrives in `said`
+        self._heeded: dict[str, int] = {}  # filters of what arrives in `said` -> bytes of it, at most
         self._void = 0  # packet ids of what a lost connection did not take, below 0
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -198,7 +192,8 @@ class Wire:
         )
         client.max_inflight_messages_set(0)  # we own the window
         client.connect_timeout = KNOCK
-        client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+        if will is not None:
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -209,13 +204,16 @@ class Wire:
         client.on_socket_close = self._on_socket_close
         self.client = client
 
-    async def open(self) -> None:
-        """Connect and wait for the broker's answer. Raises `LineLost`, `Refused` or `Unsupported`."""
+    async def open(self, context: ssl.SSLContext | None = None) -> None:
+        """Connect, by TLS with a context, and wait for the broker's answer.
+
+        Raises `LineLost`, `Refused` or `Unsupported`.
+        """
         settings = self.settings
         host, port = settings.place()
         if settings.user:
             self.client.username_pw_set(settings.user, settings.secret() if settings.password else None)
-        if (context := settings.context()) is not None:
+        if context is not None:
             self.client.tls_set_context(context)
         start: dict[str, Any] = {}
         if self.version == V5:
@@ -261,6 +259,11 @@ class Wire:
         if code >= 0x80:
             raise Refused(f"connect {self.where}: {hint(code, self.settings.name)}", code)
 
+    @property
+    def socket(self) -> Any:
+        """What it speaks over; with TLS an `ssl.SSLSocket`."""
+        return self._socket
+
     def limit(self, name: str, default: int) -> int:
         """A limit that the broker named in its answer."""
         return int(getattr(self.answer[1] if self.answer else None, name, default))
@@ -278,9 +281,11 @@ class Wire:
                 self._void -= 1
             return self._void if fence is None else fence
         wanted = None
-        if message.answer and self.version == V5:
+        if (message.answer or message.token) and self.version == V5:
             wanted = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            wanted.ResponseTopic, wanted.CorrelationData = message.answer, message.token
+            if message.answer:
+                wanted.ResponseTopic = message.answer
+            wanted.CorrelationData = message.token
         return self.client.publish(message.topic, message.payload, 1, message.retain, wanted).mid
 
     def listen(self, topic: str) -> None:
@@ -292,12 +297,24 @@ class Wire:
         self.inbox = topic
         self.client.subscribe(topic, 1)
 
-    def hear(self, topic: str) -> None:
-        """Ask for what is said on `topic`, a filter: it arrives in `said`; where the broker denies it, in `denied`."""
-        self._heeded.append(topic)
-        _, mid = self.client.subscribe(topic, 1)
+    def hear(self, topic: str, most: int = COMMAND_BYTES, flagged: bool = False) -> None:
+        """Ask for what is said on `topic`, a filter: it arrives in `said`; where the broker denies it, in `denied`.
+
+        What is larger than `most` bytes is not read. `flagged`, in MQTT 5: what is said is `retained` there, too, if
+        whoever says it wants it kept.
+        """
+        self._heeded[topic] = most
+        if flagged and self.version == V5:
+            _, mid = self.client.subscribe(topic, options=SubscribeOptions(1, retainAsPublished=True))
+        else:
+            _, mid = self.client.subscribe(topic, 1)
         if mid is not None:
             self._asked[mid] = topic
+
+    @property
+    def asked(self) -> bool:
+        """Whether the broker has not yet answered all that was asked for by `hear`."""
+        return bool(self._asked)
 
     def unlisten(self, topic: str) -> None:
         self.client.unsubscribe(topic)
@@ -396,9 +413,11 @@ class Wire:
             if not message.retain and len(message.payload) <= RECEIPT_BYTES:
                 correlation = getattr(message.properties, "CorrelationData", b"")
                 self.receipts.append((bytes(message.payload), correlation))
-        elif any(paho.topic_matches_sub(wanted, message.topic) for wanted in self._heeded):
-            if len(message.payload) <= COMMAND_BYTES:
-                self.said.append(Said(message.topic, bytes(message.payload), message.retain))
+        elif bounds := [most for wanted, most in self._heeded.items() if paho.topic_matches_sub(wanted, message.topic)]:
+            if len(message.payload) <= max(bounds):
+                answer = getattr(message.properties, "ResponseTopic", "")
+                token = getattr(message.properties, "CorrelationData", b"")
+                self.said.append(Said(message.topic, bytes(message.payload), message.retain, answer, token))
         elif message.retain and message.payload:
             self.retained[message.topic] = bytes(message.payload)
 

@@ -1,0 +1,243 @@
+"""`vedette audit verify | key | export ALARM`, `vedette report accident | hazard ALARM`: the journal for people.
+
+None of these needs a running daemon. `verify` names the first record that is not as it was written, and holds the
+journal against the newest head that somebody else noted; exit 1 where anything does not fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .core.errors import WorldFault
+
+if TYPE_CHECKING:
+    from .audit import Verdict
+    from .bundle import Site
+
+SHOWN = 20  # faults that are told; the first is what matters
+
+
+def add(verb: Callable[..., Any]) -> None:
+    """The verbs' arguments."""
+    sub = verb("audit", _audit, "the journal of decisions: is it whole, whose is it, what proves an alarm", site=True)
+    sub.add_argument(
+        "deed", nargs="?", default="verify", choices=("verify", "key", "export"), help="verify, where none is said"
+    )
+    sub.add_argument("alarm", nargs="?", default="", metavar="ID", help="of an export: as `vedette alarms` shows it")
+    sub.add_argument("--out", type=Path, metavar="DIR|FILE.zip", help="of an export: incident-ID.zip, if none is said")
+    sub.add_argument("--state", type=Path, metavar="DIR", help="of an export: the state folder, or a copy of it")
+    sub.add_argument("--folder", type=Path, help="a journal somewhere else: a copy, say")
+    sub.add_argument("--last", type=int, default=0, metavar="N", help="show the last N records")
+    sub.add_argument(
+        "--key", metavar="PUBLIC", action="append", default=[], help="public key that must have signed; may be repeated"
+    )
+    sub.add_argument(
+        "--head", metavar="N:CHECKSUM", action="append", default=[], help="what a witness noted; may be repeated"
+    )
+
+    sub = verb(
+        "report", _report, "a draft of the accident report or hazard ticket of an alarm; a person sends it", site=True
+    )
+    sub.add_argument("kind", choices=("accident", "hazard"))
+    sub.add_argument("alarm", metavar="ID", help="as `vedette alarms` shows it")
+    sub.add_argument("--by", metavar="NAME", default="", help="who has it drafted")
+    sub.add_argument("--known", metavar="TIME", default="", help="when the first person knew: YYYY-MM-DD HH:MM, local")
+    sub.add_argument(
+        "--set", metavar="FIELD=TEXT", action="append", default=[], help="fill in a blank; may be repeated"
+    )
+    sub.add_argument("--out", type=Path, metavar="FILE.md|FILE.html", help="a copy of the new version")
+    sub.add_argument("--state", type=Path, metavar="DIR", help="the state folder, or a copy of it")
+
+
+def head_line(head: dict[str, Any]) -> str:
+    """The newest record of a running daemon, for people."""
+    whose = f", key {head['fingerprint']}" if head.get("fingerprint") else ", NOT signed"
+    return f"journal    record {head['record']}, {head['checksum']}{whose}"
+
+
+def folder_of(args: argparse.Namespace) -> Path:
+    """The folder of decisions. Raises `WorldFault`."""
+    from . import config
+
+    folder: Path = args.folder or Path(config.load(args.config).store.path) / "journal"
+    if not folder.is_dir():
+        raise WorldFault(f"no journal in {folder}")
+    return folder
+
+
+def _audit(args: argparse.Namespace) -> int:
+    try:
+        if args.deed == "key":
+            return _key(args)
+        if args.deed == "export":
+            return _export(args)
+        return _last(args) if args.last else _verify(args)
+    except ValueError as error:
+        print(f"vedette audit: {error}", file=sys.stderr)
+        return os.EX_USAGE
+
+
+def _last(args: argparse.Namespace) -> int:
+    from . import audit
+
+    for record in deque(audit.records(folder_of(args)), args.last):
+        print(record.body.decode(errors="replace"))
+    return 0
+
+
+def _key(args: argparse.Namespace) -> int:
+    from . import config, keys
+
+    path = config.load(args.config).store.key_file
+    try:
+        key = keys.private(path)
+    except ValueError as error:
+        raise WorldFault(f"{error}. It is made when the agent starts for the first time") from None
+    facts = {"public": keys.text(key), "fingerprint": keys.fingerprint(key), "file": str(path)}
+    return _say(args, facts, f"public key {facts['public']}\nfingerprint {facts['fingerprint']}\n{path}")
+
+
+def site_of(args: argparse.Namespace) -> Site:
+    """Where the things of this site are. A copy of its state needs no configuration. Raises as `config.load`."""
+    from . import config, keys
+    from .bundle import Site
+
+    if args.state is not None and not Path(args.config).exists():
+        key, _ = keys.gateway(args.state / "gateway.key", make=False)
+        return Site(args.state, args.state / "evidence", "", "", key)
+    told = config.load(args.config)
+    state = args.state or Path(told.store.path)
+    key, _ = keys.gateway(told.store.key_file, make=False)
+    return Site(state, Path(told.evidence.path), told.site.name, told.site.node, key)
+
+
+def _export(args: argparse.Namespace) -> int:
+    from . import bundle
+
+    if not args.alarm:
+        raise ValueError("export which alarm? `vedette alarms` shows those that stand, the journal all of them")
+    site = site_of(args)
+    if not (site.state / "journal").is_dir():
+        raise WorldFault(f"no journal in {site.state}")
+    out = args.out or Path(f"incident-{args.alarm}.zip")
+    told = bundle.export(site, args.alarm, out, time.time())
+    lines = [
+        f"{out}: {len(told['files'])} files, {len(told['ranges'])} excerpts of the journal",
+        *(f"missing: {what}" for what in told["missing"]),
+        *([] if told["signed"] else ["NOT signed: the gateway's private key cannot be read here"]),
+    ]
+    return _say(args, {"out": str(out), **told}, "\n".join(lines))
+
+
+def _report(args: argparse.Namespace) -> int:
+    from . import bundle, control, drafts
+
+    try:
+        asked = drafts.Asked(by=args.by, known=_moment(args.known), values=dict(map(_filled, args.set)))
+        site = site_of(args)
+        found = bundle.excerpt(site.state / "journal", args.alarm)
+        told, blank = drafts.draft(site.state, args.kind, found, site.name, asked, time.time())
+        path = site.state / drafts.FOLDER / told.file
+        if args.out:
+            args.out.write_bytes((path.with_suffix(".html") if args.out.suffix == ".html" else path).read_bytes())
+    except ValueError as error:
+        print(f"vedette report: {error}", file=sys.stderr)
+        return os.EX_USAGE
+    except OSError as error:
+        raise WorldFault(f"{error.filename}: {error.strerror}") from None
+    try:
+        control.ask(str(site.state), {"verb": "reports"}, 5.0)
+        journal = "the journal has its hash"
+    except WorldFault:
+        journal = "the agent does not run: the journal is told of it when it starts"
+    due = f"the county authority has to know by {drafts.stamp(told.due)}" if told.due is not None else ""
+    lines = [f"{path}, version {told.version}, sha256 {told.sha256}", journal, due]
+    lines.append(f"blank, for a person: {', '.join(blank)}" if blank else "nothing is blank")
+    facts = {**msgspec.to_builtins(told), "path": str(path), "blank": blank}
+    return _say(args, facts, "\n".join(filter(None, lines)))
+
+
+def _moment(text: str) -> float | None:
+    """Local time as s UTC. Raises `ValueError`."""
+    if not text:
+        return None
+    for form in ("%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S"):
+        try:
+            return time.mktime(time.strptime(text, form))
+        except ValueError:
+            continue
+    raise ValueError(f"--known {text}: a local time is expected, like 2026-05-04 13:07")
+
+
+def _filled(text: str) -> tuple[str, str]:
+    """Raises `ValueError`."""
+    field, sign, value = text.partition("=")
+    if not sign or not value.strip():
+        raise ValueError(f"--set {text}: FIELD=TEXT is expected")
+    return field.strip(), value.strip()
+
+
+def _trusted(args: argparse.Namespace) -> list[str]:
+    """Public keys that must have signed: those that were named, else this gateway's own. Raises `ValueError`."""
+    from . import config, keys
+
+    if args.key:
+        return [keys.text(keys.public(text)) for text in args.key]
+    if args.folder is not None:
+        return []
+    path = config.load(args.config).store.key_file
+    return [keys.text(keys.private(path))] if path.exists() else []
+
+
+def _head(text: str) -> tuple[int, str]:
+    """Raises `ValueError`."""
+    n, _, chain = text.partition(":")
+    if not n.isdigit() or len(chain) != 64:
+        raise ValueError(f"--head {text}: number and checksum are expected, like 1042:{'9f' * 32}")
+    return int(n), chain.lower()
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from . import audit, keys
+
+    folder, trusted, heads = folder_of(args), _trusted(args), [_head(text) for text in args.head]
+    verdict = audit.verify(folder, trusted, heads)
+    if verdict.faults:  # a running daemon may have been in the middle of a line
+        time.sleep(audit.PAUSE)
+        verdict = audit.verify(folder, trusted, heads)
+    whose = [keys.fingerprint(keys.public(key)) for key in verdict.keys]
+    facts = verdict._asdict() | {"faults": [fault._asdict() for fault in verdict.faults], "fingerprints": whose}
+    lines = [
+        f"{verdict.records} records, {verdict.first} to {verdict.last}, newest checksum {verdict.head}",
+        _signed(verdict, bool(trusted), whose),
+        *(f"head {n} is older than the oldest record, and was not compared" for n in verdict.unseen),
+        *(f"record {n} is there as a witness noted it" for n in verdict.met),
+        *(f"{'FIRST ' if i == 0 else ''}{fault}" for i, fault in enumerate(verdict.faults[:SHOWN])),
+        *([f"and {len(verdict.faults) - SHOWN} more"] if len(verdict.faults) > SHOWN else []),
+        "broken" if verdict.faults else "whole",
+    ]
+    _say(args, facts | {"whole": not verdict.faults}, "\n".join(lines))
+    return 1 if verdict.faults else 0
+
+
+def _signed(verdict: Verdict, trusted: bool, whose: list[str]) -> str:
+    """How far it is signed, and by whom."""
+    if not verdict.signed:
+        return "nothing is signed"
+    by = f"by {', '.join(whose)}" + ("" if trusted else ", which was compared with no key of yours: give --key")
+    rest = verdict.last - verdict.signed
+    return f"signed up to record {verdict.signed} {by}" + (f"; the last {rest} not yet" if rest else "")
+
+
+def _say(args: argparse.Namespace, facts: Any, text: str) -> int:
+    print(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode() if args.json else text)
+    return 0
