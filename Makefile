@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # Hundreds of processes begin in a run of the tests: each would compile the agent anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install dev decoders demo test lint types contracts unit scoreboard scoreboard-quick bench bench-tamper bench-anomaly bench-fleet bench-jt808 bench-slope bench-vision lock clean
+.PHONY: help install dev decoders demo test lint types contracts unit scoreboard scoreboard-quick bench bench-tamper bench-anomaly bench-fleet bench-jt808 bench-slope bench-vision lock screens clean
 
 help:
 	@echo "make demo    two minutes: simulated site, agent, broker, platform, verdict"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench-slope  when slopes are said to fail, and how often they do not"
 	@echo "make bench-vision  how well the time to collision is told, on real frames and drawn scenes; what nets find"
 	@echo "make install only the virtual environment"
+	@echo "make screens  pictures of the local page for the README, from a running agent"
 	@echo "make lock    renew the lock files (needs uv)"
 
 $(VENV)/bin/python:
@@ -108,6 +109,9 @@ bench-jt808: dev
 
 bench-slope: dev
 	@$(BIN)/python -m tests.bench.slope
+
+screens: dev
+	@$(BIN)/python -m tests.tools.screens docs
 
 lock:
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra build --extra sftp --extra vehicle --extra video --extra web -o requirements.lock

@@ -322,7 +322,8 @@ async def act(door: Door, request: Request) -> Response:
         asked |= {"verb": "evidence", "protect": verb == "protect"}
     asked |= {"reason": form.get("reason", "")[:200].strip(), "seconds": 3600.0 * hours}
     reply = await door.desk.answer(asked)
-    word = t("refused", why=reply["error"]) if "error" in reply else t("done", what=reply.get("ok", ""))
+    what = f"{t('acknowledge' if verb == 'ack' else verb)}, {target}"
+    word = t("refused", why=reply["error"]) if "error" in reply else t("done", what=what)
     door.sessions.say(request.cookies.get(door.cookie, ""), word)
     return RedirectResponse(back(form), 303)
 
@@ -406,7 +407,7 @@ async def login_page(door: Door, request: Request, t: Words, why: str) -> str:
                     maxlength=people.LONGEST,
                 ),
             ),
-            tag("button", t("log in")),
+            tag("button", t("log in"), class_="main"),
             method="post",
             action="/login",
             class_="login",

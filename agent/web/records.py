@@ -509,7 +509,7 @@ async def test(ask: Ask) -> Page:
     )
     form: Child = tag("p", link("/login", t("log in to act")), class_="hint")
     if ask.may:
-        usual = 0.05 * wide
+        usual = min([0.05 * wide, *(0.1 * abs(limit.value) for limit in one.limits if limit.value)])
         form = tag(
             "form",
             TOKEN,
