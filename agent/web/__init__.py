@@ -2,6 +2,7 @@
 
     server.py   the web server in the daemon's loop: sockets, limits, whoever is slow goes
     app.py      addresses, who may do what, and what goes out with each answer
+    budget.py   how much of the loop's time all that may take
     people.py   names, passwords, sessions
     stream.py   what changed on a page, once a second, to everybody who has it open
     pages.py    the pages, as functions of what is known now; boards.py, records.py: more of them

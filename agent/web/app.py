@@ -28,6 +28,7 @@ from ..hand import Hand
 from ..supervise import described
 from ..window import Web
 from . import files, frame, metrics, pages, people, records
+from .budget import Budget, metered
 from .glance import Desk
 from .markup import Html, Sheet, tag
 from .pages import Ask, View
@@ -51,6 +52,7 @@ HEADERS = {
 }
 FOREVER = "public, max-age=31536000, immutable"
 TOLD = 3600.0  # s between two words on the same mistake of ours
+SCRAPES = 5.0  # s between two that are given although there is no time
 ACTS = ("ack", "shelve", "take-out", "restore", "reset", "demand", "withdraw", "protect", "release")
 
 
@@ -65,6 +67,8 @@ class Door:
         self.hosts |= {f"{socket.gethostname().casefold()}.local"}
         self.closing = asyncio.Event()
         self.files = 0  # on their way
+        self.budget = Budget()
+        self._scraped = float("-inf")  # when the metrics were given although there was no time
         self.requests: dict[int, int] = {}  # status -> how many
         self._told: dict[str, float] = {}
         self._keys: dict[str, bytes] = {}
@@ -112,6 +116,15 @@ class Door:
         """What a page is told of whoever wants to see it."""
         pictures = may or self.web.pictures == "all"
         return Ask(self.desk, t, query, may, Sheet(), self.hand.do, pictures, of)
+
+    def is_urgent(self, scope: Any) -> bool:
+        """What is never refused for want of time: what people do, whether the daemon lives, and now and then the
+        metrics: they are how somebody far away sees what is going on."""
+        now = self.desk.clock.now().mono
+        if scope["path"] == "/metrics" and now - self._scraped >= SCRAPES:
+            self._scraped = now
+            return True
+        return scope["method"] == "POST" or scope["path"] in ("/healthz", "/readyz", "/login", "/alarms")
 
     # -- words to the agent -------------------------------------------------------------------------
 
@@ -569,8 +582,10 @@ class Guard:
                 await PlainTextResponse("unknown host; [web] hosts names more\n", 421)(scope, receive, sent)
             elif len(scope["query_string"]) > QUERY:
                 await PlainTextResponse("address too long\n", 414)(scope, receive, sent)
+            elif self.door.budget.is_spent() and not self.door.is_urgent(scope):
+                await PlainTextResponse("busy\n", 503, {"Retry-After": "1"})(scope, receive, sent)
             else:
-                await self.app(scope, receive, sent)
+                await metered(self.app(scope, receive, sent), self.door.budget.spend)
         except TimeoutError:
             raise  # too slow: the server closes
         except Exception as error:  # in the midst of a live page

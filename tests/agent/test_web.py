@@ -23,7 +23,7 @@ from agent.cli import main as cli
 from agent.core.errors import ConfigFault
 from agent.core.frame import Instant
 from agent.core.ports import Fared, Tally
-from agent.web import app, coach, figures, markup, metrics, pages, people, records, server, stream, texts
+from agent.web import app, budget, coach, figures, markup, metrics, pages, people, records, server, stream, texts
 from agent.web.markup import Html, Sheet, changed, tag
 from agent.web.texts import Words
 from agent.window import Web
@@ -346,6 +346,32 @@ def read_until(line: socket.socket, word: bytes) -> None:
         piece = line.recv(65536)
         assert piece
         text += piece
+
+
+def test_the_page_takes_a_share_of_the_time_and_no_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(budget, "SHARE", 1e-6)
+    monkeypatch.setattr(budget, "BURST", 0.02)
+    path, url = silent(tmp_path, name="Li")
+    with living(path) as agent:
+        visitor = Visitor(url)
+        assert visitor.log_in("Li") == 303
+        answers = [visitor.ask("/system")[0] for _ in range(100)]
+        assert answers[-1] == 503
+        assert [visitor.ask("/metrics")[0] for _ in range(2)] == [200, 503]  # now and then they are given
+        assert visitor.text("/healthz") == "ok\n"
+        assert visitor.ask("/act", {"token": visitor.token(), "do": "ack:x"})[0] == 303  # people are never too many
+        assert "crashed" not in kinds(agent)
+
+
+def test_a_budget_comes_back_with_time():
+    now = 100.0
+    one = budget.Budget(lambda: now)
+    one.spend(budget.BURST + 1.0)
+    assert one.is_spent()
+    now += 0.9 / budget.SHARE
+    assert one.is_spent()
+    now += 0.2 / budget.SHARE
+    assert not one.is_spent()
 
 
 def test_a_mistake_in_a_page_costs_one_answer_and_is_told_once(page, visitor, monkeypatch):
