@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
+from models.fatigue import Fatigue
+
 from ..core.alarm import LEVELS, Alarm, Level, State, colour
 from ..core.colours import Branch
 from ..core.frame import Quality
@@ -231,16 +233,16 @@ def driver_score(ask: Ask) -> Html | None:
     """The fatigue of whoever drives, where a detector scores it."""
     t, desk = ask.t, ask.desk
     for detector in desk.config.detectors:
-        if type(detector).tag != "fatigue":
+        if not isinstance(detector, Fatigue):
             continue
         for source in glance.sources(desk):
-            for one in glance.readings(desk, source):
-                if one.derived and one.key.endswith("score"):
-                    bar = figures.bar(one._replace(low=1.0, high=10.0))
-                    body = tag("p", reading_text(t, one), bar, quality_mark(t, one.quality), class_="line")
-                    hint = tag("p", t("score hint"), class_="hint")
-                    title = tag("h2", t("driver"), ": ", t("score"))
-                    return ask.sheet.live("driver", title, body, hint, as_="section", class_="card")
+            one = glance.reading(desk, f"{source}/{detector.name}.score")
+            if one is not None:
+                one = one._replace(low=1.0, high=10.0)
+                body = tag("p", reading_text(t, one), figures.bar(one), quality_mark(t, one.quality), class_="line")
+                hint = tag("p", t("score hint"), class_="hint")
+                title = tag("h2", t("driver"), ": ", link(f"/channel/{quote(one.channel)}", t("score")))
+                return ask.sheet.live("driver", title, body, hint, as_="section", class_="card driver")
     return None
 
 

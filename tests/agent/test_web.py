@@ -6,10 +6,12 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import socket
 import ssl
 import stat
 import time
+from pathlib import Path
 from string import Formatter
 
 import msgspec
@@ -27,10 +29,12 @@ from agent.web import app, budget, coach, figures, markup, metrics, pages, peopl
 from agent.web.markup import Html, Sheet, changed, tag
 from agent.web.texts import Words
 from agent.window import Web
-from tests.tools.mosquitto import Certificates
+from tests.tools.mosquitto import Certificates, free_port
 from tests.tools.visitor import WORD, Visitor, living, silent
 
 parser = pytest.importorskip("prometheus_client.parser")
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -388,6 +392,27 @@ def test_a_mistake_in_a_page_costs_one_answer_and_is_told_once(page, visitor, mo
     assert visitor.text("/healthz") == "ok\n"
 
 
+def test_a_crash_of_the_server_is_told_and_it_comes_back(tmp_path, monkeypatch):
+    knocked, knock = [], server._knock
+
+    async def once(sock):
+        knocked.append(1)
+        if len(knocked) == 2:
+            raise ZeroDivisionError("a mistake of the server")
+        await knock(sock)
+
+    monkeypatch.setattr(server, "_knock", once)
+    monkeypatch.setattr(server, "PULSE", 0.2)
+    path, url = silent(tmp_path)
+    with living(path) as agent:
+        end = time.monotonic() + 20
+        while len(knocked) < 4:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert Visitor(url).text("/healthz") == "ok\n"
+        assert [e.text.split()[0] for e in list(agent.recent) if e.kind == "crashed"] == ["ZeroDivisionError:"]
+
+
 def test_a_place_that_is_taken_costs_the_page_and_nothing_else(tmp_path):
     path, url = silent(tmp_path)
     visitor = Visitor(url)
@@ -431,9 +456,7 @@ def test_metrics_are_read_by_somebody_elses_parser_and_have_the_names_that_are_t
 
 
 def test_names_of_metrics_are_those_of_the_dashboard():
-    from pathlib import Path
-
-    board = json.loads((Path(__file__).parents[2] / "configs/grafana.json").read_text("utf-8"))
+    board = json.loads((ROOT / "configs/grafana.json").read_text("utf-8"))
     asked = {word for word in _words(json.dumps(board)) if word.startswith("vedette_")}
     assert asked <= set(metrics.METRICS)
     assert len(asked) > 15
@@ -578,6 +601,21 @@ def test_a_comparison_is_kept_printed_and_signed(page, li):
     assert keys.holds(key.public_key(), seal, body)
     assert seal.hex() in text
     assert keys.fingerprint(key) in text
+
+
+def test_the_driver_has_his_score_and_the_camera_its_place(tmp_path):
+    pytest.importorskip("cv2", reason="no cameras without vedette[video]")
+    text = (ROOT / "configs/driver.example.toml").read_text("utf-8")
+    text = re.sub(r"tcp://[0-9.:]+", f"tcp://127.0.0.1:{free_port()}", text)
+    path, port = tmp_path / "site.toml", free_port()
+    path.write_text(f'{text}\n[web]\nlisten = "127.0.0.1:{port}"\npictures = "login"\n', "utf-8")
+    with living(path):
+        visitor = Visitor(f"http://127.0.0.1:{port}")
+        assert "Fatigue score" in visitor.text("/")
+        assert "Log in to see pictures" in visitor.text("/cameras")
+        assert visitor.ask("/camera/cab/still")[0] == 403
+        assert visitor.ask("/evidence/a.b/clip.mp4")[0] == 403
+    assert "polygon" in figures.overlay([("gate", [(0.0, 0.0), (1.0, 0.0), (0.5, 1.0)])])
 
 
 # -- parts --------------------------------------------------------------------------------------------
