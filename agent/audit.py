@@ -217,7 +217,9 @@ class _Reading:
             gone = 1 if int(path.stem) == 1 else max(1, n - 1)
             self.faults.append(Fault(path.name, gone, at, f"record {n} stands here, which begins no segment"))
         elif (self.known or begins) and seal(before, n, body) != chain:
-            self.faults.append(Fault(path.name, n, at, "it does not fit its checksum, or not what stands before it"))
+            first = 1 if not self.known and int(path.stem) == 1 else n  # its number may be what is wrong
+            why = "it does not fit its checksum, or not what stands before it"
+            self.faults.append(Fault(path.name, first, at, why))
         elif begins and _said(record, "segment") not in (0, int(path.stem)):
             self.faults.append(Fault(path.name, n, at, f"it is of segment {_said(record, 'segment')}"))
         elif before and body.startswith(SIGNED):

@@ -499,7 +499,8 @@ class Agent:
     async def _record(self) -> None:
         """Tell the journal which program runs here, by which files, and of drafts that it does not know; read it back
         once, for what somebody may have done to it while nobody was here."""
-        hand, config, at = Hand("record"), self.config, self.clock.now()
+        hand, config, at, renew = Hand("record"), self.config, self.clock.now(), self._lease["record"].renew
+        renew()  # nobody waits for it: neither a trial of a configuration nor an alarm
         try:
             told = await hand.do(provenance.facts, Path(config.store.path), config.path, config.sources, config.hash)
             text = f"configuration {config.hash} of {len(told['files'])} files, program {told['program'][:16]}"
@@ -518,7 +519,7 @@ class Agent:
                 Event("journal-broken", "journal", self.clock.now(), f"{faults[0]}; {len(faults)} faults in all")
             )
         while True:
-            self._lease["record"].renew()
+            renew()
             await self.clock.sleep(RECORD_LEASE / 2)
 
     async def _reports(self) -> int:

@@ -96,6 +96,11 @@ def known(found: Found, asked: Asked) -> float | None:
     return asked.known if asked.known is not None else min(acknowledged, default=None)
 
 
+def _is_trusted(found: Found) -> bool:
+    """Whether the clock could be trusted all the time."""
+    return all(edge["at"].get("synced") for edge in found.edges)
+
+
 def peak(found: Found) -> tuple[float, float] | None:
     """Worst value among the raw rows, and s from the raise; None where there are none."""
     raised = found.edges[0]
@@ -152,16 +157,21 @@ def _evidence(found: Found) -> list[str]:
     return [f"{facts['id']}: {len(facts['files'])} files, manifest sha256 {facts['sha256']}" for facts in told]
 
 
-def deadlines(known: float | None, happened: float) -> list[Line]:
+def deadlines(known: float | None, happened: float, trusted: bool) -> list[Line]:
     """The clocks of an accident report; blank where nobody says when a person knew."""
-    first = stamp(known + HOUR) if known is not None else TO_FILL
-    second = stamp(known + 3 * HOUR) if known is not None else TO_FILL
+    first = stamp(known + HOUR, trusted) if known is not None else TO_FILL
+    second = stamp(known + 3 * HOUR, trusted) if known is not None else TO_FILL
+    knew = stamp(known, trusted) if known is not None else TO_FILL
     return [
-        Line("有人知悉的时间", "when the first person knew", stamp(known) if known is not None else TO_FILL, "known"),
+        Line("有人知悉的时间", "when the first person knew", knew, "known"),
         Line("报县级以上监管部门（知悉后 1 小时内）", "to the county authority, within 1 h of knowing", first),
         Line("监管部门逐级上报（每级不超过 2 小时）", "each authority to the next, within 2 h; the first by", second),
         Line("实际上报时间、报告人、接报人", "really sent at, by, received by", TO_FILL, "sent"),
-        Line("伤亡变化补报（30 日内）", "changes of casualties, within 30 days, until", stamp(happened + 30 * DAY)),
+        Line(
+            "伤亡变化补报（30 日内，自报警算）",
+            "changes of casualties, 30 days from the alarm",
+            stamp(happened + 30 * DAY),
+        ),
         Line("同上，道路交通、火灾事故（7 日内）", "the same for road and fire, 7 days", stamp(happened + 7 * DAY)),
     ]
 
@@ -228,7 +238,7 @@ def accident(found: Found, site: str, asked: Asked) -> list[Part]:
             blank("其他", "other", "other"),
         ]),
         Part("时限（国务院令第 493 号第九至十三条）", "Clocks (Order 493, articles 9 to 13)",
-             deadlines(known(found, asked), raised["at"]["wall"])),
+             deadlines(known(found, asked), raised["at"]["wall"], asked.known is not None or _is_trusted(found))),
     ]  # fmt: skip
 
 

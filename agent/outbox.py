@@ -692,6 +692,8 @@ class Outbox:
             owing = [entry for entry in self.entries.values() if feed.name in entry.owed]
             mine = [e.owed[feed.name] for e in owing if (e.item.boot, e.item.stream) == (boot, stream)]
             found = {seq for seq in mine if first <= seq <= end}
+            if boot != self.boot:  # a number is given at once; a kill within the commit may leave it unused
+                reason += ", or lost with the power before the disk had it"
         else:
             reason = "not kept any longer"
             try:

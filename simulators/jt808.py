@@ -149,7 +149,7 @@ class Jt808Platform:
         """Listen, with TLS for terminals if so; a port of 0 is a free one."""
         self._servers = [
             await asyncio.start_server(self._terminal, host, port, ssl=tls),
-            await asyncio.start_server(self._attachments, host, port + 1 if port else 0),
+            await asyncio.start_server(self._attachments, host, self.files_port or (port + 1 if port else 0)),
         ]
         self.port, self.files_port = (server.sockets[0].getsockname()[1] for server in self._servers)
 

@@ -118,9 +118,9 @@ class Minefiles(Uplink, tag="minefiles", frozen=True, kw_only=True):
     table: str = "coal"  # that ships, or the path of one
     change: dict[str, Any] = {}  # noqa: RUF012 laid over the table
     mode: Annotated[int, Meta(ge=0o400, le=0o777)] = 0o644  # of files in a folder
-    known_hosts: str = ""  # file with the server's key, of SFTP
+    known_hosts: str = ""  # file with the server's key, of SFTP; a path, or credential:NAME
     fingerprint: Annotated[str, Meta(pattern=r"^(SHA256:[A-Za-z0-9+/]{43})?$")] = ""  # of that key, in its place
-    key: str = ""  # file of the private key
+    key: str = ""  # file of the private key, the same
     passphrase: str = ""  # of it: env:NAME, file:/path, credential:NAME
     password: str = ""  # the same
     point: tuple[Gauge, ...]
@@ -143,8 +143,8 @@ class Minefiles(Uplink, tag="minefiles", frozen=True, kw_only=True):
             if not given & {"key", "password"}:
                 raise ValueError("sftp needs key or password")
         for name in ("password", "passphrase"):
-            if wrong := secret.fault(getattr(self, name), "user"):
-                raise ValueError(wrong.replace("password", name))
+            if wrong := secret.fault(getattr(self, name), "user", name):
+                raise ValueError(wrong)
         if self.passphrase and not self.key:
             raise ValueError("passphrase goes with key")
 

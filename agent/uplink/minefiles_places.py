@@ -116,7 +116,7 @@ class Sftp:
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
         hand = Hand("connect")  # names block
         place = self
-        known: Any = account.known_hosts or ([], [], [])
+        known: Any = ([], [], [])
 
         class Watcher(asyncssh.SSHClient):  # type: ignore[misc]
             def validate_host_public_key(self, host: str, addr: str, port: int, key: Any) -> bool:
@@ -131,6 +131,7 @@ class Sftp:
             sock = await hand.do(socket.create_connection, (account.host, account.port), CONNECT)
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
+            known = str(secret.place(account.known_hosts)) if account.known_hosts else known
             keys = await hand.do(self._keys, asyncssh)
             password = secret.read(account.password, f"connect {account.where}") if account.password else None
             async with asyncio.timeout(LOGIN):
@@ -163,9 +164,9 @@ class Sftp:
         if not account.key:
             return []
         what = f"connect {account.where}"
-        passphrase = secret.read(account.passphrase, what) if account.passphrase else None
+        passphrase = secret.read(account.passphrase, what, "passphrase") if account.passphrase else None
         try:
-            return [asyncssh.read_private_key(account.key, passphrase)]
+            return [asyncssh.read_private_key(str(secret.place(account.key)), passphrase)]
         except (OSError, ValueError) as error:
             raise LineLost(f"{what}: key {account.key}: {error}") from error
 
@@ -213,4 +214,7 @@ class Sftp:
 
 def readable(path: str) -> bool:
     """Whether a file is there for this process."""
-    return os.access(path, os.R_OK)
+    try:
+        return os.access(secret.place(path), os.R_OK)
+    except OSError:
+        return False

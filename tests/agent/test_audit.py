@@ -76,7 +76,9 @@ def test_every_changed_bit_is_found(tmp_path: Path):
             bad = bytearray(good)
             bad[at] ^= 1 << bit
             path.write_bytes(bad)
-            assert verify(tmp_path).faults, f"byte {at} bit {bit}"
+            faults = verify(tmp_path).faults
+            assert faults, f"byte {at} bit {bit}"
+            assert faults[0].record == 1 + good[:at].count(b"\n"), f"byte {at} bit {bit}"
 
 
 @pytest.mark.parametrize("change", ["remove", "swap", "repeat", "tail of another"])

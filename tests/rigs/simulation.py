@@ -24,6 +24,7 @@ import sys
 import traceback
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import chdir
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
@@ -265,7 +266,7 @@ class World:
 
     def note(self, kind: str, *facts: Any) -> None:
         """One line of the trace."""
-        line = f"{self.now:.6f} {kind} {' '.join(map(str, facts))}".replace(str(self.folder), "~")
+        line = f"{self.now:.6f} {kind} {' '.join(map(str, facts))}"
         self.hash.update(line.encode())
         self.tail.append(line[:300])
         if kind not in ("poll", "heard"):
@@ -1036,19 +1037,23 @@ def seams(world: World) -> list[tuple[Any, str, Any]]:
 
 
 def play(seed: int, folder: Path, language: str = "mqtt") -> Run:
-    """One run, in a folder of its own below `folder`, which is removed."""
-    home = folder / f"{language}{seed}"
-    home.mkdir(parents=True)
-    world = World(seed, home, language)
-    Plant.world = Wire.net = world  # type: ignore[assignment]
-    try:
-        with world.disk.mounted(), replaced(seams(world)):
-            while not world.ended:
-                _live(world)
-        world.verdict()
-    finally:
-        world.disk.end()
-        shutil.rmtree(home, ignore_errors=True)
+    """One run, in a folder of its own below `folder`, which is removed.
+
+    The process stands in `folder` meanwhile: complaints name files, and the journal's checksums are made of complaints.
+    """
+    home = Path(f"{language}{seed}")
+    (folder / home).mkdir(parents=True)
+    with chdir(folder):
+        world = World(seed, home, language)
+        Plant.world = Wire.net = world  # type: ignore[assignment]
+        try:
+            with world.disk.mounted(), replaced(seams(world)):
+                while not world.ended:
+                    _live(world)
+            world.verdict()
+        finally:
+            world.disk.end()
+            shutil.rmtree(home, ignore_errors=True)
     tail = tuple(world.scene[-2 * TAIL :])
     return Run(
         language,

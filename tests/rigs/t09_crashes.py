@@ -44,7 +44,7 @@ TOLD = 2 * daemon.CONNECT_LEASE  # s after which an alarm counts as lost: longer
 STOPPED = 5.0  # s from SIGTERM to the end
 GIVEN_UP = 8.0  # s after which a throw counts as not recovered
 
-# Who heals what: the part that is started again, or the process. First match counts.
+# Who heals what: the part that is started again, or the process. First match counts. A leaf: nobody else notices it.
 HEALS = {
     # tasks
     "run()": "process",
@@ -61,6 +61,8 @@ HEALS = {
     "bus *": "line",
     "uplink *": "uplink",
     "control": "control",
+    "commands": "leaf",
+    "record": "leaf",
     "serve.<locals>.speak()": "control",
     "BaseSelectorEventLoop._accept_connection2()": "passing",  # of asyncio: one connection to the control socket
     "Outbox._commit_alarms()": "process",
@@ -83,6 +85,7 @@ HEALS = {
     "thread alarms: commit": "process",
     "thread history: commit": "process",
     "thread journal: *": "process",
+    "thread record: *": "leaf",
     "thread *: booted": "passing",  # told by the first commit
     "thread *: load": "process",
     "thread *: read": "process",
@@ -98,7 +101,15 @@ RARE = (
     "TcpLink.connection_lost",
     "Wire._give_up",
 )
-RARE += ("TcpLink._expire", "Feed.*", "Outbox.read_ahead()", "thread history: read", "Event.wait()", "Agent.*")
+RARE += (
+    "thread record: *",
+    "TcpLink._expire",
+    "Feed.*",
+    "Outbox.read_ahead()",
+    "thread history: read",
+    "Event.wait()",
+    "Agent.*",
+)
 
 # What comes by only after something else failed.
 BECKON = {
@@ -203,6 +214,7 @@ class World:
             "uplink": lambda: self.births(hit),
             "line": lambda: [m.mono for m in self.events(hit, "line-recovered")],
             "control": lambda: [m.mono for m in self.events(hit, "hung" if hung else "crashed")],
+            "leaf": lambda: [m.mono for m in self.events(hit, "hung" if hung else "crashed")],
         }
         since = hit
         while time.monotonic() < hit + patience:

@@ -364,7 +364,8 @@ async def renewals(case: Case) -> Renewed:
 
             async with running(patient(path)):
                 await until(lambda: ear.on("telemetry/plant"), PATIENCE, "first telemetry")
-                beating = asyncio.create_task(forever(pulse, rng))
+                enough = asyncio.Event()
+                beating = asyncio.create_task(beat(pulse, rng, enough))
                 for n in range(case.n(1, 12)):
                     links = kinds("link-up")
                     stranger.issue("gw1").put(cert, key)
@@ -385,10 +386,8 @@ async def renewals(case: Case) -> Renewed:
                 came = len(ear.messages)
                 await until(lambda: len(ear.messages) > came + 2, 40, "the agent is back")
                 found.back = time.monotonic() - began
-                beating.cancel()
-                await asyncio.gather(beating, return_exceptions=True)
-                if len(pulse.turns) % 2:
-                    pulse.turn()
+                enough.set()
+                await beating
                 await until(lambda: owing(path) <= 1, 40, "all is delivered")
                 with contextlib.suppress(AssertionError):
                     await until(lambda: not pulse.lost(ear.messages), 10)
@@ -410,9 +409,10 @@ def gets_in(port: int, context: ssl.SSLContext) -> bool:
     return bool(up)
 
 
-async def forever(pulse: Pulse, rng: Any) -> None:
-    while True:
-        await pulse.beat(5.0, 0.5, rng)
+async def beat(pulse: Pulse, rng: Any, enough: asyncio.Event) -> None:
+    """A hazard that comes and goes until it is enough; ends low, and no turn is too short to be polled."""
+    while not enough.is_set():
+        await pulse.beat(1.0, 0.5, rng)
 
 
 def gaps(ear: Subscriber) -> list[float]:

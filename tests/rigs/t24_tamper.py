@@ -8,6 +8,7 @@ should be, only a witness can tell, who noted a head. Each change must be found,
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,7 +66,7 @@ class Image:
 
 def flips(case: Case, folder: Path) -> None:
     """Every bit of a log of one segment, or of each bit so many in the small size."""
-    made(folder, SIZE, 1 << 20, KEY, 1, every=100)
+    made(folder, SIZE, 1 << 20, KEY, 1, every=1000)
     (path,) = audit.segments(folder)
     good = audit.text(path)
     ends = [k for k, byte in enumerate(good) if byte == 10]
@@ -77,7 +78,7 @@ def flips(case: Case, folder: Path) -> None:
         faults = verify(folder, TRUSTED).faults
         bits += 1
         found += bool(faults)
-        named += bool(faults) and faults[0].record == 1 + sum(1 for end in ends if end < bit >> 3)
+        named += bool(faults) and faults[0].record == 1 + bisect_left(ends, bit >> 3)
     case.exactly("flipped bits that were not found", bits - found, 0)
     case.exactly("flipped bits whose record was not named", found - named, 0)
     case.figure("bits flipped", bits)
