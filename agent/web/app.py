@@ -52,6 +52,7 @@ HEADERS = {
 }
 FOREVER = "public, max-age=31536000, immutable"
 TOLD = 3600.0  # s between two words on the same mistake of ours
+PATIENCE = 2.0  # s for a look at who may act
 SCRAPES = 5.0  # s between two that are given although there is no time
 ACTS = ("ack", "shelve", "take-out", "restore", "reset", "demand", "withdraw", "protect", "release")
 
@@ -125,6 +126,15 @@ class Door:
             self._scraped = now
             return True
         return scope["method"] == "POST" or scope["path"] in ("/healthz", "/readyz", "/login", "/alarms")
+
+    async def look(self) -> None:
+        """End the sessions of whoever was taken out of the file meanwhile."""
+        if len(self.sessions):
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    self.sessions.keep_of(await self.hand.do(people.read, self.desk.config.store.path))
+            except (TimeoutError, ValueError):
+                pass  # a slow disk; or a broken file: who logs in next is told
 
     # -- words to the agent -------------------------------------------------------------------------
 
@@ -450,7 +460,7 @@ async def enter(door: Door, request: Request, t: Words) -> Response:
         return html(await login_page(door, request, t, t("bad login")), 403)
     door.tries.right(*whose)
     door.sessions.end(request.cookies.get(door.cookie, ""))
-    cookie = door.sessions.begin(name, door.desk.clock.now().mono)
+    cookie = door.sessions.begin(name, known[name].since, door.desk.clock.now().mono)
     door.tell("login", f"{name} logged in from {client}", name=name)
     response = RedirectResponse(back(form), 303)
     response.set_cookie(

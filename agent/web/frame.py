@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from .. import __version__
-from .markup import Html, Sheet, join, tag
+from .markup import Html, join, tag
 from .pages import PAGES, TOKEN, Ask, Page, link, live_strip, path_of
 from .texts import Words
 
@@ -143,7 +143,3 @@ def bare(t: Words, title: str, *body: Html | str) -> str:
     )
     inside = tag("main", tag("h1", title), join(*body), tag("p", link("/", t("site"))), class_="bare")
     return "<!doctype html>" + tag("html", head, tag("body", inside), lang="zh-CN" if t.language == "zh" else "en")
-
-
-def empty() -> Sheet:
-    return Sheet()

@@ -16,7 +16,6 @@ from ..core.alarm import Alarm
 
 PATIENCE = 1.5  # s that a look may take
 SHOWN = 100  # edges at once
-EVIDENCE = b'"event":"evidence"'
 
 
 class Wish(NamedTuple):

@@ -143,6 +143,7 @@ class Session(Struct, frozen=True):
 
     name: str
     token: str  # that every form of this session bears
+    made: float  # wall s: `since` of the password by which he came
     since: float  # monotonic s
     seen: float
     said: str = ""  # a word on what was done last, shown once
@@ -154,10 +155,10 @@ class Sessions:
     def __init__(self) -> None:
         self._of: OrderedDict[str, Session] = OrderedDict()
 
-    def begin(self, name: str, now: float) -> str:
-        """A new session; its cookie."""
+    def begin(self, name: str, made: float, now: float) -> str:
+        """A new session, by a password of `made`; its cookie."""
         cookie = secrets.token_urlsafe(32)
-        self._of[_key(cookie)] = Session(name, secrets.token_urlsafe(24), now, now)
+        self._of[_key(cookie)] = Session(name, secrets.token_urlsafe(24), made, now, now)
         if len(self._of) > SESSIONS:
             self._of.popitem(last=False)
         return cookie
@@ -182,13 +183,14 @@ class Sessions:
     def end(self, cookie: str) -> None:
         self._of.pop(_key(cookie), None)
 
-    def end_of(self, names: set[str]) -> None:
-        """All sessions of people who are none any more."""
-        for key in [key for key, session in self._of.items() if session.name in names]:
+    def keep_of(self, people: dict[str, Entry]) -> None:
+        """End the sessions of whoever may act no longer, or has another password now."""
+        made = {name: entry.since for name, entry in people.items()}
+        for key in [key for key, session in self._of.items() if made.get(session.name) != session.made]:
             del self._of[key]
 
-    def names(self) -> set[str]:
-        return {session.name for session in self._of.values()}
+    def __len__(self) -> int:
+        return len(self._of)
 
 
 def _key(cookie: str) -> str:

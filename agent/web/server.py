@@ -149,6 +149,7 @@ async def serve(desk: Desk, web: Web, renew: Callable[[], None], told: Callable[
         told(f"{'https' if context else 'http'}://{named(sock)}/")
         while True:
             await _knock(sock)
+            await door.look()
             renew()
             await asyncio.sleep(PULSE)
     finally:

@@ -150,16 +150,20 @@ def test_waiting_doubles_and_is_forgotten_when_it_went_well():
 
 def test_sessions_end_by_themselves_and_there_are_few():
     sessions = people.Sessions()
-    cookie = sessions.begin("Li", 0.0)
+    cookie = sessions.begin("Li", 7.0, 0.0)
     assert sessions.of(cookie, people.IDLE).name == "Li"
     assert sessions.of(cookie, 2 * people.IDLE + 1) is None
-    busy = sessions.begin("Li", 0.0)
+    busy = sessions.begin("Li", 7.0, 0.0)
     for i in range(20):
         last = sessions.of(busy, i * people.IDLE)
     assert last is None  # a shift is over, however busy
     for _ in range(100):
-        sessions.begin("Li", 0.0)
-    assert len(sessions._of) == people.SESSIONS
+        sessions.begin("Li", 7.0, 0.0)
+    assert len(sessions) == people.SESSIONS
+    sessions.keep_of({"Li": people.Entry("hash", 7.0)})
+    assert len(sessions) == people.SESSIONS
+    sessions.keep_of({"Li": people.Entry("another", 8.0)})  # a new password ends what the old one began
+    assert len(sessions) == 0
 
 
 def test_passwords_are_made_on_the_gateway_and_kept_as_hashes(page, tmp_path, monkeypatch, capsys):
