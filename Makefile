@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # Hundreds of processes begin in a run of the tests: each would compile the agent anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install dev decoders demo test lint types contracts unit scoreboard scoreboard-quick bench bench-tamper bench-anomaly bench-fleet bench-jt808 bench-slope bench-vision lock clean
+.PHONY: help install dev decoders demo test lint types contracts unit scoreboard scoreboard-quick bench bench-tamper bench-anomaly bench-fleet bench-jt808 bench-slope bench-vision lock screens clean
 
 help:
 	@echo "make demo    two minutes: simulated site, agent, broker, platform, verdict"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench-slope  when slopes are said to fail, and how often they do not"
 	@echo "make bench-vision  how well the time to collision is told, on real frames and drawn scenes; what nets find"
 	@echo "make install only the virtual environment"
+	@echo "make screens  pictures of the local page for the README, from a running agent"
 	@echo "make lock    renew the lock files (needs uv)"
 
 $(VENV)/bin/python:
@@ -62,7 +63,8 @@ unit: dev decoders
 
 # Other people's decoders, with what they need for themselves; a machine without npm tests without the one.
 SPB := tests/tools/sparkplug
-decoders: build/decoders/.python build/decoders/.node
+AXE := tests/tools/axe
+decoders: build/decoders/.python build/decoders/.node build/decoders/.axe
 
 build/decoders/.python: $(SPB)/requirements.lock
 	@$(PYTHON) -m venv build/decoders/python
@@ -74,6 +76,12 @@ build/decoders/.node: $(SPB)/package-lock.json
 	@cp $(SPB)/package.json $(SPB)/package-lock.json build/decoders/node
 	@npm ci --prefix build/decoders/node --ignore-scripts --no-audit --no-fund --silent && touch $@ || \
 	echo "no npm, or nothing to be had from it: one decoder of Sparkplug is not tested against"
+
+build/decoders/.axe: $(AXE)/package-lock.json
+	@mkdir -p build/decoders/axe
+	@cp $(AXE)/package.json $(AXE)/package-lock.json build/decoders/axe
+	@npm ci --prefix build/decoders/axe --ignore-scripts --no-audit --no-fund --silent && touch $@ || \
+	echo "no npm, or nothing to be had from it: whether people can use the page is not checked by axe"
 
 scoreboard: dev
 	@$(BIN)/python -m tests.rigs.scoreboard
@@ -102,8 +110,11 @@ bench-jt808: dev
 bench-slope: dev
 	@$(BIN)/python -m tests.bench.slope
 
+screens: dev
+	@$(BIN)/python -m tests.tools.screens docs
+
 lock:
-	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra build --extra sftp --extra vehicle --extra video -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra build --extra sftp --extra vehicle --extra video --extra web -o requirements.lock
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra dev -o requirements-dev.lock
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --no-deps $(SPB)/requirements.in -o $(SPB)/requirements.lock
 

@@ -21,6 +21,7 @@ import msgspec
 from . import __version__, dispatch, exhibits, nets, registrar
 from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
+from .web import passwd
 
 if TYPE_CHECKING:
     from .config import Config
@@ -189,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     presence.add_argument("--by", metavar="NAME", default="", help="who, or what, says so")
     registrar.add(verb)
     exhibits.add(verb)
+    passwd.add(verb)
     dispatch.add(verb)
     hazards = verb("hazards", _hazards, "index R and level of an inventory, term by term; or the table that ships")
     hazards.add_argument("inventory", type=Path, nargs="?", metavar="FILE", help="hazards.toml of a site")

@@ -1,7 +1,7 @@
 """A site file into the workers of a site: drivers, rules, store and uplinks; or every complaint at once.
 
     [site] [store] [evidence] [[bus]] [[detector]] [[rule]] [[interlock]] [[item]] [shifts] [[zone]] [[uplink]]
-    [commands] [[issuer]] [[settable]]
+    [commands] [[issuer]] [[settable]] [web]
 
 A `[[bus]]` is a driver, a `[[uplink]]` an uplink, found by name in literal tables; so is a `[[detector]]`, which adds
 channels that rules see like any other. An `[[interlock]]` is a handful of rules (`interlocks.py`). An `[[item]]` has
@@ -64,6 +64,7 @@ from .health import rules as health_rules
 from .interlocks import Interlock
 from .ledger import SetTo
 from .profiles import SHIPPED, Profile, gases, profile_names, profiles_in, rule, slug
+from .window import Web
 
 STRANGE = "anomaly"  # built-in rule of channels with `anomaly = true`
 PACES = {STRANGE: 10.0, "slow": 900.0}  # built-in detectors of these: name -> s between looks
@@ -123,6 +124,7 @@ class Config(Struct, frozen=True):
     air: exposure.Air | None = None  # where there are zones
     interlocks: tuple[Interlock, ...] = ()  # their rules are among the others
     evidence: evidence.Shelf = evidence.Shelf()  # where what cameras showed is kept
+    web: Web | None = None  # the local page, where the site file has `[web]`
     commands: CommandRules = CommandRules()
     issuers: tuple[Issuer, ...] = ()
     bounds: dict[str, limits.Bounds] = {}  # rule -> how far its limit may be moved from afar
@@ -175,6 +177,7 @@ class _Reader:
             "shifts",
             "zone",
             "uplink",
+            "web",
             "commands",
             "issuer",
             "settable",
@@ -211,6 +214,7 @@ class _Reader:
         uplinks = self._uplinks(speakers, whole, complete)
         shelf = decode(self._table(raw, "evidence"), evidence.Shelf, self.told, "[evidence]") or evidence.Shelf()
         self.resolved.append(shelf)
+        web = self._web(raw)
         asked, issuers, bounds = self._commands(raw, rules, uplinks, complete)
         if complete:
             self._witnesses(drivers, whole, rules)
@@ -233,6 +237,7 @@ class _Reader:
                 journal_key=str(self.path.parent / store.journal_key) if store.journal_key else "",
             ),
             evidence=shelf,
+            web=web,
             drivers=tuple(driver.at_home(shelf.path, shelf.free_mb) for _, driver in drivers),
             detectors=tuple(detectors),
             rules=tuple(rules),
@@ -284,6 +289,19 @@ class _Reader:
             return tables
         self.told.add(raw, key, f"`{key}` should be a list of tables: [[{key}]]")
         return []
+
+    def _web(self, raw: Table) -> Web | None:
+        """The local page. It is no part of the hash: it changes nothing that is judged or told."""
+        if "web" not in raw:
+            return None
+        table = self._table(raw, "web")
+        web = decode(table, Web, self.told, "[web]")
+        for text in web.faults() if web is not None else ():
+            self.told.add(table, None, f"[web]: {text}")
+        if web is None or not web.certificate:
+            return web
+        home = self.path.parent
+        return msgspec.structs.replace(web, certificate=str(home / web.certificate), key=str(home / web.key))
 
     def _hazards(self, raw: Table, site: Site) -> list[Hazard]:
         """What the inventory makes of each unit."""

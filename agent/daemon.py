@@ -13,8 +13,9 @@ import os
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import msgspec
 from . import (
     __version__,
     checkpoint,
+    commission,
     control,
     deeds,
     drafts,
@@ -34,6 +36,7 @@ from . import (
     reels,
     secret,
     tls,
+    trend,
     update,
 )
 from .audit import Audit, Pace, verify
@@ -46,7 +49,7 @@ from .core.core import NOTHING, VERBS, Ack, Action, Input, Kept, Memory, Tick, V
 from .core.exposure import PERSON, Presence
 from .core.frame import Instant
 from .core.load import figures
-from .core.ports import Driver, Event, Identity
+from .core.ports import Driver, Event, Identity, Tally
 from .deeds import Deeds, Reach
 from .desk import Desk, Result
 from .hand import Hand
@@ -73,6 +76,7 @@ from .supervise import (
     watch,
 )
 from .traces import Traces
+from .trend import Trends
 
 Task = asyncio.Task[None]
 
@@ -90,6 +94,8 @@ LINE_LEASE = 10.0  # at least; twice the driver's own worst case where that is l
 CONNECT_LEASE = 40.0  # of an uplink: a dead name server costs 10, TCP 10, TLS 10, the broker's answer a turn of its own
 LINK_LEASE = 8.0  # of an uplink that is connected: it comes round at least every second
 CONTROL_LEASE = 10.0  # it asks itself every 3 s
+WEB_LEASE = 15.0  # it asks itself every 3 s
+RECENT = 200  # events that the local page can show
 RECORD_LEASE = 600.0  # a card may take minutes to read the journal
 CLERK_LEASE = 60.0  # it looks twice a second; a card may take long for a file
 DESK_LEASE = 60.0  # the same
@@ -126,6 +132,11 @@ class Agent:
         self.leases = Leases(self.clock)
         self.recorder = Recorder(record) if record else None
         self.links: dict[str, str] = {}  # uplink -> its last state, for people
+        self.tallies: dict[str, Tally] = {}  # line -> how it fared lately, for people
+        self.recent: deque[Event] = deque(maxlen=RECENT)  # newest last, for people
+        self._recalled = False  # what an earlier life knew of trends
+        self.trends = Trends(config.web.trend_mb * 1e6 if config.web is not None else 0.0)
+        self.lost: dict[str, str] = {}  # lines and uplinks that failed last, and why, for people
         self._lost: set[str] = set()  # lines that were told as lost
         self._ordered = False  # an order waits for its bus task
         self._quarantined = 0  # files that were found corrupt since the start
@@ -246,6 +257,10 @@ class Agent:
         self._duty("record", RECORD_LEASE)
         for uplink in self.config.uplinks:
             self._duty(f"uplink {uplink.name}", CONNECT_LEASE)
+        if self._has_page:
+            from .web import server  # noqa: F401  # what it needs is loaded before anything runs
+
+            self._duty("web", WEB_LEASE)
         loop = asyncio.get_running_loop()
         self._broken: asyncio.Future[None] = loop.create_future()  # gets what no task can be blamed for
         before, _ = loop.get_exception_handler(), loop.set_exception_handler(self._mishap)
@@ -258,6 +273,7 @@ class Agent:
             self._kept("control", self._control),
             self._kept("record", self._record),
             *([self._kept("evidence", self._keep_evidence)] if self.clerk is not None else []),
+            *([self._kept("web", self._page)] if self._has_page else []),
             *([self._kept("commands", self._keep_desk)] if self.desk is not None else []),
             *(
                 self._kept(f"bus {driver.name}", partial(self._pump, driver), Pauses(2.0))
@@ -294,6 +310,16 @@ class Agent:
             loop.set_exception_handler(before)
             say("stopped", boot=self.outbox.boot)
 
+    @cached_property
+    def _hand(self) -> Hand:
+        """A thread for files of people's own: trends, comparisons."""
+        return Hand("page")
+
+    @property
+    def _has_page(self) -> bool:
+        """Whether there is a local page; a recording shows nothing."""
+        return self.config.web is not None and self.recorder is None
+
     def _duty(self, duty: str, limit: float) -> Lease:
         """The lease of a leaf; a line and an uplink may have the same name, but not the same duty."""
         lease = self._lease[duty] = self.leases.grant(duty, limit, leaf=True)
@@ -327,6 +353,7 @@ class Agent:
             self.traces.close()
             keeping = [] if self.keeper is None else [self.keeper.close(self.memory, self.clock.now())]
             keeping += [] if self.clerk is None else [self.clerk.close()]
+            keeping += [self._trends_kept()] if self._has_page and self._recalled else []
             keeping += [] if self.desk is None else [self.desk.close()]
             await asyncio.gather(self.outbox.close(), self.audit.close(), *keeping)
 
@@ -387,7 +414,11 @@ class Agent:
             async for item in frames:
                 if driver.name in self._lost:
                     self._lost.discard(driver.name)
+                    self.lost.pop(driver.name, None)
                     await self.queue.put(Event("line-recovered", driver.name, self.clock.now(), "the line is back"))
+                if isinstance(item, Tally):
+                    self.tallies[driver.name] = item
+                    continue
                 if isinstance(item, Event):
                     for proof in self._proofs.settle(item):
                         await self.queue.put(proof)
@@ -443,6 +474,8 @@ class Agent:
                 self.recorder.alarms(verdict.alarms)
         for frame in verdict.frames:
             self.outbox.put_frame(frame)
+            if self._has_page:
+                self.trends.add(frame)
             self.traces.frame(frame)
             if self.clerk is not None:
                 self.clerk.frame(frame)
@@ -571,6 +604,44 @@ class Agent:
 
     async def _control(self) -> None:
         await control.serve(self.config.store.path, self._answer, self._lease["control"].renew)
+
+    async def _page(self) -> None:
+        from .web import server
+
+        assert self.config.web is not None
+        if not self._recalled:
+            self._recalled = True
+            keys = {source: bench.layout.key for source, bench in self.core.benches.items()}
+            kept = await self._hand.do(trend.read, Path(self.config.store.path))
+            self.trends.adopt(kept, keys, self.clock.now())
+        keeping = asyncio.create_task(self._keep_trends(), name="trends")
+        try:
+            await server.serve(self, self.config.web, self._lease["web"].renew, lambda url: say("page", url=url))
+        finally:
+            keeping.cancel()
+
+    async def _keep_trends(self) -> None:
+        while True:
+            await self.clock.sleep(trend.SAVE)
+            await self._trends_kept()
+
+    async def _trends_kept(self) -> None:
+        """Write what is known of the last week. What the disk does not take is no loss of telemetry, and not told."""
+        try:
+            await self._hand.do(trend.write, Path(self.config.store.path), self.trends.kept(self.clock.now()))
+        except OSError:
+            pass
+
+    async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What the Unix socket would answer; a request that is not understood is an error in words."""
+        try:
+            return await self._answer(request)
+        except (KeyError, TypeError, ValueError) as error:
+            return {"error": f"not understood: {error}"}
+
+    def tell(self, event: Event) -> None:
+        """An event of the local page."""
+        self._event(event)
 
     async def _tick(self) -> None:
         """Once a second: time for the core; now and then the agent's own health; steps of the wall clock."""
@@ -808,8 +879,11 @@ class Agent:
         self._quarantined += event.kind == "store-corrupt"
         if event.kind in ("link-up", "link-down"):
             self.links[event.source] = event.kind.removeprefix("link-")
+            if event.kind == "link-up":
+                self.lost.pop(event.source, None)
         if self.clerk is not None:
             self.clerk.note(event)
+        self.recent.append(event)
         self.outbox.put_event(event)
         self.audit.put(event)
         say(event.kind, source=event.source, text=event.text)
@@ -826,6 +900,7 @@ class Agent:
     def _told(self, kind: str, leaf: str, text: str) -> None:
         if kind == "lost":
             self._lost.add(leaf)
+            self.lost[leaf] = text
         self._crashes += kind == "crashed"
         self._event(Event(f"line-{kind}" if kind == "lost" else kind, leaf, self.clock.now(), text))
 
@@ -851,6 +926,8 @@ class Agent:
             return {"ok": await self._reports()}
         if verb == "drill":
             return await self._drill(str(request["name"]), str(request["by"]))
+        if verb == "commission":
+            return await self._compare(request)
         if verb == "presence":
             return await self._presence(request)
         if verb == "evidence":
@@ -875,8 +952,8 @@ class Agent:
                 return {"error": f"no command {request['id']} is remembered"}
             return {**entry.facts, "id": entry.id, "state": entry.state, "reason": entry.reason, "text": entry.text}
         return {
-            "error": f"unknown verb {verb!r}; known: ack, alarms, colours, command, drill, evidence, outcome, "
-            f"presence, reports, status, {', '.join(VERBS)}"
+            "error": f"unknown verb {verb!r}; known: ack, alarms, colours, command, commission, drill, evidence, "
+            f"outcome, presence, reports, status, {', '.join(VERBS)}"
         }
 
     def _status(self) -> dict[str, Any]:
@@ -931,6 +1008,34 @@ class Agent:
             self._drilling = False
         self._event(done.event(self.clock.now(), self.config.site.language))
         return {"drill": msgspec.to_builtins(done), "proven": done.proven}
+
+    async def _compare(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A person holds a reference to a channel: what it shows now is kept, for the report of the commissioning."""
+        name = str(request["channel"])
+        if (place := self.core.columns.get(name)) is None:
+            return {"error": f"no channel is called {name}"}
+        source, column = place
+        seen, at = self.memory.watches[source].seen, self.clock.now()
+        try:
+            done = commission.test(
+                name,
+                self.core.benches[source].layout.unit[column],
+                float(seen.value[column]),
+                float(seen.raw[column]) if column < len(seen.raw) else float("nan"),
+                self.trends.spread(source, column, at.mono),
+                float(request["reference"]),
+                float(request["tolerance"]),
+                str(request.get("by", "")),
+                str(request.get("note", "")),
+                at,
+            )
+            await self._hand.do(commission.keep, Path(self.config.store.path), done)
+        except (OSError, ValueError) as error:
+            return {"error": str(error)}
+        word = "within" if done.within else "beyond"
+        text = f"{name} shows {done.value:g} {done.unit}, reference {done.reference:g}: {word} {done.tolerance:g}"
+        self._event(Event("commissioned", source, at, f"{text}, {done.by}", msgspec.to_builtins(done)))
+        return {"ok": text}
 
     async def _presence(self, request: dict[str, Any]) -> dict[str, Any]:
         """Where a person is from now on; without a person: who is in which zone. Platforms hear nothing of it."""

@@ -436,6 +436,11 @@ class Feed:
         live = sum(telemetry and row not in self.owed for telemetry, row in self._flying) + len(self.live)
         return {**self._queue.owing(self.name), "telemetry": live, "backfill": len(self.owed)}
 
+    def oldest_live(self) -> float | None:
+        """Monotonic s of the oldest telemetry that waits in memory."""
+        waiting = self.in_memory()
+        return min((float(item.body.mono[0]) for item in waiting), default=None)  # type: ignore[union-attr]
+
     def drop_live(self, rows: Container[int]) -> list[int]:
         """Batches were dropped from memory. Which of them were still to be sent."""
         gone = [row for row, _ in self.live if row in rows]

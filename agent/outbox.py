@@ -210,6 +210,7 @@ class Outbox:
         self._told_gaps: list[Lost] = []  # the same of gaps that were told: their events may not be on the disk yet
         self._writing = False  # a commit of alarms is under way
         self._alarm_news, self._history_news, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._begun: dict[int, float] = {}  # row of the oldest backlog of some uplink -> its wall s
         self._lock = asyncio.Lock()  # one user of history.db at a time, with its bookkeeping
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -931,6 +932,41 @@ class Outbox:
         """How many alarms and events the uplink owes."""
         lanes = [entry.item.lane for entry in self.entries.values() if uplink in entry.owed]
         return {"alarm": lanes.count("alarm"), "event": lanes.count("event")}
+
+    def oldest(self, uplink: str) -> dict[Lane, float]:
+        """Age in s of the oldest that the uplink owes of each lane, where something waits and its time is known."""
+        now, found = self.clock.now(), dict[Lane, float]()
+        for entry in self.entries.values():
+            lane = entry.item.lane
+            if uplink in entry.owed and lane not in found:  # the first of its lane is the oldest
+                found[lane] = self._age(entry.item.boot, entry.item.body.at, now)  # type: ignore[union-attr]
+        feed = self.feeds[uplink]
+        if (live := feed.oldest_live()) is not None:
+            found["telemetry"] = now.mono - live
+        if feed.owed.spans and (since := self._begun.get(feed.owed.spans[0][0])) is not None:
+            found["backfill"] = now.wall - since
+        return found
+
+    def _age(self, boot: str, at: Instant, now: Instant) -> float:
+        return now.mono - at.mono if boot == self.boot else max(0.0, now.wall - at.wall)
+
+    async def date(self) -> None:
+        """Look up how old the oldest backlog of each uplink is, for `oldest`. Costs one row of the history each."""
+        first = {feed.owed.spans[0][0] for feed in self.feeds.values() if feed.owed.spans}
+        known = {row: wall for row, wall in self._begun.items() if row in first}
+        for row in first - known.keys():
+            try:
+                async with self._lock:
+                    if "history" in self._unread or "history" in self.trouble:
+                        return
+                    items, _, _ = await self._hands["history"].do(self._history.read, row, row, CHUNK)
+            except StoreFault as error:
+                self._history_failed(error)
+                return
+            for item in items:
+                if isinstance(item.body, Batch):
+                    known[row] = float(item.body.wall[0])
+        self._begun = known
 
     def is_urgent(self, uplink: str) -> bool:
         """Whether the uplink owes a red or orange alarm."""

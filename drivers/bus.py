@@ -39,13 +39,14 @@ import numpy as np
 
 from agent.core.errors import BadReply, LineLost, NoReply, Refused, WorldFault
 from agent.core.frame import Array, Frame, Instant, Quality
-from agent.core.ports import Clock, Event, Orders, Touch
+from agent.core.ports import Clock, Event, Orders, Tally, Touch
 
 from . import modbus_wire as wire
 from . import registers
 from .link import Link, RtuLink, TcpLink, never
 from .modbus_wire import Ask, Doubtful, Outcome
 from .registers import Block, Channel, Kind, Plan, Span
+from .tally import STRETCH, Counts, tally
 
 if TYPE_CHECKING:
     from agent.core.alarm import Order
@@ -74,7 +75,7 @@ BLOCK_MUTE = 3  # polls in a row without a block until that is told; one or two 
 class Unit:
     """What the line remembers of one device while it is connected."""
 
-    def __init__(self, device: Device, start: float) -> None:
+    def __init__(self, device: Device, start: float, timeout: float) -> None:
         self.device = device
         self.layout = registers.shared_layout(device.channel, device.period)
         # The grid of regular polls: multiples of the period on the monotonic clock, so that devices of one period
@@ -99,6 +100,7 @@ class Unit:
         self.texts: dict[str, str] = {}
         self.may_pad = device.gap > 0  # until it refuses
         self.padded: set[int] = set()  # blocks asked with a register more than needed
+        self.counts = Counts(timeout)
         self.asked: tuple[tuple[int, int], ...] = ()  # shapes of the last requests to this device
         self.measured = np.full(len(self.layout), start)  # (n,) mono s; never measured: as old as the connection
         self.plan_anew()
@@ -184,7 +186,7 @@ class Bus:
         self.half_duplex = isinstance(link, RtuLink)
         self.loop = asyncio.get_running_loop()
         start = clock.now().mono
-        self.units = [Unit(device, start) for device in driver.device]
+        self.units = [Unit(device, start, driver.timeout) for device in driver.device]
         self.outputs = {o.name: o for o in driver.output}
         self.unit_of = {unit.device.name: unit for unit in self.units}
         self.patience = BLOCK_MUTE
@@ -196,12 +198,24 @@ class Bus:
         self.silent: Unit | None = None  # it did not answer just now
         self.ahead: list[Unit] = []  # who goes before anybody else
         self.patient: Unit | None = None  # it may not answer, and let them go before
+        self.telling = start + STRETCH  # when it is told next how the devices answer
 
     def close(self) -> None:
         for unit in self.units:
             if unit.probe is not None and not unit.probe.cancel() and not unit.probe.cancelled():
                 unit.probe.exception()  # it ended with the line; that was told already
         self.link.close()
+
+    def told(self) -> Tally | None:
+        """How the devices answered lately, every `STRETCH` s."""
+        now = self.clock.now()
+        if now.mono < self.telling:
+            return None
+        self.telling = now.mono + STRETCH
+        fared = [unit.counts.fared(unit.device.name, unit.device.unit, unit.lost) for unit in self.units]
+        for unit in self.units:
+            unit.counts.turn()
+        return tally(self.driver.name, now, self.driver.timeout, self.half_duplex, fared)
 
     async def turn(self) -> list[Frame | Event]:
         """Do the next thing: an order, a poll, a probe, or wait for one of them. Raises LineLost."""
@@ -272,7 +286,9 @@ class Bus:
                 return [None] * len(asks), [0.0] * len(asks)
             await self.orders.wait(pause)
             self.link.check()
+        begun = self.loop.time()
         outcomes, times = await self.link.run(asks, self.driver.timeout, stop)
+        unit.counts.add(outcomes, _taken(begun, times, not (isinstance(self.link, TcpLink) and self.link.pipeline > 1)))
         failed = [a for a, o in zip(asks, outcomes, strict=True) if isinstance(o, NoReply | BadReply)]
         # On TCP, too: there are gateways that send a late reply under the transaction id of the open request.
         unit.owed += [(self.loop.time(), ask.shape) for ask in failed]
@@ -714,6 +730,13 @@ class Search:
             assert isinstance(outcome, Refused)
             return await self.narrow(kind, spans, outcome.code)
         return None
+
+
+def _taken(begun: float, times: Sequence[float], in_turn: bool) -> list[float]:
+    """s that each of some requests took; those that are sent together are measured from their begin."""
+    if not in_turn or len(times) == 1:
+        return [time - begun for time in times]
+    return [time - before for before, time in zip([begun, *times[:-1]], times, strict=True)]
 
 
 def _is_absent(outcome: Outcome | None) -> bool:

@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 
 from agent.core.alarm import Order
 from agent.core.frame import Frame, Layout
-from agent.core.ports import Clock, Driver, Event, Orders
+from agent.core.ports import Clock, Driver, Event, Orders, Tally
 
 from . import modbus_wire as wire
 from . import registers
@@ -205,7 +205,7 @@ class Modbus(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
             lines.append(f"{what} {o.name}: {o.device} {o.at}, {armed}")
         return lines
 
-    async def frames(self, clock: Clock, orders: Orders) -> AsyncIterator[Frame | Event]:
+    async def frames(self, clock: Clock, orders: Orders) -> AsyncIterator[Frame | Event | Tally]:
         """Poll until cancelled. Raises LineLost when the port or the connection is gone."""
         link = await connect(self)
         bus = Bus(self, link, clock, orders)
@@ -213,6 +213,8 @@ class Modbus(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
             while True:
                 for item in await bus.turn():
                     yield item
+                if (told := bus.told()) is not None:
+                    yield told
         finally:
             bus.close()
 

@@ -93,7 +93,7 @@ async def read_once(text: str, form: str = "uint16", **line: Any) -> list[Readin
     Raises ValueError if it is not understood, WorldFault if it cannot be read.
     """
     driver = target(text, form, **line)
-    unit = Unit(driver.device[0], 0.0)
+    unit = Unit(driver.device[0], 0.0, driver.timeout)
     link = await connect(driver)
     try:
         outcomes, _ = await link.run(unit.asks, driver.timeout, never)

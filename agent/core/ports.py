@@ -39,6 +39,33 @@ class Event(Struct, frozen=True):
     facts: dict[str, Any] = {}
 
 
+class Fared(NamedTuple):
+    """How one device of a line answered lately. Times in s, NaN where nothing was answered."""
+
+    device: str
+    unit: int
+    asked: int  # requests, of `Tally.span` s
+    silent: int  # of these, without a reply
+    garbled: int  # with a reply that does not fit
+    refused: int
+    late: int  # with a reply that came near the end of the time for it
+    mean: float  # s to a reply
+    worst: float
+    lost: bool  # it is probed, not polled
+    answered: bool  # ever, since the line was opened
+
+
+class Tally(NamedTuple):
+    """How a line fared: said now and then by a driver that counts, for people to look at. Nothing is judged by it."""
+
+    line: str
+    at: Instant
+    span: float  # s that it speaks of
+    timeout: float  # s that a reply is waited for
+    serial: bool  # a line of wires, where termination matters
+    devices: tuple[Fared, ...]
+
+
 class Touch(Order, frozen=True):
     """A drill of one output: what stands there is read, and where that is what is wanted (`on`) written once more and
     read back. Nothing ever changes by it."""
@@ -138,7 +165,7 @@ class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Its channels that say for how many days a certificate is still valid. Pure."""
         return ()
 
-    def frames(self, clock: Clock, orders: Orders) -> AsyncIterator[Frame | Event]:
+    def frames(self, clock: Clock, orders: Orders) -> AsyncIterator[Frame | Event | Tally]:
         """Poll until cancelled. Raises `WorldFault` when the line is gone."""
         raise NotImplementedError
 

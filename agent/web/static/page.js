@@ -1,0 +1,119 @@
+// What a page does by itself: it takes over what changed, says when it is old, and lets one draw across a trend.
+// Everything else works without it. No foreign code, nothing made of text but what the server escaped.
+
+const body = document.body;
+const [LIVE, CONNECTING, OLD] = (body.dataset.words || "||").split("|");
+const STALE = 5000; // ms without a word, after which what is shown is old
+const word = document.getElementById("link-word");
+const lamp = document.getElementById("link");
+const old = document.getElementById("old");
+const clock = document.getElementById("clock");
+
+let source = null;
+let heard = performance.now();
+let again = 0;
+
+function take(parts) {
+  const focused = document.activeElement;
+  const id = focused && focused !== body ? focused.id : "";
+  for (const [name, html] of Object.entries(parts)) {
+    const element = document.getElementById(name);
+    if (element && !element.contains(typing())) element.innerHTML = html;
+  }
+  if (id && !document.contains(focused)) document.getElementById(id)?.focus({ preventScroll: true });
+}
+
+// A field that somebody writes into is never taken away.
+function typing() {
+  const one = document.activeElement;
+  return one && /^(INPUT|SELECT|TEXTAREA|VIDEO)$/.test(one.tagName) ? one : null;
+}
+
+function state(on) {
+  lamp?.classList.toggle("on", on);
+  lamp?.classList.toggle("lost", !on);
+  if (word) word.textContent = on ? LIVE : CONNECTING;
+}
+
+function listen() {
+  clearTimeout(again);
+  source?.close();
+  source = new EventSource("/live?page=" + encodeURIComponent(body.dataset.live));
+  source.onmessage = (event) => {
+    const told = JSON.parse(event.data);
+    if (told.stamp !== body.dataset.stamp) return location.reload(); // the program is another one now
+    heard = performance.now();
+    state(true);
+    take(told.parts);
+    if (clock) clock.textContent = new Date(told.at).toLocaleTimeString(document.documentElement.lang, { hour12: false });
+  };
+  source.onerror = () => {
+    state(false);
+    if (source.readyState === EventSource.CLOSED) again = setTimeout(listen, 3000);
+  };
+}
+
+function look() {
+  const quiet = performance.now() - heard;
+  const stale = quiet > STALE;
+  body.classList.toggle("stale", stale);
+  if (old) {
+    old.hidden = !stale;
+    if (stale) old.textContent = OLD.replace("{s}", Math.round(quiet / 1000));
+  }
+  if (quiet > 15000 && source?.readyState === EventSource.OPEN) listen(); // the line is dead and does not say so
+  for (const image of document.querySelectorAll("img[data-still]")) fresh(image);
+}
+
+function fresh(image) {
+  if (image.complete && performance.now() - heard < STALE) image.src = `${image.dataset.still}?t=${Date.now()}`;
+}
+
+if (body.dataset.live) {
+  listen();
+  setInterval(look, 1000);
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      source?.close();
+      source = null;
+    } else if (!source) listen();
+  });
+}
+
+document.querySelector(".pages [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+for (const button of document.querySelectorAll("[data-print]")) button.addEventListener("click", () => print());
+
+// -- a trend is looked at more closely by drawing across it ---------------------------------------
+
+for (const trend of document.querySelectorAll("[data-zoom]")) {
+  let from = null;
+  const shown = () => [...trend.querySelectorAll(".chart")].find((chart) => chart.getBoundingClientRect().width);
+  const place = (event) => {
+    const chart = shown();
+    const box = chart.getBoundingClientRect();
+    const at = ((event.clientX - box.left) / box.width) * chart.dataset.wide;
+    return Math.min(chart.dataset.right, Math.max(chart.dataset.left, at));
+  };
+  const time = (at) => {
+    const { left, right, begin, end } = shown().dataset;
+    return +begin + ((at - left) / (right - left)) * (end - begin);
+  };
+  trend.addEventListener("pointerdown", (event) => {
+    if (event.target.closest(".chart") && event.button === 0) from = place(event);
+  });
+  trend.addEventListener("pointermove", (event) => {
+    if (from === null) return;
+    const drawn = shown().querySelector(".drawn");
+    const to = place(event);
+    drawn.removeAttribute("hidden");
+    drawn.setAttribute("x", Math.min(from, to));
+    drawn.setAttribute("width", Math.abs(to - from));
+  });
+  addEventListener("pointerup", (event) => {
+    if (from === null) return;
+    const [a, b] = [time(from), time(place(event))].sort((x, y) => x - y);
+    from = null;
+    shown().querySelector(".drawn")?.setAttribute("hidden", "");
+    if (b - a >= 2) location.href = `${trend.dataset.zoom}?begin=${a.toFixed(1)}&end=${b.toFixed(1)}#trend`;
+  });
+}
