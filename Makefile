@@ -59,7 +59,7 @@ contracts: dev
 	@$(BIN)/lint-imports
 
 unit: dev decoders
-	@$(BIN)/python -m pytest -n 4 --dist loadscope
+	@$(BIN)/python -m pytest -n 3 --dist loadscope
 
 # Other people's decoders, with what they need for themselves; a machine without npm tests without the one.
 SPB := tests/tools/sparkplug
