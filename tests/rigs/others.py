@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from agent.uplink.jt808_alarms import BEGINS, ENDS
+from agent.uplink.jt808_alarms import BEGINS, ENDS, number_of
+from simulators.hj212 import Hj212Platform
 from simulators.jt808 import Jt808Platform
+from tests.tools.nursery import Nursery, minute
 from tests.tools.subscriber import Heard
 
 from .hosts import Keys, sparkplug
+from .platter import lying
 
 UPLINKS = """
 [[uplink]]
@@ -51,6 +56,25 @@ def keys(messages: Sequence[Heard]) -> Keys:
         for body in sparkplug(message.topic, message.payload):
             found.hear(body)
     return found
+
+
+class Outlet:
+    """What a platform of HJ 212 has of a nursery's lives: alarms by their values, means by their minutes."""
+
+    def __init__(self, platform: Hj212Platform, nursery: Nursery, home: Path) -> None:
+        self.times: dict[int, set[str]] = {}  # number of an alarm -> under which times it came
+        for one in platform.of("2011"):
+            self.times.setdefault(int(one.values["S01-Rtd"]), set()).add(one.time)
+        had = {boot for boot, stream, _ in lying(home, "platform")[0] if stream == "telemetry/source-0"}
+        self.minutes = {local(minute(boot, nursery.began)) for boot in had}  # that the disk had readings of
+        self.told = {one.time for one in platform.of("2051") if "C01-Avg" in one.values}
+        self.lost = {id for id in nursery.accepted if number_of(id) not in self.times}
+        self.unmarked = sum(len(times) > 1 for times in self.times.values())  # MN, CN and time are the key
+
+
+def local(wall: float) -> str:
+    """DataTime of a moment, s UTC."""
+    return time.strftime("%Y%m%d%H%M%S", time.gmtime(wall + 8 * 3600))
 
 
 class Count:
