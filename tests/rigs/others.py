@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from agent.uplink.jt808_alarms import BEGINS, ENDS
+from agent.uplink.jt808_alarms import BEGINS, ENDS, number_of
+from simulators.hj212 import Hj212Platform
 from simulators.jt808 import Jt808Platform
+from tests.tools.nursery import Nursery, minute
 from tests.tools.subscriber import Heard
 
 from .hosts import Keys, sparkplug
+from .platter import lying
 
 UPLINKS = """
 [[uplink]]
@@ -38,6 +43,40 @@ type = "forward"
 level = 2
 """
 
+BUREAU = """
+[[uplink]]
+name = "bureau"
+kind = "hj212"
+url = "{url}"
+mn = "1"
+password = "env:PW"
+lanes = ["alarm"]
+real = 0
+hours = false
+days = false
+timeout = {timeout}
+tries = 0
+[[uplink.factor]]
+channel = "plant/c0"
+code = "c0"
+digits = 3
+[[uplink.alarm]]
+rule = "gas"
+flag = "T"
+[[uplink.alarm]]
+rule = "*"
+tell = false
+"""
+PASSWORD = {"PW": "123456"}  # of a platform of HJ 212
+
+
+def bureau(url: str, timeout: float = 1.0) -> str:
+    """One more, of HJ 212: alarms alone, for a batch of telemetry waits there until its minutes are over.
+
+    `timeout`: s for an answer.
+    """
+    return BUREAU.format(url=url, timeout=timeout)
+
 
 def uplinks(sparkplug: str, jt808: str, deadline: float = 10.0) -> str:
     """Two more uplinks of a site, at these urls. `deadline`: s for the broker's confirmation."""
@@ -51,6 +90,40 @@ def keys(messages: Sequence[Heard]) -> Keys:
         for body in sparkplug(message.topic, message.payload):
             found.hear(body)
     return found
+
+
+class Outlet:
+    """What a platform of HJ 212 has of a nursery's lives: alarms by their values, means by their minutes."""
+
+    def __init__(self, platform: Hj212Platform, nursery: Nursery, home: Path) -> None:
+        self.times: dict[int, set[str]] = {}  # number of an alarm -> under which times it came
+        for one in platform.of("2011"):
+            self.times.setdefault(int(one.values["S01-Rtd"]), set()).add(one.time)
+        had = {boot for boot, stream, _ in lying(home, "platform")[0] if stream == "telemetry/source-0"}
+        self.minutes = {local(minute(boot, nursery.began)) for boot in had}  # that the disk had readings of
+        self.told = {one.time for one in platform.of("2051") if "C01-Avg" in one.values}
+        self.lost = {id for id in nursery.accepted if number_of(id) not in self.times}
+        self.unmarked = sum(len(times) > 1 for times in self.times.values())  # MN, CN and time are the key
+
+
+def untold(messages: Sequence[Heard], platform: Hj212Platform) -> int:
+    """How many edges of the hazard that were told in the native language are not in HJ 212, or are there and were none.
+
+    There an edge is known by its time, in whole seconds, and whether the alarm begins (T) or ends.
+    """
+    bodies = [m.body for m in messages if m.topic.endswith("/gas") and "/alarm/" in m.topic and m.payload]
+    edges = [
+        {(local((b["at"] + half) / 1000), b["event"] == "raised") for half in (-0.5, 0.5)}  # ms, rounded
+        for b in bodies
+        if b["event"] in ("raised", "cleared")
+    ]
+    here = {(one.time, one.values["c0-Flag"] == "T") for one in platform.of("2011")}
+    return sum(not edge & here for edge in edges) + len(here - set().union(*edges))
+
+
+def local(wall: float) -> str:
+    """DataTime of a moment, s UTC."""
+    return time.strftime("%Y%m%d%H%M%S", time.gmtime(wall + 8 * 3600))
 
 
 class Count:
@@ -77,7 +150,7 @@ class Count:
                 break
             await asyncio.sleep(0.3)
         again = {"sparkplug": len(host.unmarked), "jt808": platform.twice}
-        for name in self.lost:
+        for name in missing:
             self.lost[name] += missing[name]
             self.unmarked[name] += again[name]
 
@@ -87,6 +160,14 @@ class FarPlatform(Jt808Platform):
 
     async def listen(self, listener: socket.socket) -> None:
         self._servers = [await asyncio.start_server(self._terminal, sock=listener)]
+        self.port = listener.getsockname()[1]
+
+
+class FarBureau(Hj212Platform):
+    """The same of HJ 212."""
+
+    async def listen(self, listener: socket.socket) -> None:
+        self._server = await asyncio.start_server(self._serve, sock=listener)
         self.port = listener.getsockname()[1]
 
 

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from agent.uplink.jt808_alarms import number_of
+from simulators.hj212 import Hj212Platform
 from simulators.jt808 import Jt808Platform
-from tests.rigs.others import keys
+from tests.rigs.others import Outlet, keys
 from tests.rigs.stage import Platform, Streams, heard, owing, readings, running, stage, until
 from tests.rigs.trial import Case, Trial
 from tests.tools.mosquitto import PATIENT, Mosquitto
@@ -70,7 +71,7 @@ class Outboxes(NamedTuple):
     kills: int
     accepted: set[str]  # ids of alarms
     lost: int
-    holes: int  # of telemetry, where a language has keys
+    holes: int  # of telemetry, where a language has keys; of HJ 212 means of minutes
     unmarked: int
 
 
@@ -169,7 +170,8 @@ def outboxes(case: Case) -> dict[str, Outboxes]:
     accepted = set(nursery.accepted)
     lost = len(accepted - {id for id, _ in host.edges})
     node = Outboxes(nursery.kills, accepted, lost, len(host.holes()), len(host.unmarked))
-    return {"mqtt": native, "sparkplug": node, "jt808": asyncio.run(terminals(case, case.n(18, 400)))}
+    terminal, outlet = asyncio.run(terminals(case, case.n(18, 400))), asyncio.run(outlets(case, case.n(12, 200)))
+    return {"mqtt": native, "sparkplug": node, "jt808": terminal, "hj212": outlet}
 
 
 def killed(case: Case, name: str, url: str, kills: int) -> Nursery:
@@ -191,6 +193,19 @@ async def terminals(case: Case, kills: int) -> Outboxes:
     return Outboxes(kills, accepted, len({number_of(id) for id in accepted} - told), 0, platform.twice)
 
 
+async def outlets(case: Case, kills: int) -> Outboxes:
+    """HJ 212 has no keys: an alarm has a value and a time, telemetry is told as means of minutes."""
+    platform = Hj212Platform()
+    await platform.start()
+    nursery = await asyncio.to_thread(killed, case, "hj212", f"hj212+tcp://127.0.0.1:{platform.port}", kills)
+    await platform.stop()
+    found = Outlet(platform, nursery, case.folder / "state-hj212")
+    for text in platform.wrong[:3]:
+        case.note(f"not as HJ 212 has it: {text}")
+    holes = len(found.minutes - found.told) + len(platform.wrong)
+    return Outboxes(kills, set(nursery.accepted), len(found.lost), holes, found.unmarked)
+
+
 def settled(ear: Subscriber) -> list[Heard]:
     """Everything, once nothing new has come for half a second: the broker had it all when the drain ended."""
     n = -1
@@ -205,6 +220,6 @@ TRIAL = Trial(
     title="SIGKILL at any moment",
     run=run,
     sabotage="acknowledge-before-commit",
-    red=tuple(f"alarms lost, {name}" for name in ("mqtt", "sparkplug", "jt808")),
+    red=tuple(f"alarms lost, {name}" for name in ("mqtt", "sparkplug", "jt808", "hj212")),
     every=True,
 )

@@ -1,8 +1,10 @@
 """A process that bears writers to be killed. Run as a program; imports once, forks for each line on its input.
 
-    arguments: state directory, url of the platform (sparkplug+mqtt://... for Sparkplug), sabotage or nothing
+    arguments: state directory, url of the platform (sparkplug+mqtt://... for Sparkplug, hj212+tcp://... for HJ 212),
+        sabotage or nothing
     input: one line per child: "write", "hoard" or "drain"
-    output: "born PID", then of a writer "alarm ID" for each alarm that the store accepted; "gone" at its end
+    output: "ready TIME", a full minute in s UTC; one line per child: "born PID", then of a writer "alarm ID" for each
+        alarm that the store accepted; "gone" at its end
 
 A writer puts alarms and telemetry as fast as a busy site until it is killed; a hoarder does so with its link up
 only now and then. A drainer only delivers what is left, and ends by itself. `Nursery` holds the other end.
@@ -24,17 +26,19 @@ import numpy as np
 from agent.clock import SystemClock
 from agent.core.alarm import Alarm
 from agent.core.errors import WorldFault
-from agent.core.frame import frame, layout
+from agent.core.frame import Instant, frame, layout
 from agent.core.ports import Event, Identity, Uplink
 from agent.outbox import Outbox, Store
+from agent.uplink.hj212 import Factor, Hj212
 from agent.uplink.jt808 import Jt808
-from agent.uplink.jt808_alarms import Row
+from agent.uplink.jt808_alarms import Row, number_of
 from agent.uplink.minefiles import Gauge, Minefiles
 from agent.uplink.mqtt import Mqtt
 from agent.uplink.sparkplug import Sparkplug
 from tests.rigs.sabotage import sabotaged
 
 SOURCES = {f"source-{i}": layout([f"c{k}" for k in range(40)]) for i in range(5)}
+POINT = layout(["c"], ["%"])  # that the alarms are about
 GNSS = layout(["latitude", "longitude", "speed", "fix"])  # for a language in which everything has a place
 
 
@@ -50,7 +54,14 @@ def tell(event: Event) -> None:
 
 def speaker(url: str, home: str) -> Uplink:
     """The uplink for a url: MQTT, of a sparkplug+mqtt:// Sparkplug, of a tcp:// the terminal of a vehicle, of a file://
-    a mine."""
+    a mine, of a hj212+tcp:// an outlet of waste water."""
+    if url.startswith("hj212+"):
+        os.environ["PW"] = "123456"
+        factors = (Factor(channel="s/c", code="S01", digits=0), Factor(channel="source-0/c0", code="C01"))
+        return Hj212(
+            name="platform", url=url.removeprefix("hj212+"), mn="1", password="env:PW", factor=factors, home=home,
+            real=0, minutes=1, hours=False, days=False, started=False, timeout=1.0,
+        )  # fmt: skip
     if url.startswith("file:"):
         points = (Gauge(channel="s/c", code="S", type="0001"), Gauge(channel="source-0/c0", code="C", type="0001"))
         often = {"file": {"CDSS": {"every": 1}, "TJSJ": {"every": 2}, "YCBJ": {"every": 2}}}
@@ -67,7 +78,7 @@ def speaker(url: str, home: str) -> Uplink:
 
 
 async def uplink(outbox: Outbox, url: str) -> None:
-    who = Identity("site", "node", outbox.boot, "0", "0", outbox.settings.path)
+    who = Identity("site", "node", outbox.boot, "0", "0", outbox.settings.path, {"s": POINT})
     while True:
         try:
             await speaker(url, outbox.settings.path).send(outbox.feed("platform"), who, list, SystemClock(), tell)
@@ -91,7 +102,13 @@ async def accepted(outbox: Outbox, alarm: Alarm) -> None:
         say("alarm", alarm.id)
 
 
-async def main(verb: str, folder: str, url: str) -> None:
+def minute(boot: str, began: int) -> int:
+    """The minute, s UTC, in which a life puts its telemetry where a language tells minutes: each in one of its own, all
+    over already."""
+    return began - 60 * (2 + int(boot.partition("-")[0]))
+
+
+async def main(verb: str, folder: str, url: str, began: int) -> None:
     clock = SystemClock()
     outbox = await Outbox.open(Store(path=folder, batch=0.1, ballast_mb=0), ["platform"], clock, tell)
     sending = asyncio.create_task(flapping(outbox, url) if verb == "hoard" else uplink(outbox, url))
@@ -103,17 +120,20 @@ async def main(verb: str, folder: str, url: str) -> None:
         await outbox.close()
         return
     at, n = clock.now(), 0
+    ago = at.wall - minute(outbox.boot, began) if url.startswith("hj212+") else 0.0
     waiting = set()
     random.seed(os.getpid())
     while True:
         n += 1
         id = f"{outbox.boot}-{n}"
-        alarm = Alarm(id, 1, "raised", "active-unacked", "r", "s/c", "red", 1.0, 1.0, "%", at, at, id)
+        value = float(number_of(id))  # by it the alarm is known where a language has no ids
+        alarm = Alarm(id, 1, "raised", "active-unacked", "r", "s/c", "red", value, 1.0, "%", at, at, id)
         task = asyncio.create_task(accepted(outbox, alarm))
         waiting.add(task)
         task.add_done_callback(waiting.discard)
         for source, channels in SOURCES.items():
-            outbox.put_frame(frame(source, clock.now(), channels, np.full(40, float(n))))
+            now = clock.now()
+            outbox.put_frame(frame(source, Instant(now.mono - ago, now.wall - ago), channels, np.full(40, float(n))))
         if url.startswith("tcp:"):
             now = clock.now()  # no two children of one second are in the same place
             outbox.put_frame(frame("gnss", now, GNSS, [30.0 + now.mono % 1000.0 * 1e-3, 120.0, 50.0, 3.0]))
@@ -132,7 +152,7 @@ class Nursery:
         self.accepted: list[str] = []  # ids of alarms that the store said it has
         self.kills = 0
         self.told: list[str] = []  # what the store complained of
-        self._until("ready")
+        self.began = int(self._until("ready"))
 
     def bear(self, verb: str) -> int:
         assert self.process.stdin is not None
@@ -177,16 +197,17 @@ class Nursery:
         assert self.process.stdout is not None
         self.process.stdin.close()
         self.process.stdout.close()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 def nurse(folder: str, url: str, sabotage: str) -> None:
-    say("ready")
+    began = int(time.time()) // 60 * 60
+    say("ready", began)
     with sabotaged(sabotage):
         for line in sys.stdin:
             pid = os.fork()
             if pid == 0:
-                asyncio.run(main(line.strip(), folder, url))
+                asyncio.run(main(line.strip(), folder, url, began))
                 os._exit(0)
             say("born", pid)
             os.waitpid(pid, 0)
