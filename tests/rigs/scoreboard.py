@@ -221,7 +221,7 @@ def measure(
         )
 
     # A sabotaged run has only to be red, and red it is on a busy machine too.
-    alone = [pair for pair in wanted if pair[0].alone and not pair[1] and not lenient]
+    alone = [pair for pair in wanted if not pair[1] and (pair[0].jealous or (pair[0].alone and not lenient))]
     with ThreadPoolExecutor(lanes) as pool:
         others = [pair for pair in wanted if pair not in alone]
         list(pool.map(one, sorted(others, key=lambda pair: not pair[0].long)))

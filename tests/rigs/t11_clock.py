@@ -298,5 +298,5 @@ TRIAL = Trial(
     sabotage="wall-clock-decides",
     memory=True,
     red=("false alarms", "missed alarms", "delay error, worst"),
-    long=True,
+    jealous=True,
 )

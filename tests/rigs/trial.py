@@ -90,6 +90,7 @@ class Trial(Struct, frozen=True):
     red: tuple[str, ...]  # names of marks of which at least one must be missed when sabotaged
     every: bool = False  # all of them must be missed: each stands for something that is broken by itself
     alone: bool = True  # it measures time: nothing else runs beside it
+    jealous: bool = False  # nor where times are only figures: its counts depend on time, too
     memory: bool = False  # its folder lies in memory: the disk is not its subject, and must not spoil its times
     long: bool = False  # begun before the others, so that in the end nobody waits for it alone
     quick: bool = True  # part of `make scoreboard-quick`
