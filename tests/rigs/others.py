@@ -54,7 +54,7 @@ lanes = ["alarm"]
 real = 0
 hours = false
 days = false
-timeout = {timeout}
+timeout = 1
 tries = 0
 [[uplink.factor]]
 channel = "plant/c0"
@@ -70,12 +70,9 @@ tell = false
 PASSWORD = {"PW": "123456"}  # of a platform of HJ 212
 
 
-def bureau(url: str, timeout: float = 1.0) -> str:
-    """One more, of HJ 212: alarms alone, for a batch of telemetry waits there until its minutes are over.
-
-    `timeout`: s for an answer.
-    """
-    return BUREAU.format(url=url, timeout=timeout)
+def bureau(url: str) -> str:
+    """One more, of HJ 212: alarms alone, for a batch of telemetry waits there until its minutes are over."""
+    return BUREAU.format(url=url)
 
 
 def uplinks(sparkplug: str, jt808: str, deadline: float = 10.0) -> str:
@@ -150,7 +147,7 @@ class Count:
                 break
             await asyncio.sleep(0.3)
         again = {"sparkplug": len(host.unmarked), "jt808": platform.twice}
-        for name in missing:
+        for name in self.lost:
             self.lost[name] += missing[name]
             self.unmarked[name] += again[name]
 
@@ -160,14 +157,6 @@ class FarPlatform(Jt808Platform):
 
     async def listen(self, listener: socket.socket) -> None:
         self._servers = [await asyncio.start_server(self._terminal, sock=listener)]
-        self.port = listener.getsockname()[1]
-
-
-class FarBureau(Hj212Platform):
-    """The same of HJ 212."""
-
-    async def listen(self, listener: socket.socket) -> None:
-        self._server = await asyncio.start_server(self._serve, sock=listener)
         self.port = listener.getsockname()[1]
 
 

@@ -1,24 +1,22 @@
 """T7: links that are dead without a word, narrow, lossy, that swallow a confirmation, that come and go.
 
-The whole agent with four uplinks in four languages, in a network namespace of its own; broker, ears and platforms of
-JT/T 808 and HJ 212 in another. What the kernel shows of
+The whole agent with three uplinks in three languages, in a network namespace of its own; broker, ears and a JT/T 808
+platform in another. What the kernel shows of
 its connections says when it gave them up; the ledger of readings and the hazard's turns say what was lost.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from simulators.hj212 import Hj212Platform
 from simulators.jt808 import Jt808Platform
 from tests.rigs.namespace import FAR, Link, connections
-from tests.rigs.others import PASSWORD, Count, FarBureau, FarPlatform, bound, bureau, untold, uplinks
+from tests.rigs.others import Count, FarPlatform, bound, uplinks
 from tests.rigs.proxy import Proxy, mqtt, swallow
 from tests.rigs.pulse import Pulse, patient, quantile
 from tests.rigs.stage import Streams, owing, running, stage, until, verdict
@@ -75,7 +73,6 @@ class Tally:
         self.cpu = 0.0  # % of one core
         self.readings = self.alarms = self.unmarked = self.holes = 0
         self.others = Count()
-        self.others.lost["hj212"] = self.others.unmarked["hj212"] = 0
 
     async def settle(self, ear: Subscriber, pulse: Pulse, device: Any, path: Path) -> None:
         """Wait until the agent owes nothing, and count."""
@@ -93,13 +90,6 @@ class Tally:
         self.holes += len(streams.holes())
         self.alarms += pulse.lost(ear.messages)
 
-    async def settle_bureau(self, ear: Subscriber, platform: Hj212Platform) -> None:
-        """The same of HJ 212, where MN, CN and time are the mark."""
-        with contextlib.suppress(AssertionError):
-            await until(lambda: not untold(ear.messages, platform), 20)
-        self.others.lost["hj212"] += untold(ear.messages, platform)
-        self.others.unmarked["hj212"] += len(platform.wrong)
-
 
 async def on_a_cable(case: Case, link: Link, tally: Tally) -> None:
     """Half-open, narrow, lossy: what the kernel can do."""
@@ -109,12 +99,10 @@ async def on_a_cable(case: Case, link: Link, tally: Tally) -> None:
     listener = link.far(lambda: bound(FAR))
     platform = FarPlatform()
     await platform.listen(listener)
-    bureaus, listener = FarBureau(), link.far(lambda: bound(FAR))
-    await bureaus.listen(listener)
-    second = uplinks(url, f"tcp://{FAR}:{platform.port}") + bureau(f"tcp://{FAR}:{bureaus.port}", 10.0)  # same line
+    second = uplinks(url, f"tcp://{FAR}:{platform.port}")  # on the same line
 
     def mine() -> set[str]:
-        return connections(PORT) | connections(platform.port) | connections(bureaus.port)
+        return connections(PORT) | connections(platform.port)
 
     async with stage(case.folder, CHANNELS, PERIOD, pulse.levels, broker, mqtt=url, uplink=second) as (
         device,
@@ -124,11 +112,11 @@ async def on_a_cable(case: Case, link: Link, tally: Tally) -> None:
     ):
         ear = link.far(lambda: Subscriber(broker.port, "vedette/#"))
         host = link.far(lambda: Subscriber(broker.port, "spBv1.0/#"))
-        async with running(patient(path), case.sabotage, PASSWORD):
+        async with running(patient(path), case.sabotage):
             await until(lambda: ear.on("telemetry/plant"), 20, "first telemetry")
             for _ in range(case.n(1, 3)):
                 await pulse.beat(0.5, 0.5, rng)
-                await until(lambda: len(mine()) == 4, 15, "all uplinks")
+                await until(lambda: len(mine()) == 3, 15, "all uplinks")
                 before = mine()
                 link.drop()
                 dropped = time.monotonic()
@@ -153,11 +141,9 @@ async def on_a_cable(case: Case, link: Link, tally: Tally) -> None:
                 tally.back.append(await back(ear, time.monotonic()))
             await tally.settle(ear, pulse, device, path)
             await tally.others.settle(len(pulse.turns), host.messages, platform)
-            await tally.settle_bureau(ear, bureaus)
         ear.close()
         host.close()
     await platform.stop()
-    await bureaus.stop()
 
 
 async def through_a_proxy(case: Case, tally: Tally) -> None:
@@ -165,23 +151,20 @@ async def through_a_proxy(case: Case, tally: Tally) -> None:
     pulse, rng = Pulse(), case.rng(2)
     broker = Mosquitto(case.folder / "near", more=PATIENT)
     proxy = Proxy(("127.0.0.1", broker.port), down=[mqtt(swallow(6))])
-    platform, bureaus = Jt808Platform(), Hj212Platform()
+    platform = Jt808Platform()
     await platform.start()
-    await bureaus.start()
-    others = [Proxy(("127.0.0.1", port)) for port in (broker.port, platform.port, bureaus.port)]
+    others = [Proxy(("127.0.0.1", broker.port)), Proxy(("127.0.0.1", platform.port))]
     for one in (proxy, *others):
         await one.start()
     deadline = f"puback_deadline = {case.n(1, 10)}\n"
-    kinds = ("mqtt", "tcp", "tcp")
-    *first, last = (f"{kind}://127.0.0.1:{one.port}" for kind, one in zip(kinds, others, strict=True))
-    deadline += uplinks(*first) + bureau(last, 2.0)
+    deadline += uplinks(*(f"{kind}://127.0.0.1:{one.port}" for kind, one in zip(("mqtt", "tcp"), others, strict=True)))
     folder = case.folder / "flapping"
     folder.mkdir()
     async with stage(
         folder, CHANNELS, PERIOD, pulse.levels, broker, mqtt=f"mqtt://127.0.0.1:{proxy.port}", uplink=deadline
     ) as (device, _, _, path):
         with Subscriber(broker.port, "vedette/#") as ear, Subscriber(broker.port, "spBv1.0/#") as host:
-            async with running(patient(path), case.sabotage, PASSWORD) as agent:
+            async with running(patient(path), case.sabotage) as agent:
                 await until(lambda: ear.on("telemetry/plant"), 20, "first telemetry")
                 begun, used = time.monotonic(), cpu(agent.pid)
                 beating = asyncio.create_task(pulse.beat(case.n(3, 30), 0.6, rng))
@@ -203,11 +186,9 @@ async def through_a_proxy(case: Case, tally: Tally) -> None:
                 tally.cpu = 100 * (cpu(agent.pid) - used) / (time.monotonic() - begun)
                 await tally.settle(ear, pulse, device, path)
                 await tally.others.settle(len(pulse.turns), host.messages, platform)
-                await tally.settle_bureau(ear, bureaus)
     for one in (proxy, *others):
         await one.stop()
     await platform.stop()
-    await bureaus.stop()
 
 
 def run(case: Case) -> None:
