@@ -423,7 +423,8 @@ def run(case: Case) -> None:
         case.exactly(f"alarms lost, {name}", lost, 0)
         case.exactly(f"unmarked repetitions, {name}", others.unmarked[name], 0)
     if not case.sabotage:
-        case.at_most("tries of a poison batch", max(found.tries), 5)
+        # five that are held against it, and where the broker hangs up one beside others, whose fault nobody knows
+        case.at_most("tries of a poison batch", max(found.tries), 6)
         case.at_most("telemetry stands still", max(found.stood), 30.0, "s")
         case.at_most("in flight at receive maximum 1", found.most_open, 1)
         case.exactly("let in with an expired certificate", found.early, 0)
