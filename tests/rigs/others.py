@@ -43,37 +43,6 @@ type = "forward"
 level = 2
 """
 
-BUREAU = """
-[[uplink]]
-name = "bureau"
-kind = "hj212"
-url = "{url}"
-mn = "1"
-password = "env:PW"
-lanes = ["alarm"]
-real = 0
-hours = false
-days = false
-timeout = 1
-tries = 0
-[[uplink.factor]]
-channel = "plant/c0"
-code = "c0"
-digits = 3
-[[uplink.alarm]]
-rule = "gas"
-flag = "T"
-[[uplink.alarm]]
-rule = "*"
-tell = false
-"""
-PASSWORD = {"PW": "123456"}  # of a platform of HJ 212
-
-
-def bureau(url: str) -> str:
-    """One more, of HJ 212: alarms alone, for a batch of telemetry waits there until its minutes are over."""
-    return BUREAU.format(url=url)
-
 
 def uplinks(sparkplug: str, jt808: str, deadline: float = 10.0) -> str:
     """Two more uplinks of a site, at these urls. `deadline`: s for the broker's confirmation."""
@@ -101,21 +70,6 @@ class Outlet:
         self.told = {one.time for one in platform.of("2051") if "C01-Avg" in one.values}
         self.lost = {id for id in nursery.accepted if number_of(id) not in self.times}
         self.unmarked = sum(len(times) > 1 for times in self.times.values())  # MN, CN and time are the key
-
-
-def untold(messages: Sequence[Heard], platform: Hj212Platform) -> int:
-    """How many edges of the hazard that were told in the native language are not in HJ 212, or are there and were none.
-
-    There an edge is known by its time, in whole seconds, and whether the alarm begins (T) or ends.
-    """
-    bodies = [m.body for m in messages if m.topic.endswith("/gas") and "/alarm/" in m.topic and m.payload]
-    edges = [
-        {(local((b["at"] + half) / 1000), b["event"] == "raised") for half in (-0.5, 0.5)}  # ms, rounded
-        for b in bodies
-        if b["event"] in ("raised", "cleared")
-    ]
-    here = {(one.time, one.values["c0-Flag"] == "T") for one in platform.of("2011")}
-    return sum(not edge & here for edge in edges) + len(here - set().union(*edges))
 
 
 def local(wall: float) -> str:

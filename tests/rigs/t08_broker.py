@@ -21,9 +21,8 @@ import msgspec
 
 from agent.uplink.jt808_words import FAILED
 from simulators.broker import read_packet
-from simulators.hj212 import Hj212Platform
 from simulators.jt808 import Jt808Platform
-from tests.rigs.others import PASSWORD, Count, bureau, untold, uplinks
+from tests.rigs.others import Count, uplinks
 from tests.rigs.pulse import Pulse, patient
 from tests.rigs.stage import Streams, owing, readings, running, stage, until
 from tests.rigs.trial import Case, Trial
@@ -354,52 +353,39 @@ class Fenced(Script):
 
 
 async def in_other_languages(case: Case, others: Count) -> None:
-    """The platforms of Sparkplug, JT/T 808 and HJ 212 misbehave, all at a time: mute, refusing, talking nonsense,
-    closing. HJ 212 has no refusal: an answer to another message is none."""
+    """The platforms of Sparkplug and JT/T 808 misbehave, both at a time: mute, refusing, talking nonsense, closing."""
     pulse, rng = Pulse(), case.rng(3)
     folder = case.folder / "others"
     folder.mkdir()
-    script, fenced, platform, bureaus = Script(), Fenced(), Jt808Platform(), Hj212Platform()
+    script, fenced, platform = Script(), Fenced(), Jt808Platform()
     for one in (script, fenced):
         await one.listen()
     await platform.start()
-    await bureaus.start()
-    more = uplinks(fenced.url, f"tcp://127.0.0.1:{platform.port}", 1.0) + bureau(f"tcp://127.0.0.1:{bureaus.port}")
+    more = uplinks(fenced.url, f"tcp://127.0.0.1:{platform.port}", 1.0)
     world = stage(folder, 5, 0.2, pulse.levels, script, uplink=more)
-    async with world as (_, _, _, path), running(patient(path), case.sabotage, PASSWORD):
-        await until(lambda: fenced.births and platform.links and bureaus.links, 20, "all are there")
-        faults, theirs = platform.faults, bureaus.faults
+    async with world as (_, _, _, path), running(patient(path), case.sabotage):
+        await until(lambda: fenced.births and platform.links, 20, "both are there")
+        faults = platform.faults
         for _ in range(case.n(1, 8)):
-            fenced.mute, faults.deaf, theirs.lose = True, True, 1.0
+            fenced.mute, faults.deaf = True, True
             await pulse.beat(case.n(2, 4), 0.5, rng)
             fenced.mute, faults.deaf, faults.refuse = False, False, FAILED
-            theirs.lose, theirs.other_qn = 0.0, 1.0
             fenced.kick()
             await pulse.beat(case.n(1, 4), 0.5, rng)
-            faults.refuse, theirs.other_qn = 0, 0.0
+            faults.refuse = 0
             if not case.sabotage:
                 faults.garbage = faults.bad_check = 0.3
                 faults.close_after = 12
-                theirs.garbage = theirs.bad_check = theirs.lose = 0.3
-                theirs.close_after = 2
                 fenced.kick()
                 await pulse.beat(case.n(1, 6), 0.5, rng)
                 faults.garbage = faults.bad_check = 0.0
                 faults.close_after = 0
-                theirs.garbage = theirs.bad_check = theirs.lose = 0.0
-                theirs.close_after = 0
                 fenced.stop()
                 platform.drop()
-                bureaus.drop()
                 await pulse.beat(0.5, 0.3, rng)
                 await fenced.listen()
         await others.settle(len(pulse.turns), fenced.heard, platform, 8.0 if case.sabotage else 40.0)
-        with contextlib.suppress(AssertionError):
-            await until(lambda: not untold(script.heard, bureaus), 2.0 if case.sabotage else 20.0)
-        others.lost["hj212"] = untold(script.heard, bureaus)
-        others.unmarked["hj212"] = len(bureaus.wrong)  # MN, CN and time are the mark: what comes again has them
     await platform.stop()
-    await bureaus.stop()
     for one in (script, fenced):
         one.stop()
 
@@ -436,6 +422,6 @@ TRIAL = Trial(
     "broker misbehaves",
     run,
     "refusals-ignored",
-    red=("alarms lost", "alarms lost, sparkplug", "alarms lost, jt808", "alarms lost, hj212"),
+    red=("alarms lost", "alarms lost, sparkplug", "alarms lost, jt808"),
     every=True,
 )
