@@ -11,17 +11,16 @@ sent anew after a break.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import re
-import signal
 import ssl
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from msgspec import Struct
+
+from .console import attend, say
 
 HELP = """interval SECONDS        set the interval of real time (1062); without a number ask for it (1061)
 minutes MINUTES         set that of minutes (1064); without a number ask for it (1063)
@@ -278,49 +277,22 @@ class Link:
 
 
 async def simulate(port: int, misbehave: str, password: str = "123456") -> int:
-    """`vedette simulate hj212` until SIGINT, SIGTERM or the end of standard input's commands. Gives the exit code."""
-
-    def say(text: str) -> None:
-        print(text, flush=True)
-
+    """`vedette simulate hj212` until SIGINT or SIGTERM, with commands from standard input. Gives the exit code."""
     platform = Hj212Platform(password, say)
-    for word in filter(None, misbehave.split(",")):
-        for name, value in WORDS[word].items():
-            setattr(platform.faults, name, value)
-    await platform.start(port)
-    say(f"platform on tcp://127.0.0.1:{platform.port}, PW={password}; `help` tells the commands")
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    commands = asyncio.create_task(_commands(platform, say))
-    await stop.wait()
-    commands.cancel()
-    await asyncio.gather(commands, return_exceptions=True)
-    await platform.stop()
+    await attend(
+        platform,
+        port,
+        {name: value for word in filter(None, misbehave.split(",")) for name, value in WORDS[word].items()},
+        lambda: f"platform on tcp://127.0.0.1:{platform.port}, PW={password}; `help` tells the commands",
+        lambda text: command(platform.links[-1], text),
+        HELP,
+        "no device is there",
+    )
     counts = ", ".join(f"{len(platform.of(cn))} of {cn}" for cn in DATA)
     say(f"{counts}; {platform.repeated} repeated, {platform.again} again, {platform.strange} strange")
     for text in platform.wrong[:10]:
         say(f"not as the standard has it: {text}")
     return 0
-
-
-async def _commands(platform: Hj212Platform, say: Callable[[str], None]) -> None:
-    """Commands of standard input, a line each."""
-    loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
-    try:
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    except (OSError, ValueError):
-        return  # there is none to read from
-    while raw := await reader.readline():
-        text = raw.decode(errors="replace").strip()
-        if not text:
-            continue
-        if text == "help" or not platform.links:
-            say(HELP.rstrip() if text == "help" else "no device is there")
-            continue
-        with contextlib.suppress(ConnectionError):
-            say(command(platform.links[-1], text))
 
 
 def command(link: Link, text: str) -> str:

@@ -12,11 +12,8 @@ locations of 0x0704 kind 1. A location that comes again in any other way was sen
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-import signal
 import ssl
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +52,8 @@ from agent.uplink.jt808_words import (
     encode,
     read,
 )
+
+from .console import attend, say
 
 AUTHENTICATION, HEARTBEAT = 0x0102, 0x0002
 ACTIVE = (Adas, Driver, Tyre, Blind, Harsh)  # items of active safety
@@ -443,26 +442,19 @@ def _short(body: Struct) -> str:
 
 
 async def simulate(port: int, misbehave: str, files: Path | None, dialect: str = "jiangsu") -> int:
-    """`vedette simulate jt808` until SIGINT, SIGTERM or the end of standard input's commands. Gives the exit code."""
-
-    def say(text: str) -> None:
-        print(text, flush=True)
-
+    """`vedette simulate jt808` until SIGINT or SIGTERM, with commands from standard input. Gives the exit code."""
     platform = Jt808Platform(dialect, say)
-    for word in filter(None, misbehave.split(",")):
-        for name, value in WORDS[word].items():
-            setattr(platform.faults, name, value)
-    await platform.start(port)
-    say(f"platform on tcp://127.0.0.1:{platform.port}, evidence on {platform.files_port}; `help` tells the commands")
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    commands = asyncio.create_task(_commands(platform, say))
-    await stop.wait()
-    commands.cancel()
-    await asyncio.gather(commands, return_exceptions=True)
-    await platform.stop()
+    await attend(
+        platform,
+        port,
+        {name: value for word in filter(None, misbehave.split(",")) for name, value in WORDS[word].items()},
+        lambda: (
+            f"platform on tcp://127.0.0.1:{platform.port}, evidence on {platform.files_port}; `help` tells the commands"
+        ),
+        lambda text: command(platform.terminal(), text),
+        HELP,
+        "no terminal is there",
+    )
     if files is not None:
         _save(files, platform.whole())
     say(f"{len(platform.got)} locations, {len(platform.alarms())} alarms, {len(platform.whole())} files; "
@@ -474,24 +466,6 @@ def _save(folder: Path, files: dict[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (folder / Path(name).name).write_bytes(data)
-
-
-async def _commands(platform: Jt808Platform, say: Callable[[str], None]) -> None:
-    """Commands of standard input, a line each."""
-    loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
-    try:
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    except (OSError, ValueError):
-        return  # there is none to read from
-    while raw := await reader.readline():
-        text = raw.decode(errors="replace").strip()
-        if not text:
-            continue
-        if text == "help" or not platform.links:
-            say(HELP.rstrip() if text == "help" else "no terminal is there")
-            continue
-        with contextlib.suppress(ConnectionError):
-            say(command(platform.terminal(), text))
 
 
 def command(link: Terminal, text: str) -> str:

@@ -21,13 +21,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, NamedTuple
-from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Meta, Struct, structs
 
@@ -36,15 +34,13 @@ from ..core.alarm import Alarm
 from ..core.errors import LineLost
 from ..core.frame import BLIND, OFFLINE_AFTER, Quality
 from ..core.ports import Batch, Clock, Event, Feed, Identity, Item
-from ..hand import Hand
 from ..tls import Keyring, Renewed, Secured, keyring_of
+from . import tcp
 from .hj212_wire import ANSWER, EDITION, Message, Stream, pack, split
 from .memo import Memo
 from .past import Account, Archive, Dues, Life
 from .periods import Spans, Value, series, touched, value_at
 
-CONNECT = 10.0  # s for TCP and TLS
-USER_TIMEOUT = 5000  # ms of unacknowledged TCP data; as for MQTT
 ALIVE = 30  # s of silence before TCP asks whether the platform is there
 GRACE = 2.5  # s after a period until what was read in it is in the store, at the latest; it gathers for 1 s
 UNSET = 1_704_067_200.0  # s UTC, 2024: a clock that shows less was never set
@@ -128,7 +124,7 @@ class Hj212(Secured, tag="hj212", frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _split(self.url)
+        tcp.parted(self.url, PORTS)
         if wrong := secret.fault(self.password, "user"):
             raise ValueError(wrong)
         if not self.password:
@@ -137,7 +133,7 @@ class Hj212(Secured, tag="hj212", frozen=True, kw_only=True):
 
     @property
     def secured(self) -> bool:
-        return _split(self.url).scheme == "tls"
+        return tcp.parted(self.url, PORTS).scheme == "tls"
 
     def at_home(self, home: str, shelf: str) -> Hj212:
         return structs.replace(self, home=home)
@@ -209,38 +205,10 @@ class Hj212(Secured, tag="hj212", frozen=True, kw_only=True):
 
     def _place(self) -> tuple[str, int]:
         """Host and port."""
-        place = _split(self.url)
-        return place.hostname or "", place.port or PORTS[place.scheme]
+        return tcp.endpoint(self.url, PORTS)
 
     async def _connect(self, line: Line, keyring: Keyring | None) -> None:
-        host, port = self._place()
-        context = None if keyring is None else await keyring.context()
-        hand = Hand("connect")  # names block
-        try:
-            sock = await hand.do(socket.create_connection, (host, port), CONNECT)
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, ALIVE)
-            loop = asyncio.get_running_loop()
-            name = host if context else None
-            async with asyncio.timeout(CONNECT):
-                await loop.create_connection(lambda: line, sock=sock, ssl=context, server_hostname=name)
-        except TimeoutError as error:
-            raise LineLost(f"connect uplink {self.name!r} at {self.url}: no answer in {CONNECT:g} s") from error
-        except (OSError, ValueError) as error:
-            raise LineLost(f"connect uplink {self.name!r} at {self.url}: {error}") from error
-        finally:
-            hand.end()
-
-
-def _split(url: str) -> SplitResult:
-    place = urlsplit(url)
-    if place.scheme not in PORTS or not place.hostname or place.path.strip("/") or place.query or place.username:
-        raise ValueError(f"url must be tcp://host:port or tls://host:port, not {secret.masked(url)!r}")
-    _ = place.port  # raises ValueError where it is no port
-    return place
+        await tcp.connect(line, self._place(), keyring, f"uplink {self.name!r} at {self.url}", ALIVE)
 
 
 def _nothing() -> None:

@@ -24,12 +24,10 @@ import asyncio
 import contextlib
 import errno
 import math
-import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Meta, Struct, structs
 
@@ -37,9 +35,9 @@ from .. import secret
 from ..core.alarm import Alarm
 from ..core.errors import BadReply, LineLost, Refused
 from ..core.ports import Batch, Clock, Event, Feed, Identity, Item
-from ..hand import Hand
 from ..tls import PARTING, Keyring, Renewed, Secured, keyring_of
 from . import jt808_words as words
+from . import tcp
 from .jt808_alarms import BEGINS, ENDS, Occasion, Row, bits, flag_of, item, number_of, number_of_type, row_of
 from .jt808_files import Terms, Uploads
 from .jt808_notebook import ORDERS, Known, Notebook, Order
@@ -48,8 +46,6 @@ from .jt808_track import Channels, Driven, Report, Track, alarm_bits, follow, lo
 from .jt808_wire import LONGEST, Joiner, Layout, Packet, Stream, pack, split
 from .jt808_words import BAD, DIALECTS, FAILED, HANDLED, OK, ONCE, UNSUPPORTED, Edition, Form, Location, Mark, encode
 
-CONNECT = 10.0  # s for TCP and TLS
-USER_TIMEOUT = 5000  # ms of unacknowledged TCP data; as for MQTT
 BLIND_AREA = 1  # kind of 0x0704
 TICK = 0.5  # s between looks at deadlines
 TURN = 64  # items taken before the loop serves others
@@ -106,7 +102,7 @@ class Jt808(Secured, tag="jt808", frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _split(self.url)
+        tcp.parted(self.url, SCHEMES)
         if wrong := secret.fault(self.code, "code", "code"):
             raise ValueError(wrong)
         self.complain("tls")
@@ -125,7 +121,7 @@ class Jt808(Secured, tag="jt808", frozen=True, kw_only=True):
 
     @property
     def secured(self) -> bool:
-        return _split(self.url).scheme == "tls"
+        return tcp.parted(self.url, SCHEMES).scheme == "tls"
 
     @property
     def form(self) -> Form:
@@ -152,7 +148,9 @@ class Jt808(Secured, tag="jt808", frozen=True, kw_only=True):
 
     def may_send_to(self, host: str) -> bool:
         """Whether evidence, which may show people, may go there."""
-        return any(fnmatchcase(host, allowed) for allowed in self.upload_to or (_split(self.url).hostname or "",))
+        return any(
+            fnmatchcase(host, allowed) for allowed in self.upload_to or (tcp.parted(self.url, SCHEMES).hostname or "",)
+        )
 
     def faults(self, channels: Collection[str]) -> list[str]:
         """Channels that it names and the site has not; of GNSS the place is enough."""
@@ -226,36 +224,10 @@ class Jt808(Secured, tag="jt808", frozen=True, kw_only=True):
 
     def _place(self) -> tuple[str, int]:
         """Host and port."""
-        place = _split(self.url)
-        return place.hostname or "", place.port or SCHEMES[place.scheme]
+        return tcp.endpoint(self.url, SCHEMES)
 
     async def _connect(self, line: Line, keyring: Keyring | None) -> None:
-        host, port = self._place()
-        context = None if keyring is None else await keyring.context()
-        hand = Hand("connect")  # names block
-        try:
-            sock = await hand.do(socket.create_connection, (host, port), CONNECT)
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            loop = asyncio.get_running_loop()
-            name = host if context else None
-            async with asyncio.timeout(CONNECT):
-                await loop.create_connection(lambda: line, sock=sock, ssl=context, server_hostname=name)
-        except TimeoutError as error:
-            raise LineLost(f"connect uplink {self.name!r} at {self.url}: no answer in {CONNECT:g} s") from error
-        except (OSError, ValueError) as error:
-            raise LineLost(f"connect uplink {self.name!r} at {self.url}: {error}") from error
-        finally:
-            hand.end()
-
-
-def _split(url: str) -> SplitResult:
-    place = urlsplit(url)
-    if place.scheme not in SCHEMES or not place.hostname or place.path.strip("/") or place.query or place.username:
-        raise ValueError(f"url must be tcp://host:port or tls://host:port, not {secret.masked(url)!r}")
-    _ = place.port  # raises ValueError where it is no port
-    return place
+        await tcp.connect(line, self._place(), keyring, f"uplink {self.name!r} at {self.url}")
 
 
 def _nothing() -> None:

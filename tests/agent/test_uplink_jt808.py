@@ -23,7 +23,7 @@ from agent.core.errors import ConfigFault, WorldFault
 from agent.core.frame import Instant, frame, layout
 from agent.core.ports import Event, Identity
 from agent.outbox import Outbox, Store
-from agent.uplink import find, jt808_alarms, jt808_files
+from agent.uplink import find, jt808_alarms, jt808_files, tcp
 from agent.uplink import jt808_words as words
 from agent.uplink.jt808 import Jt808
 from agent.uplink.jt808_words import ALARMS, Adas, Driver, Parameter
@@ -153,7 +153,7 @@ def items(server: Jt808Platform) -> list[tuple[int, int]]:
 
 
 def test_examples_in_the_docstrings_run():
-    assert [doctest.testmod(module).failed for module in (jt808_alarms, jt808_files, simulator)] == [0, 0, 0]
+    assert [doctest.testmod(module).failed for module in (jt808_alarms, jt808_files, simulator, tcp)] == [0] * 4
 
 
 def test_it_is_found_by_its_name_and_wrong_settings_are_refused_in_words():

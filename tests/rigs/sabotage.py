@@ -272,7 +272,7 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
     "window-off": (("agent.uplink.session", "Session.__init__", no_window),),  # T6
     "user-timeout-off": (  # T7: the kernel's own, a quarter hour
         ("agent.wire", "USER_TIMEOUT", lambda old: 0),
-        ("agent.uplink.jt808", "USER_TIMEOUT", lambda old: 0),
+        ("agent.uplink.tcp", "USER_TIMEOUT", lambda old: 0),
     ),
     "leaves-run-once": (("agent.daemon", "keep", once),),  # T9
     "checksum-ignored": (("agent.store", "check", lambda old: lambda *columns: Agreeable(old(*columns))),),  # T5
