@@ -321,7 +321,7 @@ class Tale:
     def stands(self) -> Iterator[None]:
         """The product reaches this tale's disk and line instead of the machine's."""
         hand = lambda name: Hand(self.disk)  # noqa: E731
-        modules = (agent.uplink.sparkplug, agent.uplink.jt808, agent.uplink.jt808_notebook)
+        modules = (agent.uplink.sparkplug, agent.uplink.jt808_notebook)
         seams = [(module, "Hand", hand) for module in modules]
         seams += [(agent.uplink.session, "Wire", Wire), (Jt808, "_connect", connect)]
         with self.disk.mounted(), replaced(seams):
