@@ -22,6 +22,7 @@ TOGETHER = {
     "tests/agent/test_watch_driver.py",
     "tests/models/test_slope.py",
     "tests/models/test_tamper.py",
+    "tests/models/test_water.py",
     "tests/models/vision/test_face.py",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -128,6 +129,23 @@ def sump(hours, inflow, step=10.0, area=20.0, pump=120.0, seed=1, noise=0.002):
 
 IN = Inflow(name="i", channel=["s/level"], area=20.0, pump=("s/pump",))
 SUMP, SUMP_UNITS = ["level", "s/pump"], ["m", ""]
+RIPE, CALM = 36 * 360, 40 * 360  # rows after which it knows what is usual, and of a calm begin
+
+
+@cache
+def calm():
+    """(t, 2) columns of 40 hours with 30 m3/h, its memory at `RIPE`, and in the end."""
+    rows = sump(40, lambda hour: 30.0)[:, :2]
+    early, ripe = run(IN, SUMP, SUMP_UNITS, rows[:RIPE], 10.0)
+    late, memory = run(IN, SUMP, SUMP_UNITS, rows[RIPE:], 10.0, ripe, RIPE * 10.0)
+    return np.vstack([early, late]), ripe, memory
+
+
+def after_calm(rows, begin=CALM):
+    """(t, 2) columns of all rows, which are those of `calm` until `begin`; the memory after them."""
+    before, ripe, memory = calm()
+    out, memory = run(IN, SUMP, SUMP_UNITS, rows[begin:], 10.0, {RIPE: ripe, CALM: memory}[begin], begin * 10.0)
+    return np.vstack([before[:begin], out]), memory
 
 
 def test_the_laws_of_an_inflow_hold():
@@ -142,50 +160,50 @@ def test_the_laws_of_an_inflow_hold():
 
 
 def test_pumps_that_come_and_go_are_no_news_and_twice_the_inflow_is():
-    rows = sump(54, lambda hour: 30.0 if hour < 48 else 60.0)
-    out, _ = run(IN, SUMP, SUMP_UNITS, rows[:, :2], 10.0)
+    rows = sump(46, lambda hour: 30.0 if hour < 40 else 60.0)
+    out, _ = after_calm(rows[:, :2])
     hours = np.arange(len(rows)) * 10.0 / HOUR
-    calm = (hours > 40) & (hours < 48)
-    assert np.isfinite(out[calm]).all()
-    assert np.abs(out[calm, 0] - 30.0).max() < 4.0
-    assert np.abs(out[calm, 1]).max() < 15.0
-    told = hours[(hours > 48) & (out[:, 1] > 50.0)][0]
-    assert told < 49.0, "the next time that the pump stands"
+    ripe = (hours > 34) & (hours < 40)
+    assert np.isfinite(out[ripe]).all()
+    assert np.abs(out[ripe, 0] - 30.0).max() < 4.0
+    assert np.abs(out[ripe, 1]).max() < 15.0
+    told = hours[(hours > 40) & (out[:, 1] > 50.0)][0]
+    assert told < 41.0, "the next time that the pump stands"
     assert out[-1, 0] == pytest.approx(60.0, abs=3.0)
 
 
 def test_a_flow_that_is_known_hides_nothing():
-    rows = sump(48, lambda hour: 30.0 if hour < 40 else 60.0)
+    rows = sump(24, lambda hour: 30.0 if hour < 18 else 60.0)
     one = Inflow(name="i", channel=["s/level"], area=20.0, flow=("s/flow",))
     out, _ = run(one, ["level", "s/flow"], ["m", "m3/h"], rows[:, [0, 2]], 10.0)
     hours = np.arange(len(rows)) * 10.0 / HOUR
-    assert np.abs(out[(hours > 3) & (hours < 40), 0] - 30.0).max() < 6.0
+    assert np.abs(out[(hours > 3) & (hours < 18), 0] - 30.0).max() < 6.0
     assert out[-1, 0] == pytest.approx(60.0, abs=6.0)
 
 
 def test_an_inrush_against_which_the_pump_runs_without_end_is_told_while_it_runs():
-    rows = sump(54, lambda hour: 30.0 if hour < 48 else 200.0)
-    out, memory = run(IN, SUMP, SUMP_UNITS, rows[:, :2], 10.0)
+    rows = sump(46, lambda hour: 30.0 if hour < 40 else 200.0)
+    out, memory = after_calm(rows[:, :2])
     hours = np.arange(len(rows)) * 10.0 / HOUR
-    assert rows[hours > 48.1, 1].all(), "it never stands again"
-    late = hours > 48.25
+    assert rows[hours > 40.1, 1].all(), "it never stands again"
+    late = hours > 40.25
     assert (out[late, 1] > 50.0).all(), "and does not hold what was usual"
     assert out[late, 0].max() < 90.0, "80 m3/h more than the pump takes, the rest cannot be known"
     assert memory.usual[0] == pytest.approx(30.0, abs=1.0), "and nothing of it is learnt"
 
 
 def test_while_a_pump_runs_that_holds_the_water_what_was_known_holds():
-    rows = sump(54, lambda hour: 30.0)
-    out, _ = run(IN, SUMP, SUMP_UNITS, rows[:, :2], 10.0)
+    rows = sump(40, lambda hour: 30.0)
+    out, _, _ = calm()
     starts = np.flatnonzero(np.diff(rows[:, 1]) > 0) + 1
-    late = starts[starts > 30 * 360]
+    late = starts[starts > 20 * 360]
     assert len(late) > 20
     assert all(out[i, 0] == out[i + 20, 0] for i in late if rows[i : i + 21, 1].all())
 
 
 def test_a_pump_that_starts_again_at_once_makes_no_inrush_of_a_few_rough_samples():
     rng, level, on, stopped, by_hand, rows = np.random.default_rng(2), 1.5, False, -1e9, -1e9, []
-    for i in range(50 * 360):
+    for i in range(40 * 360):
         now, was, on = i * 10.0, on, level > 2.0 or (on and level > 1.0)
         if was and not on and now - by_hand > HOUR / 4:
             stopped = now
@@ -195,32 +213,32 @@ def test_a_pump_that_starts_again_at_once_makes_no_inrush_of_a_few_rough_samples
         level += (30.0 - 120.0 * on) * 10.0 / HOUR / 20.0
         rows.append((level + rng.normal(0, 0.01), float(on)))
     out, _ = run(IN, SUMP, SUMP_UNITS, rows, 10.0)
-    assert np.isfinite(out[40 * 360 :, 1]).all()
+    assert np.isfinite(out[38 * 360 :, 1]).all()
     assert np.nanmax(out[:, 1]) < 30.0
 
 
 def test_a_pump_that_cannot_be_seen_is_no_pump_that_stands():
-    rows = sump(40, lambda hour: 30.0)[:, :2]
-    rows[35 * 360 :, 1] = np.nan
-    out, _ = run(IN, SUMP, SUMP_UNITS, rows, 10.0)
-    assert np.isfinite(out[int(35.5 * 360), 0]), "the last that was known holds"
+    rows = sump(41, lambda hour: 30.0)[:, :2]
+    rows[RIPE:, 1] = np.nan
+    out, _ = after_calm(rows, RIPE)
+    assert np.isfinite(out[RIPE + 180, 0]), "the last that was known holds"
     assert np.isnan(out[-1, 0]), "and not for ever"
 
 
 def test_a_sump_that_is_restarted_knows_its_usual_inflow():
     rows = sump(40, lambda hour: 30.0)[:, :2]
-    _, memory = run(IN, SUMP, SUMP_UNITS, rows[:9001], 10.0)
-    whole, _ = run(IN, SUMP, SUMP_UNITS, rows[9001:], 10.0, memory, 9001 * 10.0)
-    again, _ = run(IN, SUMP, SUMP_UNITS, rows[9001:], 10.0, IN.moved(memory, -5e4), 9001 * 10.0 - 5e4)
+    out, ripe, _ = calm()
+    whole = out[RIPE:]
+    again, _ = run(IN, SUMP, SUMP_UNITS, rows[RIPE:], 10.0, IN.moved(ripe, -5e4), RIPE * 10.0 - 5e4)
     assert np.allclose(again, whole, equal_nan=True)
     assert np.abs(whole[:, 0] - 30.0).max() < 4.0
 
 
 def test_a_restart_in_the_middle_of_an_inrush_goes_on_as_if_nothing_had_been():
-    rows = sump(45, lambda hour: 30.0 if hour < 42 else 200.0)[:, :2]
-    rows[::7, 0] = np.nan
-    cut = int(42.1 * 360)  # the pump has run for minutes
-    _, memory = run(IN, SUMP, SUMP_UNITS, rows[:cut], 10.0)
+    rows = sump(43, lambda hour: 30.0 if hour < 40 else 200.0)[:, :2]
+    rows[CALM::7, 0] = np.nan
+    cut = int(40.1 * 360)  # the pump has run for minutes
+    _, memory = after_calm(rows[:cut])
     whole, _ = run(IN, SUMP, SUMP_UNITS, rows[cut:], 10.0, memory, cut * 10.0)
     again, _ = run(IN, SUMP, SUMP_UNITS, rows[cut:], 10.0, IN.moved(memory, -5e4), cut * 10.0 - 5e4)
     assert np.allclose(again, whole, equal_nan=True)
@@ -241,8 +259,8 @@ def test_in_the_judge_time_to_overflow_and_what_is_strange_look_at_what_is_recko
     ]
     core = Core({"s": seen}, [High(name="inrush", channel=["s/level.inflow_over"], limit=50.0)], detectors=detectors)
     memory, raised = core.start("boot", Instant(0.0, 0.0)), []
-    for i, (level, pump, _) in enumerate(sump(40, lambda hour: 30.0 if hour < 36 else 90.0, step=30.0)):
-        now = Instant(30.0 * i, 0.0)
+    for i, (level, pump, _) in enumerate(sump(38, lambda hour: 30.0 if hour < 36 else 90.0, step=60.0)):
+        now = Instant(60.0 * i, 0.0)
         for event in (frame("s", now, seen, [level, pump]), Tick(now)):
             memory, verdict = core.step(memory, event)
             raised += [a for a in verdict.alarms if a.event == "raised"]
