@@ -22,7 +22,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import numpy as np
 from msgspec import Meta
 
-from agent.core.frame import Array, Frame, Layout, Quality
+from agent.core.frame import OVER_RANGE, Array, Frame, Layout
 from agent.core.ports import Detector
 
 from . import strange as shared
@@ -157,7 +157,7 @@ class Anomaly(Detector, tag="anomaly", frozen=True, kw_only=True):
 
     def step(self, memory: Memory, seen: Frame) -> tuple[Memory, Array, Array]:
         now, value = seen.at.mono, seen.value
-        good = np.isfinite(value) & (seen.quality <= Quality.OVER_RANGE)
+        good = np.isfinite(value) & (seen.quality <= OVER_RANGE)
         waits, due, value, good = shared.wait(memory.waits, value, good, now, self.every)
         memory = memory._replace(waits=waits)
         if due:

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, NamedTuple
 import numpy as np
 from msgspec import Meta
 
-from agent.core.frame import Array, Frame, Layout, Quality
+from agent.core.frame import GOOD, OVER_RANGE, UNCERTAIN, Array, Frame, Layout
 from agent.core.ports import Detector, witnesses
 from agent.sights import FAR, KINDS
 
@@ -105,7 +105,7 @@ class Collision(Detector, tag="collision", frozen=True, kw_only=True):
 
     def step(self, memory: Memory, seen: Frame) -> tuple[Memory, Array, Array]:
         now = seen.at.mono
-        fit = np.isfinite(seen.value) & (seen.quality <= Quality.OVER_RANGE) & (seen.age <= seen.layout.stale)
+        fit = np.isfinite(seen.value) & (seen.quality <= OVER_RANGE) & (seen.age <= seen.layout.stale)
         value = dict(zip(seen.layout.key, np.where(fit, seen.value, np.nan).tolist(), strict=True))
         speed = self._speed(value, seen.layout)
         brakes = value.get(self.brake, 0.0) > 0.5
@@ -127,7 +127,7 @@ class Collision(Detector, tag="collision", frozen=True, kw_only=True):
         )
         out += [self._lane(value, speed), speed * 0 + (1.0 if speed * 3.6 < self.grading else 2.0)]
         worth = np.array(out)
-        quality = np.where(np.isnan(worth), Quality.UNCERTAIN, Quality.GOOD)
+        quality = np.where(np.isnan(worth), UNCERTAIN, GOOD)
         if not fit[: len(seen.layout) - witnesses(seen.layout)].any():
             quality = np.full(len(out), seen.quality[0])
         return Memory(at, told), worth, quality

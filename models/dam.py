@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Meta
 
 from agent.core.exposure import COVERED, GAP, Window, added, later, reach, window
-from agent.core.frame import Array, Frame, Layout, Quality
+from agent.core.frame import GOOD, OVER_RANGE, UNCERTAIN, Array, Frame, Layout
 from agent.core.ports import Detector, witnesses
 
 HOUR = 3600.0  # s
@@ -99,7 +99,7 @@ class Rain(Detector, tag="rain", frozen=True, kw_only=True):
 
     def step(self, memory: Fallen, seen: Frame) -> tuple[Fallen, Array, Array]:
         now, value = seen.at.mono, seen.value
-        good = np.isfinite(value) & (seen.quality <= Quality.OVER_RANGE)
+        good = np.isfinite(value) & (seen.quality <= OVER_RANGE)
         since = np.where(good & np.isfinite(memory.last), now - memory.last, 0.0)
         if self.gauge == "intensity":
             since = np.where(since <= GAP, since, 0.0)
@@ -119,7 +119,7 @@ class Rain(Detector, tag="rain", frozen=True, kw_only=True):
         ever = np.isfinite(memory.last)
         enough = [one.total[1] >= COVERED * reach(one, span, now) for one, span in zip(sums, spans, strict=True)]
         told = np.concatenate([np.where(ever, one.total[0], math.nan) for one in sums])
-        return memory, told, np.where(np.concatenate(enough), Quality.GOOD, Quality.UNCERTAIN).astype(np.uint8)
+        return memory, told, np.where(np.concatenate(enough), GOOD, UNCERTAIN).astype(np.uint8)
 
     def moved(self, memory: Fallen, seconds: float) -> Fallen:
         short, day, long = (later(one, seconds) for one in memory.sums)
@@ -187,7 +187,7 @@ class Lag(Detector, tag="lag", frozen=True, kw_only=True):
             m = m._replace(begun=now)
         if (passed := int((now - m.begun) / self.bin * 1.000001)) > 0:
             m = self._binned(m, passed)
-        good = np.isfinite(seen.value) & (seen.quality <= Quality.OVER_RANGE) & (seen.age <= seen.layout.stale)
+        good = np.isfinite(seen.value) & (seen.quality <= OVER_RANGE) & (seen.age <= seen.layout.stale)
         value, good = np.roll(np.where(good, seen.value, 0.0), 1), np.roll(good, 1)
         m = m._replace(total=m.total + value, usable=m.usable + good)
         told = self._told(m.moments)

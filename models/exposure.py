@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agent.core.exposure import COVERED, EIGHT_HOURS, GAP, SHORT, Window, added, later, reach, window
-from agent.core.frame import Array, Frame, Layout, Quality
+from agent.core.frame import GOOD, OVER_RANGE, UNCERTAIN, Array, Frame, Layout
 from agent.core.ports import Detector
 
 
@@ -47,7 +47,7 @@ class Exposure(Detector, tag="exposure", frozen=True, kw_only=True):
 
     def step(self, memory: Memory, seen: Frame) -> tuple[Any, Array, Array]:
         now, value, quality = seen.at.mono, seen.value, seen.quality
-        good = np.isfinite(value) & (quality <= Quality.OVER_RANGE)
+        good = np.isfinite(value) & (quality <= OVER_RANGE)
         since = np.where(good, now - memory.last, np.nan)
         usable = since <= GAP  # NaN is not
         seconds = np.where(usable, since, 0.0)
@@ -60,7 +60,7 @@ class Exposure(Detector, tag="exposure", frozen=True, kw_only=True):
         stel, of_short = _mean(short, SHORT, now)
         enough = np.concatenate([of_shift >= COVERED, of_short >= COVERED, np.ones(len(value), bool)])
         columns = np.concatenate([twa, stel, 100.0 * np.minimum(of_shift, 1.0)])
-        return memory, columns, np.where(enough, Quality.GOOD, Quality.UNCERTAIN).astype(np.uint8)
+        return memory, columns, np.where(enough, GOOD, UNCERTAIN).astype(np.uint8)
 
     def moved(self, memory: Memory, seconds: float) -> Memory:
         shift, short = later(memory.shift, seconds), later(memory.short, seconds)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import numpy as np
 from msgspec import Meta
 
-from agent.core.frame import Array, Frame, Layout, Quality
+from agent.core.frame import GOOD, OVER_RANGE, UNCERTAIN, Array, Frame, Layout
 from agent.core.ports import Detector, witnesses
 from agent.sights import CABIN
 
@@ -313,7 +313,7 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
         )
 
     def step(self, memory: Memory, seen: Frame) -> tuple[Memory, Array, Array]:
-        fit = np.isfinite(seen.value) & (seen.quality <= Quality.OVER_RANGE) & (seen.age <= seen.layout.stale)
+        fit = np.isfinite(seen.value) & (seen.quality <= OVER_RANGE) & (seen.age <= seen.layout.stale)
         told = dict(zip(seen.layout.key, np.where(fit, seen.value, NAN).tolist(), strict=True))
         now = seen.at.mono
         passed = now - memory.last if now >= memory.last else 0.0
@@ -327,7 +327,7 @@ class Fatigue(Detector, tag="fatigue", frozen=True, kw_only=True):
             memory = one(memory, look)
         memory = memory._replace(last=now)
         value, doubted = self._columns(memory, look, hour)
-        quality = np.where(np.isnan(value) | doubted, Quality.UNCERTAIN, Quality.GOOD)
+        quality = np.where(np.isnan(value) | doubted, UNCERTAIN, GOOD)
         if not fit[: len(seen.layout) - witnesses(seen.layout)].any():
             value, quality = np.full(len(value), NAN), np.full(len(value), seen.quality[0])
         return memory, value, quality

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, NamedTuple
 import numpy as np
 from msgspec import Meta
 
-from agent.core.frame import Array, Frame, Layout, Quality
+from agent.core.frame import OVER_RANGE, Array, Frame, Layout
 from agent.core.ports import Detector, witnesses
 
 HOUR, DAY = 3600.0, 86400.0  # s
@@ -76,7 +76,7 @@ class Gas(Detector, tag="gas", frozen=True, kw_only=True):
 
     def step(self, memory: Envelope, seen: Frame) -> tuple[Envelope, Array, Array]:
         now, n = seen.at.mono, len(seen.layout) - witnesses(seen.layout)
-        good = np.isfinite(seen.value) & (seen.quality <= Quality.OVER_RANGE) & (seen.age <= seen.layout.stale)
+        good = np.isfinite(seen.value) & (seen.quality <= OVER_RANGE) & (seen.age <= seen.layout.stale)
         value, quality = seen.value[:n], seen.quality[:n]
         if not good[n:].all():  # nobody knows the state
             return memory._replace(last=now), np.full(2 * n, math.nan), np.concatenate([quality, quality])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.core.frame import Array, Frame, Layout, Quality
+from agent.core.frame import UNCERTAIN, Array, Frame, Layout
 from agent.core.ports import Detector
 
 AIR = 0.265  # O2 by N2 in fresh air: what there would be, had none been used
@@ -44,5 +44,5 @@ class Graham(Detector, tag="graham", frozen=True, kw_only=True):
         return (
             None,
             np.array([ratio]),
-            np.array([worst if np.isfinite(ratio) else max(worst, Quality.UNCERTAIN)], np.uint8),
+            np.array([worst if np.isfinite(ratio) else max(worst, UNCERTAIN)], np.uint8),
         )

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from msgspec import Meta
 
-from agent.core.frame import Array, Frame, Layout, Quality
+from agent.core.frame import OVER_RANGE, Array, Frame, Layout
 from agent.core.ports import Detector
 
 HOUR = 3600.0  # s
@@ -102,7 +102,7 @@ class Reach(Detector, tag="reach", frozen=True, kw_only=True):
 
     def step(self, memory: Memory, seen: Frame) -> tuple[Memory, Array, Array]:
         now, m = seen.at.mono, memory
-        good = np.isfinite(seen.value) & (seen.quality <= Quality.OVER_RANGE)
+        good = np.isfinite(seen.value) & (seen.quality <= OVER_RANGE)
         if now - m.under.begun >= self.window / POINTS * 0.999:
             m = self._read(m, now)
         m = m._replace(under=taken(m.under, now, seen.value, good))

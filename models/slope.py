@@ -27,7 +27,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from msgspec import Meta
 
-from agent.core.frame import Array, Frame, Layout, Quality
+from agent.core.frame import OVER_RANGE, Array, Frame, Layout
 from agent.core.ports import Detector
 
 from .reach import FEWEST, SURE, Line, Mean, ended, line, mean_of, taken
@@ -134,7 +134,7 @@ class Slope(Detector, tag="slope", frozen=True, kw_only=True):
 
     def step(self, memory: Memory, seen: Frame) -> tuple[Memory, Array, Array]:
         now, m = seen.at.mono, memory
-        good = np.isfinite(seen.value) & (seen.quality <= Quality.OVER_RANGE)
+        good = np.isfinite(seen.value) & (seen.quality <= OVER_RANGE)
         steps, value = stepped(m.steps, now, np.where(good, seen.value, math.nan))
         until = now + (now - m.last)  # when the next frame is due
         m = m._replace(steps=steps, last=now, under=taken(m.under, now, value, np.isfinite(value)))

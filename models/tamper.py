@@ -28,7 +28,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from msgspec import Meta
 
-from agent.core.frame import Array, Frame, Layout, Quality
+from agent.core.frame import CALIBRATING, OVER_RANGE, Array, Frame, Layout
 from agent.core.ports import Detector, witnesses
 from agent.core.rules import COMPARISONS, condition
 
@@ -97,12 +97,12 @@ def _zones(seen: Layout) -> Array:
 
 def _sample(past: Past, seen: Frame) -> Sample:
     n = len(seen.layout) - witnesses(seen.layout)
-    good = np.isfinite(seen.value) & (seen.quality <= Quality.OVER_RANGE)
+    good = np.isfinite(seen.value) & (seen.quality <= OVER_RANGE)
     value = np.where(good, seen.value, np.nan)
     now = seen.at.mono
     step = past.step if past.frames else 1.0
     diff = np.where(now - past.at <= GAP * step * 1.001, value - past.value, np.nan)
-    calibrating = seen.quality[:n] == Quality.CALIBRATING
+    calibrating = seen.quality[:n] == CALIBRATING
     low, high = seen.layout.low, seen.layout.high
     return Sample(n, now, step, value, good, seen.raw, calibrating, low, high, _zones(seen.layout), diff, past)
 

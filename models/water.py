@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, NamedTuple
 import numpy as np
 from msgspec import Meta
 
-from agent.core.frame import Array, Frame, Layout, Quality
+from agent.core.frame import OVER_RANGE, Array, Frame, Layout
 from agent.core.ports import Detector, witnesses
 from agent.core.units import convert
 
@@ -98,7 +98,7 @@ class Barometric(Detector, tag="barometric", frozen=True, kw_only=True):
 
     def step(self, memory: Air, seen: Frame) -> tuple[Air, Array, Array]:
         now, m, n = seen.at.mono, memory, len(seen.layout) - 1
-        good = np.isfinite(seen.value) & (seen.quality <= Quality.OVER_RANGE) & (seen.age <= seen.layout.stale)
+        good = np.isfinite(seen.value) & (seen.quality <= OVER_RANGE) & (seen.age <= seen.layout.stale)
         factors = self._factors(seen.layout)
         air = seen.value[n] * factors  # (n,) in the unit of each level
         value = np.append(seen.value[:n] - (0.0 if self.vented else air), seen.value[n])
@@ -236,7 +236,7 @@ class Inflow(Detector, tag="inflow", frozen=True, kw_only=True):
 
     def step(self, memory: Filling, seen: Frame) -> tuple[Filling, Array, Array]:
         now, m, n = seen.at.mono, memory, len(seen.layout) - witnesses(seen.layout)
-        good = np.isfinite(seen.value) & (seen.quality <= Quality.OVER_RANGE) & (seen.age <= seen.layout.stale)
+        good = np.isfinite(seen.value) & (seen.quality <= OVER_RANGE) & (seen.age <= seen.layout.stale)
         stands = bool(good[n:].all()) and (bool(self.flow) or not (seen.value[n:] > 0.5).any())
         if not stands:
             m = self._pressed(self._ended(m, math.nan)._replace(stood=math.nan), seen, good, now)

@@ -29,7 +29,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
-from agent.core.frame import Array, Frame, Layout, Quality
+from agent.core.frame import OVER_RANGE, Array, Frame, Layout
 from agent.core.ports import Detector
 
 from . import runtime, tail
@@ -144,7 +144,7 @@ class Window(Detector, tag="window", frozen=True, kw_only=True):
         if memory.model != model.manifest.sha256:
             memory = self.start(seen.layout)  # errors of another model say nothing of this one's
         now, value = seen.at.mono, seen.value
-        good = np.isfinite(value) & (seen.quality <= Quality.OVER_RANGE)
+        good = np.isfinite(value) & (seen.quality <= OVER_RANGE)
         waits, due, value, good = shared.wait(memory.waits, value, good, now, self.every)
         memory = memory._replace(waits=waits)
         if due:

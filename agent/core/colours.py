@@ -37,7 +37,7 @@ from msgspec import Struct, structs
 
 from . import words
 from .alarm import EVENT_NAMES, ITEM, LEVELS, NEXT, STATE_NAMES, Alarm, Event, Level, State, colour, holds, is_active
-from .frame import Array, Frame, Instant, Layout, Quality, channels, frame, layout
+from .frame import GOOD, UNCERTAIN, Array, Frame, Instant, Layout, channels, frame, layout
 from .rules import AnyRule, Item, Point
 
 SOURCE = "colour"
@@ -238,7 +238,7 @@ class Items:
     def frame(self, colours: Colours, told: Sequence[int], layout: Layout, at: Instant) -> Frame:
         """The items as channels: `value` their colours, `raw` what their members make of them now."""
         raw = [self.reckoned(colours, k, told) for k in range(len(self))]
-        quality = np.where(colours.blind > 0, Quality.UNCERTAIN, Quality.GOOD)
+        quality = np.where(colours.blind > 0, UNCERTAIN, GOOD)
         return frame(SOURCE, at, layout, told, quality, raw=raw)
 
     def refusal(self, colours: Colours, told: Sequence[int], k: int, verb: str, now: float) -> str:

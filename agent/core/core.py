@@ -34,7 +34,21 @@ from .alarm import (
 from .colours import SOURCE, UNCOLOURED, Branch, Colours, Items, Move, edge, shown, sources
 from .derive import Derived, derivations, derive, extended
 from .exposure import RULE, Air, Book, Ledger, Page, Presence
-from .frame import BLIND, OFFLINE_AFTER, Array, Frame, Instant, Layout, Quality, aged, channels
+from .frame import (
+    BLIND,
+    GOOD,
+    OFFLINE,
+    OFFLINE_AFTER,
+    OVER_RANGE,
+    STALE,
+    UNCERTAIN,
+    Array,
+    Frame,
+    Instant,
+    Layout,
+    aged,
+    channels,
+)
 from .load import Load, counted, passed
 from .naming import matching
 from .origin import origins
@@ -279,7 +293,7 @@ class Bench:
         """The memory before the first frame. Age counts from here: a source that never speaks goes stale."""
         n, p = len(self.layout), len(self.points)
         unknown = np.full(n, np.nan)
-        uncertain = np.full(n, Quality.UNCERTAIN, np.uint8)
+        uncertain = np.full(n, UNCERTAIN, np.uint8)
         seen = Seen(unknown, uncertain, np.full(n, now), np.zeros(n, bool), unknown)
         never = np.full(p, np.nan)
         return Watch(
@@ -344,7 +358,7 @@ class Core:
     def is_sighted(memory: Memory, sources: Iterable[str]) -> bool:
         """Whether each of these sources was read, or is known to be silent: not so just after a start."""
         seen = [memory.watches[source].seen for source in sources]
-        return all(bool((one.fresh | (one.quality >= Quality.STALE)).all()) for one in seen)
+        return all(bool((one.fresh | (one.quality >= STALE)).all()) for one in seen)
 
     def start(self, boot: str, at: Instant) -> Memory:
         """Memory of a core that has seen nothing yet. `boot` must never have been used before."""
@@ -390,7 +404,7 @@ class Core:
         past = watch.seen
         # What was missed in this poll is as old as we know it, whatever a line that was just opened believes.
         n = len(frame.value)
-        missed = np.isnan(frame.value) & (frame.quality == Quality.UNCERTAIN)
+        missed = np.isnan(frame.value) & (frame.quality == UNCERTAIN)
         measured = np.where(missed, past.measured[:n], np.maximum(frame.at.mono - frame.age, past.measured[:n]))
         frame = aged(structs.replace(frame, age=frame.at.mono - measured))
         if bench.gained:
@@ -704,7 +718,7 @@ class Core:
         metric, quality = np.concatenate(metrics), np.concatenate(qualities)
 
         signed = bench.sign * metric
-        over = (signed >= bench.high) & (quality <= Quality.OVER_RANGE)
+        over = (signed >= bench.high) & (quality <= OVER_RANGE)
         if bench.fails_safe:
             over |= bench.fail_safe & (quality >= BLIND)
         if bench.when:
@@ -714,10 +728,10 @@ class Core:
         if watch.calm and not over.any():
             watch = structs.replace(watch, seen=seen, measures=tuple(kept))
             return _replace(memory, bench.source, watch), NOTHING
-        clear = (signed < bench.low) & (quality == Quality.GOOD) & ~over
+        clear = (signed < bench.low) & (quality == GOOD) & ~over
         for i, needed in bench.clear_when.items():
             clear[i] &= all(self._met(c, board, unseen=False) for c in needed)
-        unknown = ~over & ~clear & (np.isnan(metric) | (quality != Quality.GOOD))
+        unknown = ~over & ~clear & (np.isnan(metric) | (quality != GOOD))
 
         since = np.where(over, np.fmin(watch.over, now), np.where(unknown, watch.over, np.nan))
         back = np.where(clear, np.fmin(watch.back, now), np.where(unknown, watch.back, np.nan))
@@ -816,7 +830,7 @@ class Core:
         point = bench.points[i]
         rule = point.rule
         limit = float(bench.limit[i])
-        quality = int(seen.quality[point.column]) if point.column >= 0 else Quality.OFFLINE
+        quality = int(seen.quality[point.column]) if point.column >= 0 else OFFLINE
         blind = rule.fail_safe and quality >= BLIND
         kind = "blind" if blind else _kind(rule)
         unit = _unit(bench, point)
@@ -996,8 +1010,8 @@ def _grow_old(bench: Bench, seen: Seen, at: Instant) -> tuple[Seen, Frame | None
     stale = bench.layout.stale
     if not (age > stale).any():
         return seen, None
-    quality = np.where(age > stale, np.maximum(seen.quality, Quality.STALE), seen.quality)
-    quality = np.where(age > stale * OFFLINE_AFTER, Quality.OFFLINE, quality).astype(np.uint8)
+    quality = np.where(age > stale, np.maximum(seen.quality, STALE), seen.quality)
+    quality = np.where(age > stale * OFFLINE_AFTER, OFFLINE, quality).astype(np.uint8)
     if (quality == seen.quality).all():
         return seen, None
     value = np.where(age > stale, np.nan, seen.value)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from msgspec import structs
 
-from .frame import Array, Frame, Layout, Quality, channels, layout
+from .frame import UNCERTAIN, Array, Frame, Layout, channels, layout
 from .naming import is_wild, matching
 from .ports import Detector
 from .rules import Seen
@@ -200,14 +200,14 @@ def derive(
     n, kept = len(frame.value), []
     more = len(whole) - n
     raw, value = (np.concatenate([column, np.full(more, np.nan)]) for column in (frame.raw, frame.value))
-    quality = np.concatenate([frame.quality, np.full(more, Quality.UNCERTAIN, np.uint8)])
+    quality = np.concatenate([frame.quality, np.full(more, UNCERTAIN, np.uint8)])
     age = np.concatenate([frame.age, np.zeros(more)])
     frame = Frame(frame.source, frame.at, whole, raw, value, quality, age)  # filled column by column
     for one, memory in zip(gained, memories, strict=True):
         memory, given, fit = one.detector.step(memory, _looked(frame, one, last))
         kept.append(memory)
         value[n : n + len(given)] = given
-        quality[n : n + len(given)] = np.where(np.isnan(given), np.maximum(fit, Quality.UNCERTAIN), fit)
+        quality[n : n + len(given)] = np.where(np.isnan(given), np.maximum(fit, UNCERTAIN), fit)
         n += len(given)
     return frame, tuple(kept)
 

@@ -47,7 +47,7 @@ from msgspec import Struct, structs
 
 from . import words
 from .alarm import EVENT_NAMES, NEXT, PLAIN, STATE_NAMES, Alarm, Basis, Event, Level, State, is_active
-from .frame import BLIND, Array, Frame, Instant, Quality
+from .frame import BLIND, OVER_RANGE, UNCERTAIN, Array, Frame, Instant, Quality
 from .ports import Event as Told
 
 EIGHT_HOURS, SHORT = 8 * 3600.0, 900.0  # s that the means are over
@@ -513,8 +513,8 @@ class Ledger:
         inlets, columns = self.sources[frame.source]
         now, poll = frame.at.mono, frame.quality[columns]
         value = np.maximum(frame.value[columns] * self.factor[inlets], 0.0)  # NaN stays
-        measured = np.isfinite(value) & (poll <= Quality.OVER_RANGE)
-        missed = np.isnan(value) & (poll == Quality.UNCERTAIN)  # in this poll only: the last one stands
+        measured = np.isfinite(value) & (poll <= OVER_RANGE)
+        missed = np.isnan(value) & (poll == UNCERTAIN)  # in this poll only: the last one stands
         inlet, quality = book.inlet.copy(), book.quality.copy()
         inlet[0, inlets[measured]], inlet[1, inlets[measured]] = now, value[measured]
         quality[inlets] = np.where(measured | missed, poll, np.maximum(poll, BLIND))

@@ -40,7 +40,9 @@ class Quality(IntEnum):
     OFFLINE = 6  # its source has been silent for long
 
 
-BLIND = Quality.STALE  # from here on nobody sees the hazard
+# The same as plain numbers: numpy compares with a member of an enumeration four times as slowly (Python 3.11).
+GOOD, UNCERTAIN, OVER_RANGE, CALIBRATING, STALE, FAULT, OFFLINE = (int(quality) for quality in Quality)
+BLIND = STALE  # from here on nobody sees the hazard
 
 
 class Layout(Struct, frozen=True, eq=False):
@@ -113,7 +115,7 @@ def frame(
     at: Instant,
     layout: Layout,
     value: Any,
-    quality: Any = Quality.GOOD,
+    quality: Any = GOOD,
     age: Any = 0.0,
     raw: Any = None,
 ) -> Frame:
@@ -145,8 +147,8 @@ def aged(frame: Frame) -> Frame:
     stale = frame.layout.stale
     if not (frame.age > stale).any():
         return frame
-    quality = np.where(frame.age > stale, np.maximum(frame.quality, Quality.STALE), frame.quality)
-    quality = np.where(frame.age > stale * OFFLINE_AFTER, Quality.OFFLINE, quality).astype(np.uint8)
+    quality = np.where(frame.age > stale, np.maximum(frame.quality, STALE), frame.quality)
+    quality = np.where(frame.age > stale * OFFLINE_AFTER, OFFLINE, quality).astype(np.uint8)
     value = np.where(frame.age > stale, np.nan, frame.value)
     return structs.replace(frame, quality=quality, value=value)
 

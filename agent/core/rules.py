@@ -33,7 +33,7 @@ import numpy as np
 from msgspec import Meta, Struct, structs
 
 from .alarm import Basis, Level
-from .frame import BLIND, Array, Quality
+from .frame import BLIND, CALIBRATING, GOOD, OFFLINE, OVER_RANGE, STALE, UNCERTAIN, Array
 
 Seconds = Annotated[float, Meta(ge=0)]
 
@@ -414,7 +414,7 @@ class Slope(Measure):
     def step(self, memory: tuple[Array, Array], now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
         times, values = memory
         value, quality, measured = seen.value[self.column], seen.quality[self.column], seen.measured[self.column]
-        usable = np.isfinite(value) & (quality <= Quality.OVER_RANGE)
+        usable = np.isfinite(value) & (quality <= OVER_RANGE)
         gap = self.window / (self.DEPTH - 2)
         due = usable & ~(measured - times[0] < gap)  # NaN counts as due
         if due.any():
@@ -453,7 +453,7 @@ class Distance(Measure):
             others = [
                 board.seen[source].value[i]
                 for source, i in siblings
-                if source in board.seen and board.seen[source].quality[i] == Quality.GOOD
+                if source in board.seen and board.seen[source].quality[i] == GOOD
             ]
             return float(np.median([own, *others] if len(others) > 1 else others)) if others else np.nan
 
@@ -495,7 +495,7 @@ class Unmoved(Measure):
         held = np.where(first | moved, value, held)
         alive = alive | moved
         quality = seen.quality[self.column]
-        quality = np.where(alive | (quality != Quality.GOOD), quality, Quality.UNCERTAIN)
+        quality = np.where(alive | (quality != GOOD), quality, UNCERTAIN)
         return Still(held, since, alive, now), np.where(visible, now - since, np.nan), quality
 
     def moved(self, memory: Still, seconds: float) -> Still:
@@ -512,7 +512,7 @@ class Unread(Measure):
         whole = self.column < 0
         measured = np.where(whole, seen.measured.max(), seen.measured[self.column])
         fresh = np.where(whole, seen.fresh.any(), seen.fresh[self.column])
-        return None, now - measured, np.where(fresh, Quality.GOOD, Quality.UNCERTAIN)
+        return None, now - measured, np.where(fresh, GOOD, UNCERTAIN)
 
 
 class Votes(Measure):
@@ -539,13 +539,13 @@ class Votes(Measure):
         value = np.array([sign * board.seen[source].value[i] for source, i in point.siblings])
         quality = np.array([board.seen[source].quality[i] for source, i in point.siblings])
         visible = np.isfinite(value)
-        votes = np.where(visible & (value >= limit) & (quality <= Quality.OVER_RANGE), 1, votes)
-        votes = np.where(visible & (value < restore) & (quality == Quality.GOOD), 0, votes)
+        votes = np.where(visible & (value >= limit) & (quality <= OVER_RANGE), 1, votes)
+        votes = np.where(visible & (value < restore) & (quality == GOOD), 0, votes)
         blind = quality >= BLIND
         cast = np.where(blind, rule.bad == "votes", votes == 1)
         count = float(cast.sum())
         open_ = float((~cast & (votes != 0)).sum())  # a vote that was cast before its sensor died is not withdrawn
-        return votes, count, Quality.GOOD if count >= rule.need or count + open_ < rule.need else Quality.UNCERTAIN
+        return votes, count, GOOD if count >= rule.need or count + open_ < rule.need else UNCERTAIN
 
 
 class Apart(Measure):
@@ -553,7 +553,7 @@ class Apart(Measure):
 
     def step(self, memory: Any, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
         n = len(self.points)
-        return None, np.full(n, np.nan), np.full(n, Quality.UNCERTAIN, np.uint8)
+        return None, np.full(n, np.nan), np.full(n, UNCERTAIN, np.uint8)
 
 
 class Contradiction(Measure):
@@ -606,11 +606,11 @@ class Unfit(Measure):
 
     def step(self, memory: Any, now: float, seen: Seen, board: Board) -> tuple[Any, Array, Array]:
         quality, measured = seen.quality[self.column], seen.measured[self.column]
-        bad = (quality >= BLIND) | (quality == Quality.OVER_RANGE)
-        unfit = np.where(self.calibrating, quality == Quality.CALIBRATING, bad).astype(float)
-        aged = (quality == Quality.STALE) | (quality == Quality.OFFLINE)
+        bad = (quality >= BLIND) | (quality == OVER_RANGE)
+        unfit = np.where(self.calibrating, quality == CALIBRATING, bad).astype(float)
+        aged = (quality == STALE) | (quality == OFFLINE)
         with_all = aged & (measured == seen.measured.max()) & (measured < now)  # nothing of this source is younger
-        unfit[with_all | (quality == Quality.UNCERTAIN)] = np.nan
+        unfit[with_all | (quality == UNCERTAIN)] = np.nan
         return None, unfit, np.zeros(len(self.points), np.uint8)
 
 
