@@ -24,6 +24,7 @@ TOGETHER = {
     "tests/models/test_tamper.py",
     "tests/models/test_water.py",
     "tests/models/vision/test_face.py",
+    "tests/models/vision/test_looming.py",
 }
 
 

@@ -57,19 +57,21 @@ for levels in FINER:
 
 
 def _texture(which: int, a: np.ndarray, b: np.ndarray, metre: np.ndarray) -> np.ndarray:
-    """At a, b m; metre: how many a pixel covers, alike in a row."""
-    a, b = a.astype(np.float32), b.astype(np.float32)
-    level = np.clip(np.log2(np.maximum(metre * np.float32(FINE), 1e-3)), 0, 6).astype(np.float32)
-    out = np.zeros(a.shape, np.float32)
-    for i, tile in enumerate(FINER[which]):
-        rows = np.flatnonzero(np.abs(level[:, 0] - i) < 1) if len(level) else []
-        if not len(rows):
-            continue
-        rows = slice(rows[0], rows[-1] + 1)
-        near = np.clip(1 - np.abs(level[rows] - i), 0, 1)
+    """(h, w) at a, b m, which spread to that; metre: (h, 1) or (1, 1) how many a pixel covers."""
+    level = np.minimum(np.maximum(np.log2(np.maximum(metre * np.float32(FINE), 1e-3)), 0), 6).astype(np.float32)
+    a, b = a.astype(np.float32, copy=False), b.astype(np.float32, copy=False)
+    out = np.zeros(np.broadcast_shapes(a.shape, b.shape), np.float32)
+    for i in range(int(level.min()), int(np.ceil(level.max())) + 1) if level.size else ():
+        tile, rows = FINER[which][i], slice(None)
+        if len(level) > 1:
+            here = np.flatnonzero(np.abs(level[:, 0] - i) < 1)
+            if not len(here):
+                continue
+            rows = slice(here[0], here[-1] + 1)
+        near = np.maximum(1 - np.abs(level[rows] - i), 0)
         by, size = np.float32(FINE / 2**i), np.float32(tile.shape[0])
-        at = [by * one[rows] - np.float32(0.5) for one in (a, b)]
-        at = [one - size * np.floor(one / size) for one in at]
+        at = [by * (one[rows] if len(one) > 1 else one) - np.float32(0.5) for one in (a, b)]
+        at = [np.broadcast_to(one - size * np.floor(one / size), out[rows].shape) for one in at]
         out[rows] += near * cv2.remap(tile, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     return out
 
@@ -93,7 +95,7 @@ def seen(
     rows = slice(max(0, int(horizon - 45)), min(HIGH, max(1, int(horizon + 3))))
     right, down, ahead = _rays(rows, slice(0, WIDE), yaw, pitch)
     share = np.clip(1 - np.abs(down + 0.04) / 0.05, 0, 1)
-    out[rows] += share * 25.0 * _texture(1, 30 * right, 30 * down, np.full_like(right, 0.06))
+    out[rows] += share * 25.0 * _texture(1, 30 * right, 30 * down, ROUGH)
     rows = slice(max(0, int(horizon)), HIGH)
     right, down, ahead = _rays(rows, slice(0, WIDE), yaw, pitch)
     far = UP / np.maximum(down, 1e-4)
@@ -118,9 +120,9 @@ def seen(
         right, down, ahead = _rays(rows, columns, yaw, pitch)
         off = (wall.z - z) / ahead
         there, up = x + off * right, UP - off * down
-        cover = np.clip(np.minimum(there - wall.x1, wall.x2 - there) / metre + 0.5, 0, 1)
-        cover *= np.clip(np.minimum(up - wall.y1, wall.y2 - up) / metre + 0.5, 0, 1)
-        paint = wall.light + wall.rough * 0.7 * _texture(1, there - wall.x1, up + wall.light, np.full_like(up, metre))
+        cover = _covered(there, wall.x1, wall.x2, metre) * _covered(up, wall.y1, wall.y2, metre)
+        texture = _texture(1, there - wall.x1, up + np.float32(wall.light), np.full((1, 1), metre, np.float32))
+        paint = wall.light + wall.rough * 0.7 * texture
         out[rows, columns] += cover * (paint - out[rows, columns])
     grain = NOISE[seed % 97 :][:HIGH, seed % 89 :][:, :WIDE]
     return np.clip(out + np.float32(noise) * grain, 0, 255).astype(np.uint8)
@@ -129,9 +131,18 @@ def seen(
 NOISE = np.random.default_rng(0).normal(0, 1, (HIGH + 97, WIDE + 89)).astype(np.float32)
 
 
+ROUGH = np.full((1, 1), 0.06, np.float32)  # m that a pixel covers, of hills
+
+
+def _covered(at: np.ndarray, begin: float, end: float, metre: float) -> np.ndarray:
+    """How much of the pixel lies between; metre: that it covers."""
+    return np.minimum(np.maximum(np.minimum(at - begin, end - at) / metre + 0.5, 0), 1)
+
+
 def _rays(rows: slice, columns: slice, yaw: float, pitch: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Right, down and ahead of these pixels, 1 ahead of the camera's own axis."""
-    v, u = np.mgrid[rows, columns].astype(np.float32)
+    """(h, w) right, (h, 1) down and (h, w) ahead of these pixels, 1 ahead of the camera's own axis."""
+    u = np.arange(columns.start, columns.stop, dtype=np.float32)
+    v = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
     a, b = (u - np.float32(X)) / np.float32(FOCAL), (v - np.float32(Y)) / np.float32(FOCAL)
     c, s = np.float32(np.cos(pitch)), np.float32(np.sin(pitch))
     down, ahead = c * b + s, c - s * b

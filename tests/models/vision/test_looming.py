@@ -4,6 +4,7 @@ a net, and judged by the detector as in a vehicle."""
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ RAIL = [Wall(-4.2, -4.0, 0.4, 0.8, float(z), 60, 150) for z in range(6, 110, 2)]
 LIMIT, SOONEST = 3.0, 2.4  # s: of the profile, and left when it warns
 
 
-def pictures(seconds, speed=15.0, start=0.0, radius=0.0, over=lambda picture, i: picture, **more):
+def pictures(seconds, speed=15.0, start=0.0, radius=0.0, **more):
     """A drive; radius m of a bend to the right."""
     for i in range(int(seconds * FPS)):
         way = start + speed * i / FPS
@@ -32,7 +33,13 @@ def pictures(seconds, speed=15.0, start=0.0, radius=0.0, over=lambda picture, i:
         if radius:
             yaw = way / radius
             x, z = radius * (1 - math.cos(yaw)), radius * math.sin(yaw)
-        yield over(seen(z, x, yaw, seed=i, rough=10.0, **more), i)
+        yield seen(z, x, yaw, seed=i, rough=10.0, **more)
+
+
+@cache
+def drive(seconds, start, *walls):
+    """The pictures of one in its lane, beside the rail and towards these walls."""
+    return list(pictures(seconds, start=start, walls=[*walls, *RAIL], marks=LANE))
 
 
 def told(shown, speed=15.0, knows=True):
@@ -70,7 +77,7 @@ LATE = pytest.mark.xfail(strict=True, reason="too few of its corners stand out o
 @pytest.mark.parametrize("knows", [True, False], ids=["speed known", "speed unknown"])
 def test_what_stands_in_the_way_is_warned_of_in_time(thing, knows):
     """At 15 m/s, from 3.7 s before it on, with lane and rail beside."""
-    first = warned(told(pictures(1.35, start=4.0, walls=[THINGS[thing], *RAIL], marks=LANE), knows=knows))
+    first = warned(told(drive(1.35, 4.0, THINGS[thing]), knows=knows))
     assert first is not None
     assert (60.0 - 4.0) / 15.0 - first / FPS > SOONEST
 
@@ -137,9 +144,9 @@ def shake(picture, i):
 
 @pytest.mark.parametrize("over", [bonnet, dirt, shake])
 def test_what_is_on_the_own_vehicle_is_no_obstacle_and_hides_none(over):
-    assert warned(told(pictures(1.0, walls=RAIL, marks=LANE, over=over))) is None
-    walls = [THINGS["the flat back of a lorry"], *RAIL]
-    first = warned(told(pictures(2.0, start=8.0, walls=walls, marks=LANE, over=over)))
+    assert warned(told(over(picture, i) for i, picture in enumerate(drive(1.0, 0.0)))) is None
+    shown = drive(2.0, 8.0, THINGS["the flat back of a lorry"])
+    first = warned(told(over(picture, i) for i, picture in enumerate(shown)))
     assert first is not None
     assert (60.0 - 8.0) / 15.0 - first / FPS > 2.0
 
