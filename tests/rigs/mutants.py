@@ -41,7 +41,7 @@ MUTANTS: dict[str, tuple[Replacement, ...]] = {
         ("agent.core.core", "Core._judge", rewritten("(now - since >= bench.delay)", "(now - since > bench.delay)")),
     ),
     "bad-clears": (  # a value that is not GOOD clears
-        ("agent.core.core", "Core._judge", rewritten("& (quality == Quality.GOOD) & ~over", "& ~over")),
+        ("agent.core.core", "Core._judge", rewritten("& (quality == GOOD) & ~over", "& ~over")),
     ),
     "edge-not-counted": (  # a clear has the number of the edge before it
         ("agent.core.core", "Core._clear", rewritten("edge=last.edge + 1", "edge=last.edge")),
