@@ -330,6 +330,7 @@ class Session:
         self.alarms: deque[Item] = deque()  # begins and ends that are to be told
         self.flights: dict[str, Flight] = {}  # by QN
         self.partial: dict[Thing, int] = {}  # messages of a thing that are not answered
+        self.settled: list[Thing] = []  # answered, and the memo does not have it yet
         self.asked: deque[Asked] = deque()
         self.ending: dict[int, str] = {}  # row of an end that is to be told -> id of its alarm
         self.start_told = False
@@ -389,6 +390,7 @@ class Session:
             while (one := self.line.take()) is not None:
                 await self._heed(one)
                 sure = 0.0
+            await self._settle()
             if self.line.lost:
                 raise LineLost(f"uplink {self.settings.name!r} at {self.settings.url}: {self.line.lost}")
             self._renew(sure)
@@ -620,10 +622,10 @@ class Session:
                 self._fly(Message(thing.cn, st, mn), f"DataTime={self._stamp(at)}", list(filter(None, groups)), thing)
                 sent = True
         if not sent:  # nobody knows anything of that time
-            await self._told(thing)
+            self._told(thing)
 
-    async def _told(self, thing: Thing) -> None:
-        """The platform has it."""
+    def _told(self, thing: Thing) -> None:
+        """The platform has it; what a restart must know, `_settle` has the disk know first."""
         if thing.every:
             told = self._was_told(thing.cn, thing.every)
             told.add(thing.number)
@@ -633,8 +635,16 @@ class Session:
             self.pages.told[f"{thing.cn}/{thing.every:g}"] = told.spans
         elif (id := self.ending.pop(thing.number, None)) is not None:
             self.pages.over = [*self.pages.over, id][-KNOWN:]
+        self.settled.append(thing)
+
+    async def _settle(self) -> None:
+        """Deliver what waited for answers that came, however many, by one writing of the memo."""
+        if not self.settled:
+            return
+        things, self.settled = self.settled, []
         await self._kept()
-        self.dues.told(thing)
+        for thing in things:
+            self.dues.told(thing)
 
     async def _kept(self) -> None:
         await self.memo.keep()
@@ -787,7 +797,7 @@ class Session:
         self.partial[thing] -= 1
         if not self.partial[thing]:
             del self.partial[thing]
-            await self._told(thing)
+            self._told(thing)
 
     def _fault(self, one: Message) -> int:
         """What is wrong with a request, as QnRtn; 0: nothing."""

@@ -178,6 +178,8 @@ class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for kind, one in self.file.items():
             if one.every % self.round:
                 faults.append(f"file.{kind}: every = {one.every} is no multiple of round = {self.round}")
+            if one.about == "abnormal" and one.every == self.round:
+                faults.append(f"file.{kind}: every must be more than round: what is told at once has a time in between")
             if one.every and 86400 % one.every:
                 faults.append(f"file.{kind}: every = {one.every} does not divide a day")
             if "/" in kind or not kind:

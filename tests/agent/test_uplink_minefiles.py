@@ -204,6 +204,7 @@ def test_a_province_changes_names_encoding_columns_and_codes_without_code(tmp_pa
         ({"file": {"CDSS": {"columns": ["vlaue"]}}}, "no word `vlaue`"),
         ({"file": {"CDSS": {"every": 7}}}, "does not divide a day"),
         ({"round": 20}, "no multiple of round"),
+        ({"round": 30}, "YCBJ: every must be more than round"),
         ({"encoding": "gbk9"}, "knows no `gbk9`"),
         ({"name": "{mine}/{kind}"}, "without a folder"),
         ({"quality": {"stale": "gone"}}, "no `gone`"),
@@ -364,13 +365,13 @@ def test_the_begin_of_a_fault_is_found_in_the_store_and_kept_through_a_restart(t
     async def main() -> None:
         for first in (before, lambda face: face.read(quality=broken)):
             async with mine(
-                tmp_path, settings(f"file://{place}", change=FAST | {"file": {"YCBJ": {"every": 1}}}), first
+                tmp_path, settings(f"file://{place}", change=FAST | {"file": {"YCBJ": {"every": 2}}}), first
             ) as face:
                 before_it = len(files(place, "YCBJ"))
-                await face.reading(1.5, quality=broken)
+                await face.reading(2.5, quality=broken)
                 await until(lambda n=before_it: len(files(place, "YCBJ")) > n)
-        async with mine(tmp_path, settings(f"file://{place}", change={"file": {"YCBJ": {"every": 1}}})) as face:
-            await face.reading(1.5)
+        async with mine(tmp_path, settings(f"file://{place}", change={"file": {"YCBJ": {"every": 2}}})) as face:
+            await face.reading(2.5)
             await until(lambda: any(row[6] for file in files(place, "YCBJ") for row in file.rows))
         rows = [row for file in files(place, "YCBJ") for row in file.rows]
         live = [row for file in files(place, "YCBJ") for row in file.rows if moment(file.time) > time.time() - 30]

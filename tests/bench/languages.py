@@ -7,15 +7,19 @@ alarms, are put as fast as the platform takes them, at most `AHEAD` unconfirmed.
 has the bytes in memory and does nothing but hand them over and wait for what confirms them: paho and its loop, with as
 many in flight, or a bare asyncio stream. What is not in the floor: store, judging what is due, words, deadlines, marks.
 
-A language is a row of `KINDS`.
+A language is a row of `KINDS`. Where periods are told, not batches, each reading is of a period of its own that is
+over: in HJ 212 of a minute, of files of a second. There a message is a file (of alarms one each second or so, with all
+that came meanwhile), and the floor writes, syncs and renames the same files.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -30,22 +34,28 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from agent.clock import SystemClock
 from agent.core.alarm import Alarm
-from agent.core.frame import Layout, frame, layout
+from agent.core.frame import Instant, Layout, frame, layout
 from agent.core.ports import Identity, Uplink
 from agent.outbox import Outbox, Store
+from agent.uplink.hj212 import Factor, Hj212
 from agent.uplink.jt808 import Jt808
 from agent.uplink.jt808_alarms import Row
+from agent.uplink.minefiles import Gauge, Minefiles
 from agent.uplink.mqtt import Mqtt
 from agent.uplink.sparkplug import Sparkplug
+from agent.wire import Message
+from simulators.hj212 import Hj212Platform
 from simulators.jt808 import Jt808Platform
 from tests.bench.stage import PYTHON, broker, running
 from tests.rigs.sabotage import place
 
 ITEMS = {"readings": 3000, "alarms": 600}
+PERIODS = {"readings": 300, "alarms": 300}  # of languages that tell these
 RECORDED = 3  # a third of them is noted, and what the floor says
 AHEAD = 32  # items put and not confirmed
 IN_FLIGHT = 8  # messages of the floor that nobody has confirmed yet: as many as the product has
 PLANT = layout([f"c{i}" for i in range(10)])
+OUTLET = layout([f"c{i}" for i in range(16)], ["%"] * 16)
 GNSS = layout(["latitude", "longitude", "altitude", "speed", "course", "satellites", "fix"])
 
 
@@ -54,10 +64,12 @@ class Kind(NamedTuple):
 
     uplink: Callable[[int, str], Uplink]  # by port and home
     far: Callable[[], contextlib.AbstractContextManager[int]]  # the platform; gives its port
-    tap: str  # module:attribute, the method of the product through which every message goes: (self, message)
+    tap: str  # module:attribute, the method of the product through which every message goes: its arguments are one
     floor: Callable[[int, list[Any]], float]  # port, what went through the tap -> CPU s
     source: str = "plant"  # of the readings
     shape: Layout = PLANT
+    items: dict[str, int] = ITEMS  # how many of what
+    every: float = 0.0  # s, of the period in which each reading lies alone; 0: they are of now
 
 
 # -- the other side ---------------------------------------------------------------------------------------
@@ -71,8 +83,15 @@ def terminals() -> Iterator[int]:
         yield int(child.stdout.readline())
 
 
-async def serve() -> None:
-    platform = Jt808Platform(ask_files=False)
+@contextlib.contextmanager
+def bureau() -> Iterator[int]:
+    """The same of HJ 212."""
+    with running(PYTHON, "-m", "tests.bench.languages", "bureau", stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        yield int(child.stdout.readline())
+
+
+async def serve(platform: Jt808Platform | Hj212Platform) -> None:
     await platform.start()
     print(platform.port, flush=True)
     await asyncio.Event().wait()
@@ -104,8 +123,8 @@ def bare_paho(port: int, messages: list[Any]) -> float:
     return used
 
 
-def bare_stream(port: int, messages: list[Any]) -> float:
-    """An asyncio stream that counts the ends of frames that come back."""
+def bare_stream(port: int, messages: list[Any], end: bytes = b"\x7e", each: int = 2) -> float:
+    """An asyncio stream that counts the ends of frames that come back; an answer has so many."""
 
     async def main() -> float:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -113,15 +132,33 @@ def bare_stream(port: int, messages: list[Any]) -> float:
         before = time.process_time()
         for n, message in enumerate(messages):
             writer.write(message)
-            while n - ends // 2 >= (IN_FLIGHT if n > 2 else 0):  # what comes first opens the door
-                ends += (await reader.read(4096)).count(b"\x7e")
-        while ends // 2 < len(messages):
-            ends += (await reader.read(4096)).count(b"\x7e")
+            while n - ends // each >= (IN_FLIGHT if n > 2 else 0):  # what comes first opens the door
+                ends += (await reader.read(4096)).count(end)
+        while ends // each < len(messages):
+            ends += (await reader.read(4096)).count(end)
         used = time.process_time() - before
         writer.close()
         return used
 
     return asyncio.run(main())
+
+
+def bare_files(port: int, files: list[Any]) -> float:
+    """Each file written beside its name, synced, renamed, its folder synced."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = os.open(folder, os.O_RDONLY)
+        before = time.process_time()
+        for name, data in files:
+            path = Path(folder, name)
+            with open(f"{path}.new", "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(f"{path}.new", path)
+            os.fsync(place)
+        used = time.process_time() - before
+        os.close(place)
+    return used
 
 
 # -- the languages ----------------------------------------------------------------------------------------
@@ -134,6 +171,22 @@ def _terminal(port: int, home: str) -> Jt808:
     return Jt808(name="p", url=url, phone="13800138000", terminal="BENCH01", alarm=rows, parameters=far, home=home)
 
 
+def _outlet(port: int, home: str) -> Hj212:
+    os.environ["PW"] = "123456"
+    factors = tuple(Factor(channel=f"s/c{i}", code=f"c{i:02}") for i in range(16))
+    return Hj212(
+        name="p", url=f"tcp://127.0.0.1:{port}", mn="1", password="env:PW", factor=factors, home=home,
+        minutes=1, real=0, hours=False, days=False, started=False,
+    )  # fmt: skip
+
+
+def _mine(port: int, home: str) -> Minefiles:
+    points = tuple(Gauge(channel=f"s/c{i}", code=f"c{i:02}", type="0001") for i in range(16))
+    often = {"file": {"CDSS": {"every": 1}, "TJSJ": {"every": 1}, "YCBJ": {"every": 2}}}
+    (place := Path(f"{home}-files")).mkdir()
+    return Minefiles(name="p", url=place.as_uri(), mine="1", mine_name="m", point=points, change=often, home=home)
+
+
 KINDS = {
     "mqtt": Kind(
         lambda port, home: Mqtt(name="p", url=f"mqtt://127.0.0.1:{port}"),
@@ -144,6 +197,14 @@ KINDS = {
         broker, "agent.wire:Wire.publish", bare_paho,
     ),
     "jt808": Kind(_terminal, terminals, "agent.uplink.jt808:Line.write", bare_stream, "gnss", GNSS),
+    "hj212": Kind(
+        _outlet, bureau, "agent.uplink.hj212:Line.write", functools.partial(bare_stream, end=b"\r", each=1),
+        "s", OUTLET, PERIODS, 60.0,
+    ),
+    "minefiles": Kind(
+        _mine, lambda: contextlib.nullcontext(0), "agent.uplink.minefiles_places:Folder.put", bare_files,
+        "s", OUTLET, PERIODS, 1.0,
+    ),
 }  # fmt: skip
 
 
@@ -160,24 +221,29 @@ async def speak(name: str, port: int, home: str, what: str, n: int) -> dict[str,
     up = asyncio.Event()
     told = lambda event: up.set() if event.kind == "link-up" else None  # noqa: E731
     sending = asyncio.create_task(kind.uplink(port, home).send(feed, who, lambda: (), clock, told))
-    await up.wait()
-    put_reading(outbox, kind, 0)  # what is said once is not measured
-    while any(feed.waiting().values()):
-        await asyncio.sleep(0.01)
+
+    async def fewer(n: int) -> None:
+        """Wait until fewer than `n` items wait."""
+        while sum(feed.waiting().values()) >= n:
+            await asyncio.sleep(0.004)
+            if sending.done():
+                sending.result()
+
+    await asyncio.wait([sending, asyncio.create_task(up.wait())], return_when=asyncio.FIRST_COMPLETED)
+    put_reading(outbox, kind, n)  # what is said once is not measured
+    await fewer(1)
     began, used = time.monotonic(), time.process_time()
     for i in range(1, n + 1):
         if what == "readings":
-            put_reading(outbox, kind, i)
+            put_reading(outbox, kind, n - i)
         else:
             at = clock.now()
             number, up_again = (i + 1) // 2, i % 2
             event, state = ("raised", "active-unacked") if up_again else ("cleared", "normal")
             outbox.put_alarms([Alarm(f"{outbox.boot}-{number}", 2 - up_again, event, state, "r", f"s/c{number % 16}",
                                      "red", 1.5, 1.0, "%", at, at, "above its limit")])  # fmt: skip
-        while sum(feed.waiting().values()) >= AHEAD:
-            await asyncio.sleep(0.001)
-    while any(feed.waiting().values()):
-        await asyncio.sleep(0.001)
+        await fewer(AHEAD)
+    await fewer(1)
     took = {"seconds": time.monotonic() - began, "cpu": time.process_time() - used}
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
@@ -186,11 +252,20 @@ async def speak(name: str, port: int, home: str, what: str, n: int) -> dict[str,
 
 
 def put_reading(outbox: Outbox, kind: Kind, i: int) -> None:
-    values = (
-        [30.0 + i * 1e-3, 120.0, 20.0, 60.0, 90.0, 12.0, 3.0] if kind.shape is GNSS else [i + k / 8 for k in range(10)]
-    )
-    outbox.put_frame(frame(kind.source, outbox.clock.now(), kind.shape, values))
+    """One that is no other; where each has a period of its own, `i` + 2 of them ago."""
+    values = [i + k / 8 for k in range(len(kind.shape.key))]
+    if kind.shape is GNSS:
+        values = [30.0 + i * 1e-3, 120.0, 20.0, 60.0, 90.0, 12.0, 3.0]
+    now, ago = outbox.clock.now(), kind.every * (i + 2)
+    outbox.put_frame(frame(kind.source, Instant(now.mono - ago, now.wall - ago), kind.shape, values))
     outbox._flush(kind.source)
+
+
+def size(message: Any) -> int:
+    """Bytes, of a file with its name, of MQTT with its topic."""
+    if isinstance(message, tuple) and not isinstance(message, Message):
+        return sum(map(len, message))
+    return len(message if isinstance(message, bytes) else message.payload + message.topic.encode())
 
 
 def tapped(tap: str, note: Callable[[Any], None]) -> None:
@@ -198,9 +273,9 @@ def tapped(tap: str, note: Callable[[Any], None]) -> None:
     owner, attribute = place(*tap.split(":"))
     old = getattr(owner, attribute)
 
-    def through(self: Any, message: Any) -> Any:
-        note(message)
-        return old(self, message)
+    def through(self: Any, *message: Any) -> Any:
+        note(message if len(message) > 1 else message[0])
+        return old(self, *message)
 
     setattr(owner, attribute, through)
 
@@ -219,7 +294,7 @@ def child(*words: object) -> dict[str, Any]:
 def measure() -> list[dict[str, Any]]:
     rows = []
     for name, kind in KINDS.items():
-        for what, n in ITEMS.items():
+        for what, n in kind.items.items():
             with tempfile.TemporaryDirectory() as folder, kind.far() as port:
                 words = f"{folder}/words"
                 noted = child("record", name, port, f"{folder}/first", what, n // RECORDED, words)
@@ -245,7 +320,10 @@ def measure() -> list[dict[str, Any]]:
 
 def main(verb: str, *words: str) -> None:
     if verb == "platform":
-        asyncio.run(serve())
+        asyncio.run(serve(Jt808Platform(ask_files=False)))
+        return
+    if verb == "bureau":
+        asyncio.run(serve(Hj212Platform()))
         return
     name, port, *rest = words
     if verb == "floor":
@@ -260,7 +338,7 @@ def main(verb: str, *words: str) -> None:
     found["messages"] = len(heard) or next(count)
     if verb == "record":
         Path(more[0]).write_bytes(pickle.dumps(heard))
-        found["bytes"] = sum(len(one if isinstance(one, bytes) else one.payload + one.topic.encode()) for one in heard)
+        found["bytes"] = sum(map(size, heard))
     print(json.dumps(found))
 
 

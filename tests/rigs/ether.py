@@ -1,8 +1,8 @@
 """A network in virtual time: what stands in for sockets under the uplinks. Bytes and messages take their time, get lost
 where the line is cut, and arrive in order.
 
-`Wire` is what `agent/uplink/session.py` speaks over, a broker behind it; `Cable` is the connection of a JT/T 808
-terminal. Both belong to a `Net`, which says how the line is and hears what arrives.
+`Wire` is what `agent/uplink/session.py` speaks over, a broker behind it; `Cable` is a connection of JT/T 808 or HJ 212.
+Both belong to a `Net`, which says how the line is and hears what arrives.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, Protocol
 
 from agent.core.errors import LineLost
-from agent.uplink.jt808 import Jt808, Line
+from agent.uplink.hj212 import Hj212
+from agent.uplink.jt808 import Jt808
 from agent.wire import Broker, Message
 
 LATENCY = 0.01  # s, one way
@@ -163,11 +164,11 @@ class Wire:
 
 
 class Cable(asyncio.Transport):
-    """The terminal's end of a TCP connection, under a `Line`."""
+    """This end of a TCP connection, under a `Line` of JT/T 808 or HJ 212."""
 
     net: ClassVar[Net]
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: asyncio.Protocol) -> None:
         super().__init__()
         self.line = line
         self.life = self.net.life
@@ -218,6 +219,9 @@ class Cable(asyncio.Transport):
             self.alive = False
             self.net.at(max(self.arrival, self.net.now + LATENCY), lambda: self.net.unplug(self))
 
+    def is_reading(self) -> bool:
+        return True
+
     def pause_reading(self) -> None:
         pass
 
@@ -225,8 +229,8 @@ class Cable(asyncio.Transport):
         pass
 
 
-async def connect(settings: Jt808, line: Line, keyring: Any) -> None:
-    """`Jt808._connect` over a cable."""
+async def connect(settings: Jt808 | Hj212, line: asyncio.Protocol, keyring: Any) -> None:
+    """Their `_connect` over a cable."""
     net = Cable.net
     await asyncio.sleep(2 * LATENCY)
     where = f"connect uplink {settings.name!r} at {settings.url}"

@@ -3,11 +3,13 @@
 A body is a dict as the native language says it: `schema`, the platform's key `boot`, `stream`, `seq`, the mark
 `resent`, and what an alarm, an event or telemetry is about. `native` reads the native language, `sparkplug` Sparkplug
 B. JT/T 808 has no keys; of it `Terminals` keeps what can be told apart: an alarm by its number, a location by its time.
+`Outlets` is the same of HJ 212, where an alarm is a factor, a time and a flag; `collected` reads the files of a mine.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +17,7 @@ import msgspec
 from agent.core.alarm import Alarm
 from agent.uplink.jt808_alarms import flag_of, number_of
 from agent.uplink.sparkplug_wire import Metric, Payload, decode
+from simulators.hj212 import Hj212Platform, Link
 from simulators.jt808 import Jt808Platform, Terminal
 
 Body = dict[str, Any]
@@ -120,20 +123,22 @@ def told_as(alarm: Alarm) -> Edge | None:
     return Edge(number_of(alarm.id), flag) if flag is not None else None
 
 
-class Terminals(Jt808Platform):
-    """The platform without a socket, for cables of a virtual network."""
+class Plugs:
+    """The ends of cables of a virtual network at a platform that has no socket."""
 
-    def __init__(self) -> None:
-        super().__init__(ask_files=False)
-        self.ends: dict[int, Terminal] = {}  # of each cable, by its identity
+    connections: int
+    ends: dict[int, Any]  # of each cable, by its identity
+
+    def end(self, cable: Any) -> Any:
+        """What the platform holds at its end of a new cable."""
+        raise NotImplementedError
 
     def plug(self, cable: Any) -> None:
         self.connections += 1
-        self.ends[id(cable)] = Terminal(self, Mouth(cable), self.connections)  # type: ignore[arg-type]
+        self.ends[id(cable)] = self.end(cable)
 
     def unplug(self, cable: Any) -> None:
-        if (end := self.ends.pop(id(cable), None)) is not None:
-            end.close()
+        self.ends.pop(id(cable), None)
 
     def brought(self, cable: Any, data: bytes) -> bool:
         """Bytes arrive. Whether the connection stays."""
@@ -145,6 +150,21 @@ class Terminals(Jt808Platform):
         except StopIteration as done:
             return bool(done.value)
         raise AssertionError("a slow platform needs a loop")
+
+
+class Terminals(Plugs, Jt808Platform):
+    """The platform of JT/T 808."""
+
+    def __init__(self) -> None:
+        super().__init__(ask_files=False)
+        self.ends = {}
+
+    def end(self, cable: Any) -> Terminal:
+        return Terminal(self, Mouth(cable), self.connections)  # type: ignore[arg-type]
+
+    def unplug(self, cable: Any) -> None:
+        if (end := self.ends.pop(id(cable), None)) is not None:
+            end.close()
 
     def edges(self) -> set[Edge]:
         return {Edge(value.alarm, value.flag) for _, value in self.alarms()}
@@ -160,6 +180,63 @@ class Terminals(Jt808Platform):
             copy = new.ends[key] = Terminal(new, Mouth(None), end.number)  # type: ignore[arg-type]
             copy.phone, copy.layout, copy.known, copy._seen = end.phone, end.layout, end.known, dict(end._seen)
         return new
+
+
+class Sign(NamedTuple):
+    """What HJ 212 says of an edge."""
+
+    code: str  # of the factor
+    time: str  # DataTime
+    begins: bool  # the flag is T
+
+
+class Outlets(Plugs, Hj212Platform):
+    """The platform of HJ 212."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends = {}
+
+    def end(self, cable: Any) -> Link:
+        return Link(self, Mouth(cable), self.connections)  # type: ignore[arg-type]
+
+    def signs(self, factors: int) -> list[tuple[Sign, float]]:
+        """Edges of alarms, each message of one once, with the value that it says (NaN: none). Real time has all
+        `factors`, an alarm its own."""
+        found = []
+        for one in self.of("2011"):
+            flags = {name.removesuffix("-Flag"): flag for name, flag in one.values.items() if name.endswith("-Flag")}
+            if len(flags) < factors:
+                value = {code: float(one.values.get(f"{code}-Rtd", "nan")) for code in flags}
+                found += [(Sign(code, one.time, flag == "T"), value[code]) for code, flag in flags.items()]
+        return found
+
+    def fork(self) -> Outlets:
+        """The same platform in another world; its connections go on there."""
+        new = Outlets()
+        new.got, new.said, new._keys, new.wrong = list(self.got), list(self.said), set(self._keys), list(self.wrong)
+        new.repeated, new.again, new.strange = self.repeated, self.again, self.strange
+        new.messages, new.connections = self.messages, self.connections
+        for key, end in self.ends.items():
+            copy = new.ends[key] = Link(new, Mouth(None), end.number)  # type: ignore[arg-type]
+            copy.mn, copy.st, copy.rest, copy.lost = end.mn, end.st, end.rest, end.lost
+            copy._parts = {qn: dict(parts) for qn, parts in end._parts.items()}
+            copy._seen = set(end._seen)
+        return new
+
+
+def collected(folder: Path) -> tuple[dict[str, list[list[str]]], list[str]]:
+    """Rows of the files of a mine by kind, and what is wrong with files that are there."""
+    rows: dict[str, list[list[str]]] = {}
+    wrong = []
+    for path in sorted(folder.glob("*.txt")):
+        text = path.read_text("utf-8")
+        if not text.endswith("~||") or text.count("||") != 1:
+            wrong.append(f"{path.name} is there in part: {text[-40:]!r}")
+            continue
+        _, *records = text.removesuffix("~||").split("~")
+        rows.setdefault(path.name.split("_")[1], []).extend(record.split(";") for record in records)
+    return rows, wrong
 
 
 class Mouth:

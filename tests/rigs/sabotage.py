@@ -216,6 +216,14 @@ def at_once(old: Any) -> Any:
     return added
 
 
+RENAMED: tuple[Replacement, ...] = (  # HJ 212, files: what is told again has another time, by which nobody knows it
+    (
+        "agent.uplink.hj212",
+        "Session._tell_alarm",
+        rewritten("self._row(alarm), alarm.at.wall", "self._row(alarm), self._wall()"),
+    ),
+    ("agent.uplink.minefiles", "Session._rows", rewritten('"start": known.start', '"start": moment')),
+)
 TABLE: dict[str, tuple[Replacement, ...]] = {
     "": (),
     **MUTANTS,  # T16
@@ -242,7 +250,8 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
             lambda old: lambda self, settings, *more: old(self, hasty(settings), *more),
         ),
     ),
-    "forgetful": MUTANTS["promised-early"] + MUTANTS["resent-not-marked"],  # T26
+    "forgetful": MUTANTS["promised-early"] + MUTANTS["resent-not-marked"] + RENAMED,  # T26
+    "renamed": RENAMED,
     "flying-not-owed": (  # what is handed out when it is committed is not owed after a kill
         ("agent.feed", "Feed.settle", rewritten("if telemetry:", "if False:")),
     ),

@@ -9,6 +9,8 @@ says whether an alarm that was accepted is lost, whether anything came twice unm
 disk is missing, whether a platform was told of an end that the next life does not know. Some of the next lives are
 killed at a moment of their own.
 
+Of a mine's files the platform is a folder: it lies with the state, and while the line is cut it is not there.
+
 That nothing changes between the moments is not taken for granted: every `STRIDE`-th statement the files are compared.
 """
 
@@ -18,9 +20,11 @@ import asyncio
 import functools
 import heapq
 import itertools
+import os
 import random
 import shutil
 import sys
+import time
 import zlib
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,42 +38,53 @@ import agent.gather
 import agent.outbox
 import agent.rows
 import agent.store
+import agent.uplink.hj212
 import agent.uplink.jt808
 import agent.uplink.jt808_alarms
 import agent.uplink.jt808_notebook
 import agent.uplink.jt808_track
+import agent.uplink.memo
+import agent.uplink.minefiles
+import agent.uplink.minefiles_places
 import agent.uplink.mqtt
+import agent.uplink.past
 import agent.uplink.session
 import agent.uplink.sparkplug
 from agent.core.alarm import Alarm
 from agent.core.errors import WorldFault
-from agent.core.frame import frame, layout
+from agent.core.frame import Instant, frame, layout
 from agent.core.ports import Identity, Uplink
 from agent.outbox import Outbox, Store
+from agent.uplink import hj212
+from agent.uplink.hj212 import Factor, Hj212
 from agent.uplink.jt808 import Jt808
 from agent.uplink.jt808_alarms import ENDS, Row, number_of
 from agent.uplink.jt808_words import Location
+from agent.uplink.minefiles import Gauge, Minefiles
 from agent.uplink.mqtt import Mqtt
 from agent.uplink.sparkplug import Sparkplug
 from agent.wire import Message
 from simulators.jt808 import ACTIVE
 
 from .ether import LATENCY, Cable, Wire, connect
-from .hosts import Edge, Keys, Terminals, native, sparkplug, told_as
+from .hosts import Edge, Keys, Outlets, Sign, Terminals, collected, native, sparkplug, told_as
 from .platter import Disk, Hand, Key, Loop, copied, lying, replaced
 from .shelf import LoopTime
 
 FILES = {
     module.__file__
     for module in (
-        agent.durable, agent.feed, agent.gather, agent.outbox, agent.rows, agent.store, agent.uplink.jt808,
-        agent.uplink.jt808_alarms, agent.uplink.jt808_notebook, agent.uplink.jt808_track, agent.uplink.mqtt,
+        agent.durable, agent.feed, agent.gather, agent.outbox, agent.rows, agent.store, agent.uplink.hj212,
+        agent.uplink.jt808, agent.uplink.jt808_alarms, agent.uplink.jt808_notebook, agent.uplink.jt808_track,
+        agent.uplink.memo, agent.uplink.minefiles, agent.uplink.minefiles_places, agent.uplink.mqtt, agent.uplink.past,
         agent.uplink.session, agent.uplink.sparkplug,
     )
 }  # fmt: skip
 WRITES = ("COMMIT", "PRAGMA", "CREATE", "DROP")  # statements of SQL after which the files may be others
+RESTART = 1.5  # s from a kill to the next life
 STRIDE = 997  # statements between two looks at the files
-DRAIN = 60.0  # s in which a new life delivers everything
+DRAIN = 90.0  # s in which a new life delivers everything; a minute has to end before its mean is told
+TODAY = 1.8e9  # s UTC, of 0 of the loop: a full minute
 PLANT, GNSS = layout(["c0", "c1"]), layout(["latitude", "longitude", "speed", "fix"])
 POINTS = {("r", f"s/c{i}"): "red" for i in range(3)}
 
@@ -80,6 +95,25 @@ class Fault(NamedTuple):
     kind: str  # lost, twice, missing, forgotten, late, unnoticed
     text: str
     where: str = ""  # of the kill
+
+
+class Reading(NamedTuple):
+    """A row of telemetry: of `s` and of `gnss` the n-th."""
+
+    n: int
+    wall: float  # s UTC
+
+    @property
+    def latitude(self) -> float:
+        return 30.0 + self.n * 1e-4
+
+
+class Today(LoopTime):
+    """A clock that somebody has set: files and messages that bear a time wait for one."""
+
+    def now(self) -> Instant:
+        at = super().now()
+        return Instant(at.mono, TODAY + at.mono, at.synced)
 
 
 # -- the other side ---------------------------------------------------------------------------------------
@@ -99,6 +133,13 @@ class Far:
         self.sent = 0
         self.links: list[Any] = []
         self._count = itertools.count()
+
+    def settle(self, home: Path) -> None:
+        """A life begins, with its state there."""
+
+    def cuts(self, cut: bool) -> None:
+        """From now on nothing passes, or it does again."""
+        self.cut = cut
 
     def at(self, when: float, do: Callable[[], None]) -> None:
         heapq.heappush(self.heap, (when, next(self._count), do))
@@ -134,7 +175,11 @@ class Far:
         """What the platform is once the process is dead; it has what was under way, or nothing of it."""
         raise NotImplementedError
 
-    def wrong(self, accepted: Sequence[Alarm], kept: set[Key], places: dict[Key, float]) -> Iterator[Fault]:
+    def worlds(self) -> tuple[Far, ...]:
+        """How it may go on after a kill now, each way once."""
+        return (self.fork(True), self.fork(False)) if self.flying and not self.cut else (self.fork(False),)
+
+    def wrong(self, accepted: Sequence[Alarm], kept: set[Key], read: dict[Key, Reading]) -> Iterator[Fault]:
         """What is not as it should be, once all is delivered. `kept`: rows that lay on the disk."""
         raise NotImplementedError
 
@@ -183,7 +228,7 @@ class Host(Far):
                 new._take(message)  # type: ignore[arg-type]
         return new
 
-    def wrong(self, accepted: Sequence[Alarm], kept: set[Key], places: dict[Key, float]) -> Iterator[Fault]:
+    def wrong(self, accepted: Sequence[Alarm], kept: set[Key], read: dict[Key, Reading]) -> Iterator[Fault]:
         keys = Keys()
         for body in self.heard:
             keys.hear(body)
@@ -201,11 +246,9 @@ class Host(Far):
 
 
 class Station(Far):
-    """A JT/T 808 platform."""
+    """A platform at the end of cables."""
 
-    def __init__(self, now: float = 0.0, platform: Terminals | None = None) -> None:
-        super().__init__(now)
-        self.platform = platform or Terminals()
+    platform: Terminals | Outlets
 
     def plug(self, cable: Cable) -> None:
         self.platform.plug(cable)
@@ -221,23 +264,33 @@ class Station(Far):
             self.platform.unplug(cable)
         super().breaks()
 
-    def ended(self, alarm: Alarm) -> bool:
-        return Edge(number_of(alarm.id), ENDS) in self.platform.edges()
-
     def brought(self, cable: Cable, data: bytes) -> None:
         self.landed(cable, data)
         if not self.cut and not self.platform.brought(cable, data):
             cable.fail("the platform closed the connection")
 
     def fork(self, all_arrives: bool) -> Station:
-        new = Station(self.now, self.platform.fork())
-        new.life = self.life
+        new = type(self)(self.now)
+        new.platform, new.life = self.platform.fork(), self.life
         for cable, data in self.flying if all_arrives and not self.cut else ():
             new.platform.brought(cable, data)  # type: ignore[arg-type]
         new.platform.ends.clear()
         return new
 
-    def wrong(self, accepted: Sequence[Alarm], kept: set[Key], places: dict[Key, float]) -> Iterator[Fault]:
+
+class Operator(Station):
+    """Of JT/T 808."""
+
+    platform: Terminals
+
+    def __init__(self, now: float = 0.0) -> None:
+        super().__init__(now)
+        self.platform = Terminals()
+
+    def ended(self, alarm: Alarm) -> bool:
+        return Edge(number_of(alarm.id), ENDS) in self.platform.edges()
+
+    def wrong(self, accepted: Sequence[Alarm], kept: set[Key], read: dict[Key, Reading]) -> Iterator[Fault]:
         platform = self.platform
         edges = platform.edges()
         told = {location.latitude for location in platform.locations() if not has_alarm(location)}
@@ -247,8 +300,118 @@ class Station(Far):
         if platform.twice or platform.strange:
             yield Fault("twice", f"{platform.twice} unmarked; {platform.strange} not understood")
         for key in sorted(kept):
-            if key[1] == "telemetry/gnss" and round(1e6 * places[key]) not in told:
+            if key[1] == "telemetry/gnss" and round(1e6 * read[key].latitude) not in told:
                 yield Fault("missing", f"the location of {key}, which lay on the disk")
+
+
+class Bureau(Station):
+    """Of HJ 212. What comes again has the same factor, time and flag, or nobody could know it again."""
+
+    platform: Outlets
+
+    def __init__(self, now: float = 56.0) -> None:  # a minute ends in the middle of the story
+        super().__init__(now)
+        self.platform = Outlets()
+
+    def ended(self, alarm: Alarm) -> bool:
+        began = sign(alarm)
+        signs = [one for one, _ in self.platform.signs(FACTORS)]
+        return any(one.code == began.code and not one.begins and one.time >= began.time for one in signs)
+
+    def wrong(self, accepted: Sequence[Alarm], kept: set[Key], read: dict[Key, Reading]) -> Iterator[Fault]:
+        signs = self.platform.signs(FACTORS)
+        known = {one for one, _ in signs}
+        for alarm in accepted:
+            if sign(alarm) not in known:
+                yield Fault("lost", f"{alarm.event} of {alarm.id}")
+        times: dict[float, set[str]] = {}  # of a begin the value is the alarm's number
+        for one, value in signs:
+            if one.begins:
+                times.setdefault(value, set()).add(one.time)
+        for value, under in times.items():
+            if len(under) > 1:
+                yield Fault("twice", f"alarm {value:g} at {sorted(under)}")
+        if self.platform.wrong or self.platform.strange:
+            yield Fault("twice", f"{self.platform.wrong[:3]}; {self.platform.strange} not understood")
+        highest: dict[str, float] = {}
+        for told in self.platform.of("2051"):
+            high = float(told.values.get("c0-Max", "nan"))
+            highest[told.time] = max(high, highest.get(told.time, high))
+        for key in sorted(kept):
+            if key[1] == "telemetry/s" and not highest.get(stamp(read[key].wall // 60 * 60), -1.0) >= read[key].n:
+                yield Fault("missing", f"{key}, which lay on the disk, in the mean of its minute")
+
+
+class Collector(Far):
+    """A folder of a mine's files, which lies with the state, so that a picture of that has it too. Who collects knows a
+    row again by its alarm's text and start."""
+
+    folder: Path
+
+    def settle(self, home: Path) -> None:
+        self.folder = home / SHELF
+        if (away := home / AWAY).exists():
+            away.rename(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def cuts(self, cut: bool) -> None:
+        super().cuts(cut)
+        away = self.folder.parent / AWAY
+        if cut:
+            self.folder.rename(away)
+        else:
+            away.rename(self.folder)
+
+    def rows(self) -> list[list[str]]:
+        """Of alarms."""
+        return collected(self.folder)[0].get("YCBJ", [])
+
+    def ended(self, alarm: Alarm) -> bool:
+        return any(row[13] == alarm.id and row[6] for row in self.rows())
+
+    def fork(self, all_arrives: bool) -> Collector:
+        new = Collector(self.now)
+        new.life = self.life
+        return new
+
+    def wrong(self, accepted: Sequence[Alarm], kept: set[Key], read: dict[Key, Reading]) -> Iterator[Fault]:
+        rows, partly = collected(self.folder)
+        starts: dict[str, set[str]] = {}
+        ends: dict[str, set[str]] = {}
+        for row in rows.get("YCBJ", []):
+            starts.setdefault(row[13], set()).add(row[5])
+            ends.setdefault(row[13], set()).add(row[6])
+        for alarm in accepted:
+            if alarm.id not in starts or (alarm.event == "cleared" and ends[alarm.id] <= {""}):
+                yield Fault("lost", f"{alarm.event} of {alarm.id}")
+        for id, under in starts.items():
+            if len(under) > 1 or len(ends[id] - {""}) > 1:
+                yield Fault("twice", f"{id} from {sorted(under)} to {sorted(ends[id])}")
+        for text in partly:
+            yield Fault("partly", text)
+        highest: dict[str, float] = {}
+        for row in rows.get("TJSJ", []):
+            if row[0] == "c0" and row[4]:
+                highest[row[9]] = max(float(row[4]), highest.get(row[9], 0.0))
+        for key in sorted(kept):
+            if key[1] == "telemetry/s":
+                end = stamp(read[key].wall // PERIOD * PERIOD + PERIOD, "%Y-%m-%d %H:%M:%S")
+                if not highest.get(end, -1.0) >= read[key].n:
+                    yield Fault("missing", f"{key}, which lay on the disk, in the file of its period")
+
+
+SHELF, AWAY = "shelf", "shelf.away"  # in the folder of the state
+PERIOD = 10  # s of a file of a mine
+FACTORS = 3  # of HJ 212: c0, c1, c2
+
+
+def stamp(wall: float, form: str = "%Y%m%d%H%M%S") -> str:
+    """A moment, s UTC, as China writes it."""
+    return time.strftime(form, time.gmtime(wall + 8 * 3600))
+
+
+def sign(alarm: Alarm) -> Sign:
+    return Sign(alarm.channel.partition("/")[2], stamp(alarm.at.wall), alarm.event == "raised")
 
 
 def has_alarm(location: Location) -> bool:
@@ -274,10 +437,28 @@ def terminal(home: str) -> Jt808:
     )  # fmt: skip
 
 
+def outlet(home: str) -> Hj212:
+    factors = tuple(Factor(channel=f"s/c{i}", code=f"c{i}") for i in range(FACTORS))
+    rows = (hj212.Row(rule="r", flag="T"),)
+    return Hj212(
+        name="platform", url="tcp://far:1", mn="1", password="env:PW", factor=factors, alarm=rows, home=home, real=7,
+        minutes=1, timeout=2.0,
+    )  # fmt: skip
+
+
+def mine(home: str) -> Minefiles:
+    points = tuple(Gauge(channel=f"s/c{i}", code=f"c{i}", type="0001") for i in range(3))
+    often = {"file": {"CDSS": {"every": PERIOD // 2}, "TJSJ": {"every": PERIOD}, "YCBJ": {"every": PERIOD}}}
+    place = (Path(home) / SHELF).resolve().as_uri()
+    return Minefiles(name="platform", url=place, mine="1", mine_name="m", point=points, change=often, home=home)
+
+
 LANGUAGES: dict[str, Language] = {
     "mqtt": Language(lambda home: Mqtt(name="platform", url="mqtt://far"), lambda: Host(native)),
     "sparkplug": Language(lambda home: Sparkplug(name="platform", url="mqtt://far"), lambda: Host(sparkplug)),
-    "jt808": Language(terminal, Station),
+    "jt808": Language(terminal, Operator),
+    "hj212": Language(outlet, Bureau),
+    "minefiles": Language(mine, Collector),
 }
 
 
@@ -288,7 +469,7 @@ class Picture(NamedTuple):
     """What a SIGKILL at one moment leaves."""
 
     home: Path
-    far: tuple[Far, Far]  # all that was under way arrives, or nothing
+    far: tuple[Far, ...]  # all that was under way arrives, or nothing; one where nothing was
     accepted: tuple[Alarm, ...]
     statement: int
     where: str
@@ -311,7 +492,7 @@ class Tale:
         self.disk = Disk(random.Random(1))
         self.statements = self.moments = self.lives = 0
         self.wrong: list[Fault] = []
-        self.places: dict[Key, float] = {}
+        self.read: dict[Key, Reading] = {}
         self._names = itertools.count()
 
     def place(self) -> Path:
@@ -321,9 +502,12 @@ class Tale:
     def stands(self) -> Iterator[None]:
         """The product reaches this tale's disk and line instead of the machine's."""
         hand = lambda name: Hand(self.disk)  # noqa: E731
-        modules = (agent.uplink.sparkplug, agent.uplink.jt808_notebook)
+        modules = (
+            agent.uplink.sparkplug, agent.uplink.jt808_notebook, agent.uplink.memo, agent.uplink.minefiles_places,
+        )  # fmt: skip
         seams = [(module, "Hand", hand) for module in modules]
-        seams += [(agent.uplink.session, "Wire", Wire), (Jt808, "_connect", connect)]
+        seams += [(agent.uplink.session, "Wire", Wire), (Jt808, "_connect", connect), (Hj212, "_connect", connect)]
+        os.environ["PW"] = "123456"
         with self.disk.mounted(), replaced(seams):
             yield
 
@@ -345,6 +529,8 @@ class Life:
         tale = self.tale
         tale.lives += 1
         self.far.life += 1
+        self.far.now += RESTART if self.far.life > 1 else 0.0
+        self.far.settle(self.home)
         Wire.net = Cable.net = self.far  # type: ignore[assignment]
         loop = Loop(self.far.now, self.far.advance)
         with self._traced() if self.pictures else _untraced(), tale.stands():
@@ -358,7 +544,7 @@ class Life:
 
     async def begin(self) -> Outbox:
         settings = Store(path=str(self.home), batch=0.5, ballast_mb=0)
-        self.outbox = await Outbox.open(settings, ["platform"], LoopTime(), lambda event: None)
+        self.outbox = await Outbox.open(settings, ["platform"], Today(), lambda event: None)
         self.sending = asyncio.create_task(self._send())
         return self.outbox
 
@@ -368,7 +554,7 @@ class Life:
         uplink = self.tale.language.uplink(str(self.home))
         while True:
             try:
-                await uplink.send(outbox.feed("platform"), who, outbox.recall, LoopTime(), lambda event: None)
+                await uplink.send(outbox.feed("platform"), who, outbox.recall, Today(), lambda event: None)
             except WorldFault:
                 await asyncio.sleep(0.2)
 
@@ -379,10 +565,8 @@ class Life:
         self._edge("cleared", "normal", i, 2)
 
     def _edge(self, event: str, state: str, i: int, edge: int) -> None:
-        at = LoopTime().now()
-        made = Alarm(
-            f"{self.outbox.boot}-{i}", edge, event, state, "r", f"s/c{i % 3}", "red", float(i), 1.0, "m", at, at, "t"
-        )
+        at, id = Today().now(), f"{self.outbox.boot}-{i}"
+        made = Alarm(id, edge, event, state, "r", f"s/c{i % 3}", "red", float(i), 1.0, "m", at, at, id)
         promise = self.outbox.put_alarms([made])
         promise.add_done_callback(functools.partial(self._stored, made))
 
@@ -393,12 +577,13 @@ class Life:
 
     def reads(self, n: int) -> None:
         """A frame of each source, which is a batch of its own."""
-        at = LoopTime().now()
-        place = [30.0 + n * 1e-4, 120.0, 50.0, 3.0]
+        at = Today().now()
+        one = Reading(n, at.wall)
+        place = [one.latitude, 120.0, 50.0, 3.0]
         for source, shape, values in (("s", PLANT, [float(n), n / 8]), ("gnss", GNSS, place)):
             self.outbox.put_frame(frame(source, at, shape, values))
             self.outbox._flush(source)
-        self.tale.places[self.outbox.boot, "telemetry/gnss", self.outbox._seq["telemetry/gnss"]] = place[0]
+            self.tale.read[self.outbox.boot, f"telemetry/{source}", self.outbox._seq[f"telemetry/{source}"]] = one
 
     # -- moments --------------------------------------------------------------------------------------------
 
@@ -413,7 +598,8 @@ class Life:
         def call(code: FrameType, event: str, arg: Any) -> Any:
             return line if code.f_code.co_filename in FILES else None
 
-        with tell:
+        disk = self.tale.disk
+        with tell, replaced([(disk, "moment", lambda when: self._changes())]):  # a hand may have changed files
             sys.settrace(call)
             try:
                 yield
@@ -438,8 +624,7 @@ class Life:
 
     def _take(self, where: str) -> None:
         home = copied(self.home, self.tale.place()) if self.home.exists() else self.tale.place()
-        far = self.far.fork(True), self.far.fork(False)
-        self.taken.append(Picture(home, far, tuple(self.accepted), self.count, where))
+        self.taken.append(Picture(home, self.far.worlds(), tuple(self.accepted), self.count, where))
 
 
 @contextmanager
@@ -482,7 +667,8 @@ def sqlite_told(disk: Disk, changes: Callable[[], None]) -> Iterator[None]:
 def fingerprint(home: Path) -> int:
     """Of all files, but for what only a running process needs."""
     crc = 0
-    for path in sorted(home.iterdir()) if home.exists() else ():
+    paths = [Path(folder, name) for folder, _, names in os.walk(home) for name in names]
+    for path in sorted(paths, key=lambda path: path.name):
         if path.name != "ballast" and not path.name.endswith("-shm"):
             crc = zlib.crc32(path.read_bytes(), zlib.crc32(path.name.encode(), crc))
     return crc
@@ -526,12 +712,12 @@ async def works(life: Life, seed: int) -> None:
     await pause()
     life.clears(3)
     await some(2)
-    far.cut = True
+    far.cuts(True)
     life.raises(6)
     await some(4)
     life.clears(4)
     await some(4)
-    far.cut = False
+    far.cuts(False)
     await pause()
     await some(2)
     life.clears(5)
@@ -573,7 +759,7 @@ def tell(name: str, folder: Path, seed: int = 0, every: int = 1, again: int = 0)
 
 def _goes_on(tale: Tale, picture: Picture, far: Far, second: int) -> None:
     """The life after a kill, itself killed at a moment that `second` chooses (below 0: not)."""
-    home = tale.place()
+    home, again = tale.place(), tale.place()
     if picture.home.exists():
         shutil.copytree(picture.home, home)
     kept, _ = lying(home, "platform") if home.exists() else (set(), set())
@@ -584,14 +770,13 @@ def _goes_on(tale: Tale, picture: Picture, far: Far, second: int) -> None:
         pictures = Life(tale, home, far, picture.accepted, True).live(drains)
         if pictures:
             chosen = pictures[second % len(pictures)]
-            far = chosen.far[second % 2]
-            again = tale.place()
+            far = chosen.far[second % len(chosen.far)]
             if chosen.home.exists():
                 shutil.copytree(chosen.home, again)
             Life(tale, again, far, chosen.accepted, False).live(drains)
-            shutil.rmtree(again, ignore_errors=True)
         for one in pictures:
             shutil.rmtree(one.home, ignore_errors=True)
-    faults = [*tale.wrong[before:], *far.wrong(picture.accepted, kept, tale.places)]
+    faults = [*tale.wrong[before:], *far.wrong(picture.accepted, kept, tale.read)]
     tale.wrong[before:] = [fault._replace(where=f"statement {picture.statement}, {picture.where}") for fault in faults]
-    shutil.rmtree(home, ignore_errors=True)
+    for place in (home, again):
+        shutil.rmtree(place, ignore_errors=True)

@@ -1,6 +1,6 @@
 """T26: SIGKILL between any two statements of the outbox, the store and an uplink, in each language; enumerated.
 
-`statements.py` does it. The quick size looks at every second moment of one story; the full one at every moment of
+`statements.py` does it. The quick size looks at every fourth moment of one story; the full one at every moment of
 twelve, kills half of the lives that follow as well, and tries a mistake of each kind in each language.
 """
 
@@ -18,22 +18,25 @@ from .trial import Case, Trial
 
 KINDS = {"lost": "alarms lost", "twice": "unmarked repetitions", "missing": "missing of what the disk had"}
 OTHERS = "other faults"
+STORIES = 4  # in which a mistake is looked for: an end waits for the store in HJ 212, and seldom overtakes its commit
 MISTAKES = {
     "mqtt": ("promised-early", "resent-not-marked", "end-not-held", "flying-not-owed", "confirmed-when-sent"),
     "sparkplug": ("promised-early", "resent-not-marked", "end-not-held", "flying-not-owed", "confirmed-when-sent"),
     "jt808": ("promised-early", "repeats-unmarked", "end-not-held", "flying-not-owed", "answered-when-sent"),
+    "hj212": ("promised-early", "renamed", "end-not-held", "flying-not-owed", "hj212-answered-when-sent"),
+    "minefiles": ("promised-early", "renamed", "end-not-held", "flying-not-owed", "delivered-before-rename"),
 }
 
 
 def hunt(folder: Path, language: str, mistake: str) -> bool:
-    """Whether it is found."""
+    """Whether it is found, in one of some stories."""
     with sabotaged(mistake):
-        return bool(statements.tell(language, folder, every=2).wrong)
+        return any(statements.tell(language, folder / str(seed), seed, every=2).wrong for seed in range(STORIES))
 
 
 def run(case: Case) -> None:
     plain = not case.sabotage
-    seeds, every, again = range(case.n(1, 12)), case.n(2 if plain else 6, 1), case.n(9, 2) if plain else 0
+    seeds, every, again = range(case.n(1, 12)), case.n(4 if plain else 6, 1), case.n(9, 2) if plain else 0
     mistakes = [(name, mistake) for name in MISTAKES for mistake in MISTAKES[name]]
     mistakes = mistakes if plain and case.size == "full" else []
     with scratch(case) as folder, ProcessPoolExecutor(WORKERS, get_context("fork")) as pool:
