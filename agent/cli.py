@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from . import __version__, console, dispatch, exhibits, nets, registrar, simulate
+from . import __version__, console, dispatch, exhibits, nets, registrar, simulate, terminal
 from .core.errors import ConfigFault, WorldFault
 from .web import passwd
 
@@ -78,8 +78,10 @@ def _parser() -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=help, description=help)
         sub.set_defaults(verb=call)
         sub.add_argument("--json", action="store_true", help="answer as JSON for programs")
+        sub.add_argument("--lang", choices=("en", "zh"), help="language for people (as the locale says)")
         if site:
-            sub.add_argument("-c", "--config", default="site.toml", metavar="FILE", help="site file (site.toml)")
+            where = f"site file (${terminal.SITE}, else site.toml, else {terminal.SYSTEM})"
+            sub.add_argument("-c", "--config", default=terminal.site_file(), metavar="FILE", help=where)
         return sub
 
     verb("run", _run, "the daemon", site=True)

@@ -13,7 +13,7 @@ import msgspec
 
 from . import registrar
 from .core.alarm import LEVELS
-from .core.errors import WorldFault
+from .core.errors import ConfigFault, WorldFault
 
 SHADES = (*LEVELS, "none")  # worst first
 
@@ -38,7 +38,9 @@ def add(verb: Callable[..., Any]) -> None:
     alarms.add_argument("--reason", metavar="TEXT", default="", help="why, or the number of the permit")
     alarms.add_argument("--hours", type=float, default=0.0, help="of shelving, at most 8")
     verb("colours", _colours, "colours of site, items and points, and what is missing for a lower one", site=True)
-    verb("status", _status, "version, configuration, uplinks, limits that were set, commands under way", site=True)
+    sub = verb("status", _status, "the gateway as a cockpit: alarms, channels, lines, uplinks; live", site=True)
+    sub.add_argument("--once", action="store_true", help="print it once, and leave; as on a pipe")
+    sub.add_argument("--every", type=float, default=1.0, metavar="S", help="s between two looks (1)")
     verb("queue", _queue, "what the running daemon still owes its platforms", site=True)
     drills = verb("drill", _drill, "prove a chain from sensor to outputs and platforms; nothing is tripped", site=True)
     drills.add_argument("name", help="an interlock, a rule that drives something, or RULE@CHANNEL")
@@ -57,9 +59,13 @@ def _say(args: argparse.Namespace, facts: Any, text: str) -> int:
 
 def _ask(args: argparse.Namespace, timeout: float = 5.0, /, **request: Any) -> dict[str, Any]:
     """What the running daemon answers within `timeout` s. Raises `WorldFault`."""
-    from . import config, control
+    from . import control
 
-    reply = control.ask(config.load(args.config).store.path, request, timeout)
+    try:
+        home = control.home(args.config)
+    except OSError as error:
+        raise ConfigFault([f"{args.config}: cannot be read: {error.strerror}"]) from None
+    reply = control.ask(home, request, timeout)
     if "error" in reply:
         raise WorldFault(reply["error"])
     return reply
@@ -161,13 +167,6 @@ def _queue(args: argparse.Namespace) -> int:
 
 
 def _status(args: argparse.Namespace) -> int:
-    status = _ask(args, verb="status")
-    text = [f"version {status['version']}, configuration {status['config']}, start {status['boot']}"]
-    text.append(f"{status['alarms']} open alarms")
-    text += [f"uplink {name} {state}" for name, state in status["uplinks"].items()]
-    for rule, to in status["limits"].items():
-        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(to["at"]["wall"]))
-        why = f": {to['reason']}" if to["reason"] else ""
-        text.append(f"limit of {rule} is {to['limit']:g}, not {to['usual']:g}; set by {to['by']} {clock}{why}")
-    text += [f"command {id} {state}" for id, state in status["commands"].items()]
-    return _say(args, status, "\n".join(text))
+    from . import cockpit  # rich takes its time
+
+    return cockpit.run(args)
