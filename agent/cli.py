@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from . import __version__, dispatch, exhibits, nets, registrar
-from .core.alarm import LEVELS
+from . import __version__, console, dispatch, exhibits, nets, registrar, simulate, terminal
 from .core.errors import ConfigFault, WorldFault
 from .web import passwd
 
@@ -30,18 +29,6 @@ if TYPE_CHECKING:
     from .profiles import Profile
 
 USAGE, UNAVAILABLE, CONFIG = os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_CONFIG
-
-
-SHADES = (*LEVELS, "none")  # worst first
-
-DEEDS = {  # what people do to one point
-    "demand": "switch by hand what a manual rule drives: a remote cut; needs --reason",
-    "withdraw": "take that back; refused while anything else demands it",
-    "reset": "let go what latched",
-    "shelve": "silence for a while: needs --reason and --hours; never red, never an interlock",
-    "take-out": "take out of service: --reason is the permit",
-    "restore": "back in force",
-}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -91,8 +78,10 @@ def _parser() -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=help, description=help)
         sub.set_defaults(verb=call)
         sub.add_argument("--json", action="store_true", help="answer as JSON for programs")
+        sub.add_argument("--lang", choices=("en", "zh"), help="language for people (as the locale says)")
         if site:
-            sub.add_argument("-c", "--config", default="site.toml", metavar="FILE", help="site file (site.toml)")
+            where = f"site file (${terminal.SITE}, else site.toml, else {terminal.SYSTEM})"
+            sub.add_argument("-c", "--config", default=terminal.site_file(), metavar="FILE", help=where)
         return sub
 
     verb("run", _run, "the daemon", site=True)
@@ -104,44 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--baud", type=int, default=9600)
     probe.add_argument("--parity", choices=("N", "E", "O"), default="N")
     probe.add_argument("--timeout", type=float, default=1.0, metavar="S")
-    about = "the simulated plants alone, for somebody else's client; a drawn road or driver; a platform"
-    simulate = verb("simulate", _simulate, about)
-    simulate.add_argument(
-        "scenario", nargs="?", help="scenario TOML; jt808, hj212: a platform for an uplink; fleet: many gateways"
-    )
-    simulate.add_argument("--road", metavar="STORY", help="a drawn road as MJPEG and RTSP, or --out; `list` tells them")
-    simulate.add_argument("--cabin", metavar="STORY", help="a drawn driver, in the same way; `list` tells them")
-    simulate.add_argument("--out", type=Path, metavar="FILE.mp4", help="write the story as a film")
-    simulate.add_argument("--truth", type=Path, metavar="FILE.csv", help="what is true in each picture")
-    simulate.add_argument(
-        "--boxes", type=Path, metavar="FILE.csv", help="of a road: everything that each picture shows"
-    )
-    simulate.add_argument("--events", type=Path, metavar="FILE.csv", help="of a driver: what somebody should be told")
-    simulate.add_argument("--light", default="", metavar="WORD", help="of a driver: day, dusk, night or infrared")
-    simulate.add_argument("--style", default="", choices=("", "flat"), help="of a driver: flat, a cartoon")
-    simulate.add_argument("--seconds", type=float, help="of a driver: another length; of fleet: that are measured")
-    simulate.add_argument("--weather", default="", metavar="WORDS", help="e.g. night,rain; else as the story says")
-    simulate.add_argument("--seed", type=int, default=1, help="of place, paint and noise; of the person")
-    simulate.add_argument("--width", type=int, metavar="PX", help="1280 for files, 640 for streams and drivers")
-    simulate.add_argument("--fps", type=float, help="20 for files, 10 for streams, 15 for drivers")
-    simulate.add_argument("--port", type=int, default=0, help="of the stream or the platform; else a free one")
-    simulate.add_argument(
-        "--misbehave", default="", metavar="WORDS", help="of a platform: silent, slow, bad-check, closes ..."
-    )
-    simulate.add_argument("--dialect", default="jiangsu", help="of jt808: of T/JSATL12 (jiangsu)")
-    simulate.add_argument("--pw", default="123456", help="of hj212: the password (123456)")
-    simulate.add_argument("--files", type=Path, metavar="DIR", help="of jt808: where evidence is put at the end")
-    simulate.add_argument("--gateways", type=int, metavar="N", help="of fleet: of the largest one (1000)")
-    simulate.add_argument("--broker", metavar="URL", help="of fleet: mqtt://host:port; else a mosquitto is started")
-    simulate.add_argument("--rate", type=float, help="of fleet: readings/s of each gateway (0.2)")
-    simulate.add_argument("--alarms", type=float, help="of fleet: alarms/min of each gateway (1)")
-    simulate.add_argument("--outage", type=float, metavar="S", help="of fleet: s that the broker is away at the end")
-    simulate.add_argument("--processes", type=int, metavar="N", help="of fleet: for the largest one (1 for each 1000)")
-    simulate.add_argument("--store", metavar="DIR", help="of fleet: where states are kept (in memory)")
-    simulate.add_argument("--spread", type=float, metavar="S", help="of fleet: over which gateways come back")
-    simulate.add_argument("--receipts", action="store_true", help="of fleet: alarms wait for the platform's receipt")
-    demo = verb("demo", _demo, "two minutes: plants, agent, broker, platform, verdict")
-    demo.add_argument("--broker", metavar="URL", help="use this broker (mqtt://host:port), not the embedded one")
+    simulate.add(verb)
     replay = verb("replay", _replay, "run a recording through the same core; print or compare the alarms")
     replay.add_argument("folder", type=Path, nargs="+", help="folder with site.toml and frames.jsonl")
     replay.add_argument("--compare", action="store_true", help="compare with alarms.jsonl; exit 1 on a difference")
@@ -170,24 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     explain = verb("explain", _explain, "why an alarm was raised, in words and numbers, what became of it", site=True)
     explain.add_argument("alarm", metavar="ID", help="as `vedette alarms` shows it")
     explain.add_argument("--folder", type=Path, help="a journal somewhere else: a copy, say")
-    alarms = verb("alarms", _alarms, "open alarms of the running daemon; acknowledge, shelve, reset one", site=True)
-    alarms.add_argument("--ack", metavar="ID")
-    for deed, what in DEEDS.items():
-        alarms.add_argument(f"--{deed}", metavar="POINT", help=f"{what}; POINT is an alarm's ID or RULE@CHANNEL")
-    alarms.add_argument("--load", action="store_true", help="how many alarms there are, and which come most")
-    alarms.add_argument("--by", metavar="NAME", default="", help="who does it")
-    alarms.add_argument("--reason", metavar="TEXT", default="", help="why, or the number of the permit")
-    alarms.add_argument("--hours", type=float, default=0.0, help="of shelving, at most 8")
-    verb("colours", _colours, "colours of site, items and points, and what is missing for a lower one", site=True)
-    verb("status", _status, "version, configuration, uplinks, limits that were set, commands under way", site=True)
-    verb("queue", _queue, "what the running daemon still owes its platforms", site=True)
-    drills = verb("drill", _drill, "prove a chain from sensor to outputs and platforms; nothing is tripped", site=True)
-    drills.add_argument("name", help="an interlock, a rule that drives something, or RULE@CHANNEL")
-    drills.add_argument("--by", metavar="NAME", required=True, help="who drills")
-    presence = verb("presence", _presence, "say in which zone a person is, or show who is where", site=True)
-    presence.add_argument("person", nargs="?", help="an id, never a name")
-    presence.add_argument("zone", nargs="?", help="a zone of the site file, or `out`")
-    presence.add_argument("--by", metavar="NAME", default="", help="who, or what, says so")
+    console.add(verb)
     registrar.add(verb)
     exhibits.add(verb)
     passwd.add(verb)
@@ -611,127 +546,6 @@ def _explained(edges: Sequence[Alarm]) -> Iterator[str]:
         yield f"  {clock}{' ' if edge.at.synced else '?'} {edge.event}{by}{f': {edge.reason}' if edge.reason else ''}"
 
 
-# -- the running daemon -------------------------------------------------------------------------------
-
-
-def _ask(args: argparse.Namespace, timeout: float = 5.0, /, **request: Any) -> dict[str, Any]:
-    """What the running daemon answers within `timeout` s. Raises `WorldFault`."""
-    from . import config, control
-
-    reply = control.ask(config.load(args.config).store.path, request, timeout)
-    if "error" in reply:
-        raise WorldFault(reply["error"])
-    return reply
-
-
-def _drill(args: argparse.Namespace) -> int:
-    from .drill import PATIENCE, lines
-
-    reply = _ask(args, 4 * PATIENCE, verb="drill", name=args.name, by=args.by)
-    verdict = "every link is proven" if reply["proven"] else "NOT proven"
-    _say(args, reply["drill"], "\n".join([*lines(reply["drill"]), f"drill of {args.name}: {verdict}"]))
-    return 0 if reply["proven"] else UNAVAILABLE
-
-
-def _presence(args: argparse.Namespace) -> int:
-    if args.person is None:
-        found = _ask(args, verb="presence")["presence"]
-        lines = [f"{zone:20} {person}" for person, zone in sorted(found.items(), key=lambda pair: pair[::-1])]
-        return _say(args, found, "\n".join(lines) or "nobody is in a zone")
-    if args.zone is None:
-        print(f"vedette presence: where is {args.person}? give a zone, or `out`", file=sys.stderr)
-        return USAGE
-    reply = _ask(args, verb="presence", person=args.person, zone=args.zone, by=args.by)
-    return _say(args, reply, reply["ok"])
-
-
-def _alarms(args: argparse.Namespace) -> int:
-    if args.ack:
-        reply = _ask(args, verb="ack", id=args.ack, by=args.by)
-        return _say(args, reply, f"acknowledged {args.ack}")
-    for verb in DEEDS:
-        if point := getattr(args, verb.replace("-", "_")):
-            reply = _ask(args, verb=verb, point=point, by=args.by, reason=args.reason, seconds=3600 * args.hours)
-            return _say(args, reply, f"{verb}: {reply['ok']}")
-    reply = _ask(args, verb="alarms")
-    if args.load:
-        return _say(args, reply["load"], "\n".join(_load_lines(reply["load"])))
-    alarms = sorted(
-        reply["alarms"],
-        key=lambda a: (not a["channel"].startswith("colour/"), LEVELS.index(a["level"]), -a["since"]["wall"]),
-    )
-    return _say(args, alarms, "\n".join(_alarm_lines(alarms)) or "no open alarms")
-
-
-def _alarm_lines(alarms: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """One line for each alarm that stands for itself, those folded under it counted and named."""
-    folds: dict[str, list[dict[str, Any]]] = {}
-    for alarm in alarms:
-        folds.setdefault(alarm.get("fold") or alarm["id"], []).append(alarm)
-    for a, *others in folds.values():
-        clock = time.strftime("%m-%d %H:%M:%S", time.localtime(a["since"]["wall"]))
-        doubt = " " if a["since"]["synced"] else "?"
-        first = a.get("first", a["id"])
-        after = f"  (after {first})" if first != a["id"] else ""
-        yield f"{a['level']:6} {clock}{doubt} {a['state']:17} {a['id']}  {a['text']}{after}"
-        if others:
-            yield f"{'':6} +{len(others)} folded: {' '.join(other['id'] for other in others)}"
-
-
-def _colours(args: argparse.Namespace) -> int:
-    tree = _ask(args, verb="colours")["colours"]
-    text = "\n".join(line for item in tree for line in _branch(item, ""))
-    return _say(args, tree, text or "no [[item]] in the site file; `vedette alarms` shows the points")
-
-
-def _branch(item: dict[str, Any], indent: str) -> Iterator[str]:
-    """An item and what it is made of, worst first; points without a colour are only counted."""
-    since = item["since"]
-    clock = time.strftime(" since %m-%d %H:%M:%S", time.localtime(since["wall"])) if since else ""
-    missing = f"; {item['missing']}" if item["missing"] else ""
-    yield f"{indent}{item['colour']:6} {item['name']}{clock}{missing}"
-    indent += "  "
-    for part in sorted(item["items"], key=lambda part: SHADES.index(part["colour"])):
-        yield from _branch(part, indent)
-    for channel, colour in sorted(item["points"].items(), key=lambda row: SHADES.index(row[1])):
-        if colour != "none" or channel in item["unseen"]:
-            yield f"{indent}{colour:6} {channel}{'  unseen' if channel in item['unseen'] else ''}"
-    plain = sum(colour == "none" and name not in item["unseen"] for name, colour in item["points"].items())
-    if plain:
-        yield f"{indent}none   {plain} points"
-
-
-def _load_lines(load: dict[str, Any]) -> Iterator[str]:
-    """What the alarms of the last minutes and of the last day ask of people."""
-    yield f"raised in 10 min  {load['in_10_min']}{'  FLOOD' if load['flood'] else ''}"
-    yield f"standing          {load['standing']}, {load['stale']} of them for more than a day"
-    yield f"chattering        {load['chattering']}"
-    yield f"most in 24 h      {len(load['top'])} points with {load['top_share']:.0f} % of all"
-    yield from (f"{n:6}  {rule}@{channel}" for (rule, channel), n in load["top"])
-
-
-def _queue(args: argparse.Namespace) -> int:
-    status = _ask(args, verb="status")
-    text = [f"{lane:10} {n} waiting" for lane, n in status["waiting"].items()]
-    text += [f"{lane:10} {n} dropped" for lane, n in status["dropped"].items() if n]
-    text += [f"uplink {name} {state}" for name, state in status["uplinks"].items()]
-    text += [registrar.head_line(status["journal"])]
-    return _say(args, status, "\n".join(text))
-
-
-def _status(args: argparse.Namespace) -> int:
-    status = _ask(args, verb="status")
-    text = [f"version {status['version']}, configuration {status['config']}, start {status['boot']}"]
-    text.append(f"{status['alarms']} open alarms")
-    text += [f"uplink {name} {state}" for name, state in status["uplinks"].items()]
-    for rule, to in status["limits"].items():
-        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(to["at"]["wall"]))
-        why = f": {to['reason']}" if to["reason"] else ""
-        text.append(f"limit of {rule} is {to['limit']:g}, not {to['usual']:g}; set by {to['by']} {clock}{why}")
-    text += [f"command {id} {state}" for id, state in status["commands"].items()]
-    return _say(args, status, "\n".join(text))
-
-
 def _profiles(args: argparse.Namespace) -> int:
     """`vedette profiles [list] [PART]`, `vedette profiles [show] NAME`."""
     from . import profiles
@@ -796,143 +610,6 @@ def _described(name: str, profile: Profile) -> Iterator[str]:
         delay = f", after {limit.delay:g} s" if limit.delay else ""
         note = f"; {limit.note}" if limit.note else ""
         yield f"  {limit.level:6} {limit.name}: {limit.compare} {value}{per}{restore}{delay} ({limit.source}{note})"
-
-
-# -- simulators ---------------------------------------------------------------------------------------
-
-
-def _simulate(args: argparse.Namespace) -> int:
-    from simulators.scenario import simulate
-
-    if args.road:
-        return _simulate_road(args)
-    if args.cabin:
-        return _simulate_cabin(args)
-    if args.scenario == "jt808":
-        return _simulate_jt808(args)
-    if args.scenario == "hj212":
-        return _simulate_hj212(args)
-    if args.scenario == "fleet":
-        return _simulate_fleet(args)
-    if not args.scenario:
-        raise ConfigFault(["simulate what? a scenario, jt808, hj212, fleet, --road STORY or --cabin STORY"])
-    return asyncio.run(simulate(args.scenario))
-
-
-def _simulate_fleet(args: argparse.Namespace) -> int:
-    from simulators.fleet import options, simulate
-
-    names = (
-        "gateways",
-        "broker",
-        "seconds",
-        "rate",
-        "alarms",
-        "outage",
-        "processes",
-        "store",
-        "receipts",
-        "spread",
-        "seed",
-    )
-    fleet = options(**{name: getattr(args, name) for name in names})
-    return asyncio.run(simulate(fleet, lambda line: print(line, flush=True), args.json))
-
-
-def _simulate_jt808(args: argparse.Namespace) -> int:
-    from simulators.jt808 import WORDS, simulate
-
-    from .complaints import nearest
-    from .uplink.jt808_words import DIALECTS
-
-    unknown = [
-        f"--misbehave has no word `{word}`{nearest(word, WORDS)}; known are {', '.join(WORDS)}"
-        for word in filter(None, args.misbehave.split(","))
-        if word not in WORDS
-    ]
-    unknown += [] if args.dialect in DIALECTS else [f"no dialect `{args.dialect}`{nearest(args.dialect, DIALECTS)}"]
-    if unknown:
-        raise ConfigFault(unknown)
-    return asyncio.run(simulate(args.port, args.misbehave, args.files, args.dialect))
-
-
-def _simulate_hj212(args: argparse.Namespace) -> int:
-    from simulators.hj212 import WORDS, simulate
-
-    from .complaints import nearest
-
-    unknown = [
-        f"--misbehave has no word `{word}`{nearest(word, WORDS)}; known are {', '.join(WORDS)}"
-        for word in filter(None, args.misbehave.split(","))
-        if word not in WORDS
-    ]
-    if unknown:
-        raise ConfigFault(unknown)
-    return asyncio.run(simulate(args.port, args.misbehave, args.pw))
-
-
-def _simulate_road(args: argparse.Namespace) -> int:
-    from simulators.scenario import RoadTable, serve
-    from simulators.stories import STORIES, WEATHER
-
-    from .complaints import nearest
-
-    if args.road == "list":
-        for name, story in STORIES.items():
-            print(f"{name:14} {story.seconds:4.1f} s  {story.place}, {' '.join(story.weather)}: {story.about}")
-        return 0
-    weather = tuple(word for word in args.weather.split(",") if word)
-    unknown = [f"no story `{args.road}`{nearest(args.road, STORIES)}"] if args.road not in STORIES else []
-    unknown += [f"no weather `{word}`{nearest(word, WEATHER)}" for word in weather if word not in WEATHER]
-    if unknown:
-        raise ConfigFault(unknown)
-    if not (args.out or args.truth or args.boxes):
-        table = RoadTable("road", args.road, "", weather, args.seed, args.width or 640, args.fps or 10.0, args.port)
-        return asyncio.run(serve(table))
-    try:
-        from simulators.road import told, written
-    except ImportError as error:
-        raise ConfigFault([f"--road: {error}; install vedette[video]"]) from None
-    drive = told(args.road, args.seed, weather, args.width or 1280, args.fps or 20.0)
-    for n in written(drive, args.out, args.truth, args.boxes):
-        print(f"\r{n + 1} of {drive.frames} pictures", end="", flush=True)
-    print(f"\n{drive.story.about}: {' '.join(str(p) for p in (args.out, args.truth, args.boxes) if p)}")
-    return 0
-
-
-def _simulate_cabin(args: argparse.Namespace) -> int:
-    from simulators.habits import LIGHTS, STORIES
-    from simulators.scenario import CabinTable, serve
-
-    from .complaints import nearest
-
-    if args.cabin == "list":
-        for name, story in STORIES.items():
-            print(f"{name:15} {story.seconds:6.1f} s  {story.light}: {story.about}")
-        return 0
-    unknown = [f"no story `{args.cabin}`{nearest(args.cabin, STORIES)}"] if args.cabin not in STORIES else []
-    if args.light and args.light not in LIGHTS:
-        unknown.append(f"no light `{args.light}`{nearest(args.light, LIGHTS)}")
-    if unknown:
-        raise ConfigFault(unknown)
-    width, fps = args.width or 640, args.fps or 15.0
-    if not (args.out or args.truth or args.events):
-        return asyncio.run(serve(CabinTable("cabin", args.cabin, "", args.light, args.seed, width, fps, args.port)))
-    try:
-        from simulators.cabin import told, written
-    except ImportError as error:
-        raise ConfigFault([f"--cabin: {error}; install vedette[video]"]) from None
-    trip = told(args.cabin, args.seed, args.light, width, fps, args.seconds, args.style)
-    for n in written(trip, args.out, args.truth, args.events):
-        print(f"\r{n + 1} of {trip.frames} pictures", end="", flush=True)
-    print(f"\n{trip.story.about}: {' '.join(str(p) for p in (args.out, args.truth, args.events) if p)}")
-    return 0
-
-
-def _demo(args: argparse.Namespace) -> int:
-    from simulators.demo import demo
-
-    return asyncio.run(demo(broker=args.broker))
 
 
 if __name__ == "__main__":

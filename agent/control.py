@@ -1,7 +1,8 @@
 """A Unix socket in the state directory for the commands of a person on this machine.
 
 One JSON object per line in, one out: `{"verb": "alarms"}`, `{"verb": "ack", "id": ..., "by": ...}`,
-`{"verb": "status"}`, `{"verb": "colours"}`, `{"verb": "shelve", "point": ..., "by": ..., "reason": ...,
+`{"verb": "status"}`, `{"verb": "look", "channels": 40}` (`agent/status.py`), `{"verb": "colours"}`,
+`{"verb": "shelve", "point": ..., "by": ..., "reason": ...,
 "seconds": ...}`, and in the same form `reset`, `take-out`, `restore`. `{"verb": "command", "envelope": ...}` brings
 what somebody signed (`agent/commands.py`), `{"verb": "outcome", "id": ...}` asks what became of it. Only the daemon's
 own user (file mode 0600) may speak here.
@@ -11,18 +12,35 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import socket
+import tomllib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from .core.errors import LineLost
+from .core.errors import LineLost, WorldFault
 
 Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 LONGEST = 1024 * 1024  # bytes of one request: an envelope, escaped once more
 PULSE = 3.0  # s between questions to itself, and for an answer
+
+
+class Absent(LineLost):
+    """No daemon runs there."""
+
+
+def home(site: str | Path) -> Path:
+    """The state folder that a site file names, whatever else is wrong with it: the agent may still run by an earlier
+    one. Raises `OSError` where it cannot be read."""
+    path = Path(site)
+    try:
+        named = tomllib.loads(path.read_text("utf-8")).get("store", {}).get("path", "state")
+    except (ValueError, AttributeError):  # no TOML, or no table
+        named = "state"
+    return path.parent / str(named)
 
 
 def path_of(state: str | Path) -> Path:
@@ -83,7 +101,8 @@ async def _knock(path: Path) -> None:
 
 
 def ask(state: str | Path, request: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:
-    """One question to the daemon that owns `state`. Raises `LineLost` if nobody answers."""
+    """One question to the daemon that owns `state`. Raises `Absent` where none runs, `LineLost` if it does not answer,
+    `WorldFault` if this user may not ask."""
     path = path_of(state)
     try:
         with socket.socket(socket.AF_UNIX) as sock:
@@ -93,5 +112,26 @@ def ask(state: str | Path, request: dict[str, Any], timeout: float = 5.0) -> dic
             with sock.makefile("rb") as lines:
                 reply = lines.readline()
         return msgspec.json.decode(reply, type=dict[str, Any])
+    except PermissionError:
+        raise WorldFault(f"ask the daemon at {path}: {forbidden(path)}") from None
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise Absent(f"ask the daemon at {path}: {error}; is `vedette run` running with this site?") from None
+    except TimeoutError:
+        raise LineLost(f"ask the daemon at {path}: no answer in {timeout:g} s; it is very busy, or hangs") from None
     except (OSError, msgspec.MsgspecError, UnicodeError) as error:
         raise LineLost(f"ask the daemon at {path}: {error}; is `vedette run` running with this site?") from None
+
+
+def forbidden(path: Path) -> str:
+    """Who may go there, for those who may not."""
+    for place in (path, *path.parents):
+        try:
+            owner = place.stat().st_uid
+        except OSError:
+            continue
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = f"#{owner}"
+        return f"permission denied: it belongs to {name}; try: sudo -u '{name}' vedette ..."
+    return "permission denied"

@@ -35,6 +35,7 @@ from . import (
     provenance,
     reels,
     secret,
+    status,
     tls,
     trend,
     update,
@@ -126,6 +127,7 @@ class Agent:
         self.trial = trial  # of a new configuration, or how one ended
         self.again = False  # another life is to follow this one
         self.clock = clock or SystemClock()
+        self.began = self.clock.now()
         self.core = config.core()
         self.digest = update.digest(config.path)  # of the site file
         self.queue: asyncio.Queue[Input | Event | asyncio.Future[None]] = asyncio.Queue(QUEUE)
@@ -944,6 +946,8 @@ class Agent:
             return {"ok": f"{action.rule}@{action.channel}"}
         if verb == "status":
             return self._status()
+        if verb == "look":
+            return {"status": await status.picture(self, self._status(), int(request.get("channels", 0)))}
         if verb == "command":
             return await self._commanded(str(request["envelope"]))
         if verb == "outcome":
@@ -953,7 +957,7 @@ class Agent:
             return {**entry.facts, "id": entry.id, "state": entry.state, "reason": entry.reason, "text": entry.text}
         return {
             "error": f"unknown verb {verb!r}; known: ack, alarms, colours, command, commission, drill, evidence, "
-            f"outcome, presence, reports, status, {', '.join(VERBS)}"
+            f"look, outcome, presence, reports, status, {', '.join(VERBS)}"
         }
 
     def _status(self) -> dict[str, Any]:

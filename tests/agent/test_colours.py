@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent import cli, config
+from agent import config, console
 from agent.core.alarm import ITEM, LEVELS, NEXT, Event, State
 from agent.core.colours import RELEASE, in_order, reckoned, shown
 from agent.core.core import Ack, Action, Core, Tick, open_alarms
@@ -547,7 +547,7 @@ def test_the_tree_says_what_is_missing_for_a_lower_colour():
     pond.tick(32)
     north = pond.core.tree(pond.memory, at(32))[0].items[0]
     assert north.missing == "a named person resets it, to blue"
-    lines = list(cli._branch(msgspec.to_builtins(pond.core.tree(pond.memory, at(32))[0]), ""))
+    lines = list(console._branch(msgspec.to_builtins(pond.core.tree(pond.memory, at(32))[0]), ""))
     assert [line.split(" since")[0] for line in lines] == [
         "orange site",
         "  orange north",

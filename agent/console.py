@@ -1,0 +1,172 @@
+"""What people ask of the running daemon, by its socket: alarms, colours, queue, status, drills, who is where."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from . import registrar
+from .core.alarm import LEVELS
+from .core.errors import ConfigFault, WorldFault
+
+SHADES = (*LEVELS, "none")  # worst first
+
+DEEDS = {  # what people do to one point
+    "demand": "switch by hand what a manual rule drives: a remote cut; needs --reason",
+    "withdraw": "take that back; refused while anything else demands it",
+    "reset": "let go what latched",
+    "shelve": "silence for a while: needs --reason and --hours; never red, never an interlock",
+    "take-out": "take out of service: --reason is the permit",
+    "restore": "back in force",
+}
+
+
+def add(verb: Callable[..., Any]) -> None:
+    """The verbs' arguments."""
+    alarms = verb("alarms", _alarms, "open alarms of the running daemon; acknowledge, shelve, reset one", site=True)
+    alarms.add_argument("--ack", metavar="ID")
+    for deed, what in DEEDS.items():
+        alarms.add_argument(f"--{deed}", metavar="POINT", help=f"{what}; POINT is an alarm's ID or RULE@CHANNEL")
+    alarms.add_argument("--load", action="store_true", help="how many alarms there are, and which come most")
+    alarms.add_argument("--by", metavar="NAME", default="", help="who does it")
+    alarms.add_argument("--reason", metavar="TEXT", default="", help="why, or the number of the permit")
+    alarms.add_argument("--hours", type=float, default=0.0, help="of shelving, at most 8")
+    verb("colours", _colours, "colours of site, items and points, and what is missing for a lower one", site=True)
+    sub = verb("status", _status, "the gateway as a cockpit: alarms, channels, lines, uplinks; live", site=True)
+    sub.add_argument("--once", action="store_true", help="print it once, and leave; as on a pipe")
+    sub.add_argument("--every", type=float, default=1.0, metavar="S", help="s between two looks (1)")
+    verb("queue", _queue, "what the running daemon still owes its platforms", site=True)
+    drills = verb("drill", _drill, "prove a chain from sensor to outputs and platforms; nothing is tripped", site=True)
+    drills.add_argument("name", help="an interlock, a rule that drives something, or RULE@CHANNEL")
+    drills.add_argument("--by", metavar="NAME", required=True, help="who drills")
+    presence = verb("presence", _presence, "say in which zone a person is, or show who is where", site=True)
+    presence.add_argument("person", nargs="?", help="an id, never a name")
+    presence.add_argument("zone", nargs="?", help="a zone of the site file, or `out`")
+    presence.add_argument("--by", metavar="NAME", default="", help="who, or what, says so")
+
+
+def _say(args: argparse.Namespace, facts: Any, text: str) -> int:
+    """One answer, as JSON or as text."""
+    print(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode() if args.json else text)
+    return 0
+
+
+def _ask(args: argparse.Namespace, timeout: float = 5.0, /, **request: Any) -> dict[str, Any]:
+    """What the running daemon answers within `timeout` s. Raises `WorldFault`."""
+    from . import control
+
+    try:
+        home = control.home(args.config)
+    except OSError as error:
+        raise ConfigFault([f"{args.config}: cannot be read: {error.strerror}"]) from None
+    reply = control.ask(home, request, timeout)
+    if "error" in reply:
+        raise WorldFault(reply["error"])
+    return reply
+
+
+def _drill(args: argparse.Namespace) -> int:
+    from .drill import PATIENCE, lines
+
+    reply = _ask(args, 4 * PATIENCE, verb="drill", name=args.name, by=args.by)
+    verdict = "every link is proven" if reply["proven"] else "NOT proven"
+    _say(args, reply["drill"], "\n".join([*lines(reply["drill"]), f"drill of {args.name}: {verdict}"]))
+    return 0 if reply["proven"] else os.EX_UNAVAILABLE
+
+
+def _presence(args: argparse.Namespace) -> int:
+    if args.person is None:
+        found = _ask(args, verb="presence")["presence"]
+        lines = [f"{zone:20} {person}" for person, zone in sorted(found.items(), key=lambda pair: pair[::-1])]
+        return _say(args, found, "\n".join(lines) or "nobody is in a zone")
+    if args.zone is None:
+        print(f"vedette presence: where is {args.person}? give a zone, or `out`", file=sys.stderr)
+        return os.EX_USAGE
+    reply = _ask(args, verb="presence", person=args.person, zone=args.zone, by=args.by)
+    return _say(args, reply, reply["ok"])
+
+
+def _alarms(args: argparse.Namespace) -> int:
+    if args.ack:
+        reply = _ask(args, verb="ack", id=args.ack, by=args.by)
+        return _say(args, reply, f"acknowledged {args.ack}")
+    for verb in DEEDS:
+        if point := getattr(args, verb.replace("-", "_")):
+            reply = _ask(args, verb=verb, point=point, by=args.by, reason=args.reason, seconds=3600 * args.hours)
+            return _say(args, reply, f"{verb}: {reply['ok']}")
+    reply = _ask(args, verb="alarms")
+    if args.load:
+        return _say(args, reply["load"], "\n".join(_load_lines(reply["load"])))
+    alarms = sorted(
+        reply["alarms"],
+        key=lambda a: (not a["channel"].startswith("colour/"), LEVELS.index(a["level"]), -a["since"]["wall"]),
+    )
+    return _say(args, alarms, "\n".join(_alarm_lines(alarms)) or "no open alarms")
+
+
+def _alarm_lines(alarms: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """One line for each alarm that stands for itself, those folded under it counted and named."""
+    folds: dict[str, list[dict[str, Any]]] = {}
+    for alarm in alarms:
+        folds.setdefault(alarm.get("fold") or alarm["id"], []).append(alarm)
+    for a, *others in folds.values():
+        clock = time.strftime("%m-%d %H:%M:%S", time.localtime(a["since"]["wall"]))
+        doubt = " " if a["since"]["synced"] else "?"
+        first = a.get("first", a["id"])
+        after = f"  (after {first})" if first != a["id"] else ""
+        yield f"{a['level']:6} {clock}{doubt} {a['state']:17} {a['id']}  {a['text']}{after}"
+        if others:
+            yield f"{'':6} +{len(others)} folded: {' '.join(other['id'] for other in others)}"
+
+
+def _colours(args: argparse.Namespace) -> int:
+    tree = _ask(args, verb="colours")["colours"]
+    text = "\n".join(line for item in tree for line in _branch(item, ""))
+    return _say(args, tree, text or "no [[item]] in the site file; `vedette alarms` shows the points")
+
+
+def _branch(item: dict[str, Any], indent: str) -> Iterator[str]:
+    """An item and what it is made of, worst first; points without a colour are only counted."""
+    since = item["since"]
+    clock = time.strftime(" since %m-%d %H:%M:%S", time.localtime(since["wall"])) if since else ""
+    missing = f"; {item['missing']}" if item["missing"] else ""
+    yield f"{indent}{item['colour']:6} {item['name']}{clock}{missing}"
+    indent += "  "
+    for part in sorted(item["items"], key=lambda part: SHADES.index(part["colour"])):
+        yield from _branch(part, indent)
+    for channel, colour in sorted(item["points"].items(), key=lambda row: SHADES.index(row[1])):
+        if colour != "none" or channel in item["unseen"]:
+            yield f"{indent}{colour:6} {channel}{'  unseen' if channel in item['unseen'] else ''}"
+    plain = sum(colour == "none" and name not in item["unseen"] for name, colour in item["points"].items())
+    if plain:
+        yield f"{indent}none   {plain} points"
+
+
+def _load_lines(load: dict[str, Any]) -> Iterator[str]:
+    """What the alarms of the last minutes and of the last day ask of people."""
+    yield f"raised in 10 min  {load['in_10_min']}{'  FLOOD' if load['flood'] else ''}"
+    yield f"standing          {load['standing']}, {load['stale']} of them for more than a day"
+    yield f"chattering        {load['chattering']}"
+    yield f"most in 24 h      {len(load['top'])} points with {load['top_share']:.0f} % of all"
+    yield from (f"{n:6}  {rule}@{channel}" for (rule, channel), n in load["top"])
+
+
+def _queue(args: argparse.Namespace) -> int:
+    status = _ask(args, verb="status")
+    text = [f"{lane:10} {n} waiting" for lane, n in status["waiting"].items()]
+    text += [f"{lane:10} {n} dropped" for lane, n in status["dropped"].items() if n]
+    text += [f"uplink {name} {state}" for name, state in status["uplinks"].items()]
+    text += [registrar.head_line(status["journal"])]
+    return _say(args, status, "\n".join(text))
+
+
+def _status(args: argparse.Namespace) -> int:
+    from . import cockpit  # rich takes its time
+
+    return cockpit.run(args)
