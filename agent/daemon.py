@@ -21,6 +21,8 @@ from typing import Any
 
 import msgspec
 
+from drivers import tally
+
 from . import (
     __version__,
     checkpoint,
@@ -944,6 +946,8 @@ class Agent:
             return {"ok": f"{action.rule}@{action.channel}"}
         if verb == "status":
             return self._status()
+        if verb == "lines":
+            return {"lines": tally.told(self.tallies.values()), "lost": self.lost}
         if verb == "command":
             return await self._commanded(str(request["envelope"]))
         if verb == "outcome":
@@ -953,7 +957,7 @@ class Agent:
             return {**entry.facts, "id": entry.id, "state": entry.state, "reason": entry.reason, "text": entry.text}
         return {
             "error": f"unknown verb {verb!r}; known: ack, alarms, colours, command, commission, drill, evidence, "
-            f"outcome, presence, reports, status, {', '.join(VERBS)}"
+            f"lines, outcome, presence, reports, status, {', '.join(VERBS)}"
         }
 
     def _status(self) -> dict[str, Any]:

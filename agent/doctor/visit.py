@@ -1,0 +1,314 @@
+"""One visit: everything that is looked at, as a table; what was found, for people and for programs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from drivers import tally
+from drivers.gnss import Gnss
+from drivers.link import url_of
+from drivers.modbus import Modbus
+from drivers.neighbour import Neighbour
+from drivers.video import Video
+from drivers.video_child import is_device
+
+from ..clock import discipline
+from ..config import Config
+from ..core.errors import WorldFault
+from ..secret import read as secret_of
+from ..tls import Secured
+from ..uplink import tcp
+from ..uplink.hj212 import PORTS as HJ212_PORTS
+from ..uplink.hj212 import Hj212
+from ..uplink.jt808 import SCHEMES as JT808_PORTS
+from ..uplink.jt808 import Jt808
+from ..uplink.minefiles import Minefiles
+from ..uplink.minefiles_places import Sftp
+from ..uplink.mqtt import Mqtt
+from ..uplink.sparkplug import Sparkplug, identifier
+from ..wire import Broker
+from . import board, brokers, cameras, disk, hours, lines, papers, past, platforms, ports, service
+from .finding import LEVELS, WRONG, Finding, found
+from .machine import Machine, Person, kernel_log
+
+TOGETHER = 8  # connections that are tried at a time
+
+
+class Visit(NamedTuple):
+    """What is known before anything is looked at."""
+
+    machine: Machine
+    site: Config | None
+    who: Person
+    running: service.Running
+    unit: service.Unit | None
+    now: float  # s UTC, as this machine believes
+
+    @property
+    def state(self) -> Path:
+        """Where the agent keeps, or would keep, what it must not forget."""
+        return Path(self.site.store.path if self.site else "/var/lib/vedette").absolute()
+
+    @property
+    def cameras(self) -> list[Video]:
+        return [one for one in self.site.drivers if isinstance(one, Video)] if self.site else []
+
+
+def begin(machine: Machine, site: Config | None, name: str) -> Visit:
+    """Ask who runs here. Raises `LookupError` where no user is called `name`."""
+    state = Path(site.store.path).absolute() if site else None
+    now = service.running(machine, state) if state is not None else service.Running()
+    unit = service.unit(machine)
+    return Visit(machine, site, service.whose(machine, name, state, now, unit), now, unit, time.time())
+
+
+# -- what is looked at: each gives rows -----------------------------------------------------------------
+
+
+def _service(v: Visit) -> Iterator[Finding]:
+    devices = [one.path for one in _ports(v)] + [one.url for one in v.cameras if is_device(one.url)]
+    yield from service.units(v.unit, devices)
+
+
+def _state(v: Visit) -> Iterator[Finding]:
+    if v.site is not None:
+        yield from service.state(v.machine, v.who, v.state, v.running)
+
+
+def _clock(v: Visit) -> Iterator[Finding]:
+    offset = v.site.air.shifts.offset if v.site is not None and v.site.air is not None else None
+    yield from hours.clock(v.machine, discipline(), v.now, hours.newest(v.state), offset)
+
+
+def _board(v: Visit) -> Iterator[Finding]:
+    yield from board.power(v.machine)
+    yield from board.heat(v.machine)
+    yield from board.complaints(kernel_log(v.machine))
+
+
+def _memory(v: Visit) -> Iterator[Finding]:
+    nets = sum(any(task.net for task in one.tasks.values()) or bool(one.blur) for one in v.cameras)
+    keeps = any(one.evidence is not None for one in v.cameras)
+    wants = board.Appetite(len(v.cameras), nets, keeps)
+    yield from board.memory(v.machine, wants, v.unit.memory if v.unit else 0.0, v.running.pid)
+
+
+def _disk(v: Visit) -> Iterator[Finding]:
+    folder = next(one for one in (v.state, *v.state.parents) if one.exists())
+    real = v.machine.real(folder)
+    here = disk.mount(v.machine.text("/proc/self/mountinfo") or "", real)
+    what = str(folder)
+    yield from disk.kind(what, here)
+    if (there := disk.room(str(folder))) is not None:
+        wanted, has = _quota(v)
+        yield from disk.space(what, there, wanted, has)
+    if here is None:
+        return
+    yield from disk.errors(v.machine, what, here)
+    if name := disk.device(v.machine, here):
+        yield from disk.wear(v.machine, what, name)
+        yield from disk.writes(v.machine, what, name, v.running.pid)
+    if v.site is not None:
+        yield from disk.whole(v.state, bool(v.running.pid or v.running.deaf))
+
+
+def _quota(v: Visit) -> tuple[float, float]:
+    """Bytes that the site may fill on the disk of its state, and has filled."""
+    if v.site is None:
+        return 0.0, 0.0
+    store, shelf = v.site.store, v.site.evidence
+    mb = store.alarms_mb + store.history_mb + store.journal_mb + store.ballast_mb
+    if any(one.evidence is not None for one in v.cameras):
+        inside = Path(shelf.path).is_relative_to(v.state)
+        mb += (shelf.mb + shelf.protected_mb) * inside
+        mb += sum(one.evidence.ring_mb for one in v.cameras if one.evidence and inside)
+    return mb * 1e6, disk.used(str(v.state))
+
+
+def _ports(v: Visit) -> list[ports.Port]:
+    used = []
+    for one in v.site.drivers if v.site else ():
+        if isinstance(one, Modbus) and (url := url_of(one.url)).path:
+            used.append(ports.Port(url.path, one.name))
+        elif isinstance(one, Gnss) and one.url.startswith("/"):
+            used.append(ports.Port(one.url, one.name, False))
+    return used
+
+
+def _serial(v: Visit) -> Iterator[Finding]:
+    if v.site is None or _ports(v):
+        yield from ports.ports(v.machine, v.who, _ports(v), v.running.family)
+
+
+def _buses(v: Visit) -> Iterator[Finding]:
+    yield from lines.closed(v.running.lost)
+    for told in v.running.tallies:
+        yield from lines.bus(tally.heard(told))
+    places = [
+        (one.name, url.host, url.port)
+        for one in (v.site.drivers if v.site else ())
+        if isinstance(one, Modbus) and (url := url_of(one.url)).host
+    ]
+    if not v.running.tallies:
+        yield from lines.reach(places, not v.running.pid and not v.running.deaf)
+
+
+def _past(v: Visit) -> Iterator[Finding]:
+    if v.site is not None:
+        yield from past.past(v.state / "journal", v.now)
+
+
+def _cameras(v: Visit) -> Iterator[Finding]:
+    if v.cameras:
+        for module, row in (("cv2", "camera no-opencv"), ("onnxruntime", "camera no-onnx")):
+            wanted = module == "cv2" or any(task.net for one in v.cameras for task in one.tasks.values())
+            if wanted and find_spec(module) is None:
+                yield found(row, module)
+    plugged = [(one.camera, one.url) for one in v.cameras if is_device(one.url)]
+    for one in v.cameras:
+        if is_device(one.url):
+            rate = one.evidence.rate if one.evidence is not None else 1.0 / one.period
+            yield from cameras.device(
+                v.machine, v.who, one.camera, one.url, (one.width, one.height, rate), v.running.family
+            )
+        elif urlsplit(one.url).scheme in cameras.PORTS:
+            try:
+                word = secret_of(one.password, one.camera) if one.password else ""
+            except WorldFault as fault:
+                yield found("camera secret", one.camera, why=str(fault))
+                continue
+            yield from cameras.stream(one.camera, one.url, one.user, word)
+        else:
+            yield found("camera untried", f"{one.camera} {one.shown}")
+    yield from cameras.crowded(v.machine, plugged)
+
+
+def _papers(v: Visit) -> Iterator[Finding]:
+    if v.site is None:
+        return
+    for name, settings in _secured(v):
+        yield from papers.secured(v.machine, v.who, name, settings, v.now)
+    if v.site.web is not None and v.site.web.certificate:
+        yield from papers.page(v.machine, v.who, v.site.web.certificate, v.site.web.key, v.now)
+
+
+def _secured(v: Visit) -> Iterator[tuple[str, Secured]]:
+    neighbours = [one.broker() for one in v.site.drivers if isinstance(one, Neighbour)] if v.site else []
+    for settings in (*(v.site.uplinks if v.site else ()), *neighbours):
+        if isinstance(settings, Secured) and settings.secured:
+            yield settings.name, settings
+
+
+def _listens(v: Visit) -> Iterator[Finding]:
+    if v.site is not None and v.site.web is not None:
+        yield from service.taken(v.machine, v.site.web.address[1], "web", v.running)
+
+
+CHECKS: tuple[Callable[[Visit], Iterator[Finding]], ...] = (
+    _service,
+    _state,
+    _clock,
+    _board,
+    _memory,
+    _disk,
+    _serial,
+    _buses,
+    _past,
+    _cameras,
+    _papers,
+    _listens,
+)
+
+
+# -- what is asked over the network: all at once --------------------------------------------------------
+
+
+def _asked(v: Visit) -> Iterator[AsyncIterator[Finding]]:
+    """What is to be tried at platforms."""
+    if v.site is None:
+        return
+    site = v.site.site
+    keeps = any(one.evidence is not None for one in v.cameras)
+    for one in v.site.uplinks:
+        if isinstance(one, Mqtt):
+            yield brokers.broker(one, brokers.native(one.root(site.name, site.node), one, keeps), v.now)
+        elif isinstance(one, Sparkplug):
+            names = identifier(one.group or site.name), identifier(one.node or site.node)
+            for url in (one.url, *one.servers):
+                yield brokers.broker(_at(one, url), brokers.sparkplug(*names), v.now)
+        elif isinstance(one, Jt808 | Hj212):
+            kinds = JT808_PORTS if isinstance(one, Jt808) else HJ212_PORTS
+            yield platforms.line(one.name, tcp.endpoint(one.url, kinds), one)
+        elif isinstance(one, Minefiles) and isinstance(place := one.place(asyncio.Event()), Sftp):
+            yield platforms.sftp(one.name, place)
+        elif isinstance(one, Minefiles):
+            yield _at_once(platforms.folder(v.machine, v.who, one.name, one.url))
+    for driver in v.site.drivers:
+        if isinstance(driver, Neighbour):
+            heard = [
+                f"{one.root}/{what}" for one in driver.neighbour for what in ("state", "alarm/#", "telemetry/agent")
+            ]
+            yield brokers.broker(driver.broker(), brokers.Rights(heard=tuple(heard)), v.now)
+
+
+def _at(one: Sparkplug, url: str) -> Broker:
+    from msgspec import structs
+
+    return structs.replace(one, url=url)
+
+
+async def _at_once(rows: Iterator[Finding]) -> AsyncIterator[Finding]:
+    for row in rows:
+        yield row
+
+
+async def _all(v: Visit) -> list[Finding]:
+    gate = asyncio.Semaphore(TOGETHER)
+
+    async def one(rows: AsyncIterator[Finding]) -> list[Finding]:
+        async with gate, contextlib.aclosing(rows):  # type: ignore[type-var]
+            return [row async for row in rows]
+
+    return [row for rows in await asyncio.gather(*map(one, _asked(v))) for row in rows]
+
+
+# -- all of it ------------------------------------------------------------------------------------------
+
+
+def findings(v: Visit) -> Iterator[Finding]:
+    """Everything, in the order of the table. What cannot be looked at is told, and the rest goes on."""
+    for check in CHECKS:
+        try:
+            yield from check(v)
+        except (OSError, WorldFault) as error:
+            yield found("doctor stopped", check.__name__.strip("_"), why=str(error))
+    yield from asyncio.run(_all(v))
+
+
+def worst(rows: list[Finding]) -> str:
+    """The level of the worst; `ok` where there is none."""
+    return max((row.level for row in rows), key=LEVELS.index, default="ok")
+
+
+def is_wrong(rows: list[Finding]) -> bool:
+    return any(row.level in WRONG for row in rows)
+
+
+def about(v: Visit) -> dict[str, str]:
+    """Whom and what the findings are about."""
+    return {
+        "board": board.model(v.machine),
+        "host": os.uname().nodename,
+        "kernel": os.uname().release,
+        "user": v.who.name,
+        "site": f"{v.site.site.name}/{v.site.site.node}" if v.site else "",
+        "agent": str(v.running.pid or ""),
+    }
