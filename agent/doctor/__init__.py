@@ -51,7 +51,10 @@ def run(args: argparse.Namespace) -> int:
         told = [plain(row, language) for row in rows]
         print(
             msgspec.json.format(
-                msgspec.json.encode({**visit.about(v), "worst": visit.worst(rows), "findings": told}), indent=2
+                msgspec.json.encode(
+                    {"schema": "vedette.doctor/1", **visit.about(v), "worst": visit.worst(rows), "findings": told}
+                ),
+                indent=2,
             ).decode()
         )
     else:
@@ -104,4 +107,6 @@ def shown(rows: Sequence[Finding], about: dict[str, str], language: Language, co
                 out.append(f"      → {do}")
     counts = {level: sum(row.level == level for row in rows) for level in reversed(LEVELS)}
     out.append(say["sum"].format(**counts))
+    if not about["site"]:
+        out.append(say["more"])
     return out

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from .disk import device, mount
 from .finding import Finding, found
 from .machine import Machine
 
@@ -151,10 +152,18 @@ def memory(machine: Machine, wants: Appetite, limit: float, pid: int) -> Iterato
         yield found("memory killed", "memory", n=killed[1])
     for line in (machine.text("/proc/swaps") or "").splitlines()[1:]:
         where = line.split()[0]
-        if not re.match(r"/dev/(zram|ram)", where):
+        if _on_card(machine, where):
             yield found("memory swap", where)
     if pid and (open_ := descriptors(machine, pid)) is not None and open_[0] > 0.8 * open_[1]:
         yield found("memory descriptors", f"pid {pid}", n=open_[0], most=open_[1])
+
+
+def _on_card(machine: Machine, where: str) -> bool:
+    """Whether a swap file or partition lies on a card."""
+    if where.startswith("/dev/"):
+        return where.startswith("/dev/mmcblk")
+    here = mount(machine.text("/proc/self/mountinfo") or "", where)
+    return here is not None and device(machine, here).startswith("mmcblk")
 
 
 def descriptors(machine: Machine, pid: int) -> tuple[int, int] | None:

@@ -1,10 +1,10 @@
 """Brokers: is the name known, does somebody listen, is he believed, do they let us in, what may we say and hear.
 
 The connection has the settings of the site and a name of its own, so that a running agent keeps its session; no will,
-nothing retained. What may be said is tried with a marker on the topic `doctor` of each branch that the agent uses
-(`<root>/telemetry/doctor`), where no alarm, event or number ever stands. In MQTT 5 the PUBACK says whether it was
-taken. In 3.1.1 a refusal looks like a delivery: there only what comes back by our own subscription is known to have
-been taken, and of everything else this says that it cannot be told.
+nothing retained. What may be said is tried with an empty message on the topic `doctor` of each branch that the agent
+uses (`<root>/telemetry/doctor`), where nothing ever stands: to whoever hears it, it says just that. In MQTT 5 the
+PUBACK says whether it was taken. In 3.1.1 a refusal looks like a delivery: there only what comes back by our own
+subscription is known to have been taken, and of everything else this says that it cannot be told.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
-
-import msgspec
 
 from .. import tls
 from ..core.errors import LineLost, Refused
@@ -79,6 +77,12 @@ async def broker(settings: Broker, rights: Rights, clock: float) -> AsyncIterato
             return
     finally:
         hand.end()
+    try:
+        settings.secret()
+    except LineLost as fault:
+        if settings.password:
+            yield found("broker secret", what, why=_short(fault))
+            return
     wake = asyncio.Event()
     wire, fell = None, False
     for version in VERSIONS[settings.version]:
@@ -145,7 +149,6 @@ def limits(wire: Wire, what: str) -> Iterator[Finding]:
 
 
 async def _rights(wire: Wire, what: str, rights: Rights, five: bool) -> AsyncIterator[Finding]:
-    mark = secrets.token_hex(8)
     topics = dict(rights.tried)
     whole = f"{rights.whole}/..."
     if rights.whole:
@@ -159,12 +162,11 @@ async def _rights(wire: Wire, what: str, rights: Rights, five: bool) -> AsyncIte
     denied = set(wire.denied)
     for filter_ in rights.heard:
         yield found("broker deaf" if filter_ in denied else "broker hears", what, topic=filter_)
-    text = msgspec.json.encode({"schema": "vedette.doctor/1", "mark": mark})
-    asked = {wire.publish(Message(topic, text, False)): branch for branch, topic in topics.items()}
+    asked = {wire.publish(Message(topic, b"", False)): branch for branch, topic in topics.items()}
     back: set[str] = set()
 
     def over() -> bool:
-        back.update(one.topic for one in wire.said if mark.encode() in one.payload)
+        back.update(one.topic for one in wire.said if not one.retained)
         answered = {mid for mid, _ in wire.acks}
         if not asked.keys() <= answered:
             return False

@@ -223,7 +223,10 @@ def whole(folder: Path, running: bool) -> Iterator[Finding]:
         path = folder / name
         try:
             held = path.stat().st_size
-        except OSError:
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            yield found("store unread", str(path), why=error.strerror or str(error))
             continue
         if running:
             yield found("store running", str(path))

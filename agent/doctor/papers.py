@@ -1,11 +1,14 @@
-"""Certificates: do they belong together, are they valid now and for how long, who may read the key."""
+"""Certificates and secrets: do they belong together, are they valid now and for how long, who may read the key."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
@@ -23,14 +26,16 @@ def secured(machine: Machine, who: Person, name: str, settings: tls.Secured, now
     """The files of one connection. `now`: s UTC."""
     files = [("key", settings.key), ("pkcs12", settings.pkcs12), ("cert", settings.cert), ("ca", settings.ca)]
     yield from readable(machine, who, [(kind, one) for kind, one in [*files, ("crl", settings.crl)] if one])
+    own, believed = _read(settings.cert), _read(settings.ca)
     try:
-        tls.papers(settings, f"uplink {name!r}")
+        expires = tls.papers(settings, f"uplink {name!r}").expires
     except LineLost as fault:
+        expires = {"own": min(map(_end, own))} if own else {}
         yield found("paper broken", name, why=str(fault))
-    own = _read(settings.cert)
-    believed = _read(settings.ca)
-    yield from dates(f"{name} cert", own[:1], now)
-    yield from dates(f"{name} ca", believed, now)
+    for one in (*own[:1], *believed):
+        yield from early(f"{name} {one.subject.rfc4514_string()}", one, now)
+    for whose, when in expires.items():
+        yield ends(f"{name} {whose}", when, now)
     if own and believed and not any(_signed(own, one) for one in believed):
         yield found("paper stranger", f"{name} cert", issuer=own[-1].issuer.rfc4514_string())
 
@@ -45,7 +50,9 @@ def page(machine: Machine, who: Person, certificate: str, key: str, now: float) 
     except (OSError, ValueError) as error:
         why = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
         yield found("paper broken", "web", why=why)
-    yield from dates("web certificate", _read(certificate)[:1], now)
+    for one in _read(certificate)[:1]:
+        yield from early("web certificate", one, now)
+        yield ends("web certificate", _end(one), now)
 
 
 def readable(machine: Machine, who: Person, files: Sequence[tuple[str, str]]) -> Iterator[Finding]:
@@ -64,19 +71,15 @@ def readable(machine: Machine, who: Person, files: Sequence[tuple[str, str]]) ->
             yield found("paper open", str(path), mode=mode(there))
 
 
-def dates(what: str, certificates: Sequence[x509.Certificate], now: float) -> Iterator[Finding]:
-    """Whether each is valid now; of several, the first that ends."""
-    for one in certificates:
-        if (begins := one.not_valid_before_utc.timestamp()) > now:
-            yield found(
-                "paper early",
-                what,
-                begins=f"{one.not_valid_before_utc:%Y-%m-%d %H:%M} UTC",
-                days=f"{(begins - now) / tls.DAY:.1f}",
-            )
-    if certificates:
-        end = min(one.not_valid_after_utc for one in certificates)
-        yield ends(what, end.timestamp(), now)
+def early(what: str, one: x509.Certificate, now: float) -> Iterator[Finding]:
+    """Whether it is not valid yet."""
+    begins = one.not_valid_before_utc
+    if (ahead := begins.timestamp() - now) > 0:
+        yield found("paper early", what, begins=f"{begins:%Y-%m-%d %H:%M} UTC", days=f"{ahead / tls.DAY:.1f}")
+
+
+def _end(one: x509.Certificate) -> float:
+    return one.not_valid_after_utc.timestamp()
 
 
 def ends(what: str, when: float, now: float) -> Finding:
@@ -102,3 +105,50 @@ def _signed(chain: Sequence[x509.Certificate], authority: x509.Certificate) -> b
             continue
         return True
     return False
+
+
+# -- secrets by reference -----------------------------------------------------------------------------
+
+
+def references(*workers: Any) -> list[str]:
+    """Where a site says that its secrets are: env:NAME, file:/path, credential:NAME."""
+    found_: dict[str, None] = {}
+
+    def look(value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                if key in secret.NAMES and isinstance(inner, str) and inner.partition(":")[0] in secret.KINDS:
+                    found_[inner] = None
+                look(inner)
+        elif isinstance(value, list | tuple):
+            for inner in value:
+                look(inner)
+
+    look([msgspec.to_builtins(one, enc_hook=str) for one in workers])
+    return list(found_)
+
+
+def borrowed(machine: Machine, wanted: Sequence[str], pid: int) -> dict[str, str]:
+    """What the running agent has in its environment of that, and this shell has not."""
+    names = {one.partition(":")[2] for one in wanted if one.startswith("env:")}
+    names |= {"CREDENTIALS_DIRECTORY"} if any(one.startswith("credential:") for one in wanted) else set()
+    told = dict(one.partition("=")[::2] for one in (machine.text(f"/proc/{pid}/environ") or "").split("\0"))
+    return {name: told[name] for name in names if name in told and name not in os.environ}
+
+
+def kept(machine: Machine, who: Person, wanted: Sequence[str]) -> Iterator[Finding]:
+    """Whether each secret is there, for the agent and for nobody else."""
+    for one in wanted:
+        kind, _, name = one.partition(":")
+        if kind == "env" or (kind == "credential" and "CREDENTIALS_DIRECTORY" not in os.environ):
+            yield found("secret fine" if name in os.environ else "secret unseen", one)
+            continue
+        there = machine.stat(secret.place(one) if kind == "credential" else name)
+        if there is None:
+            yield found("secret missing", one)
+        elif kind == "file" and not who.may(there, READ):
+            yield found("secret rights", one, user=who.name, mode=mode(there))
+        elif there.st_mode & 0o044:
+            yield found("secret open", one, mode=mode(there))
+        else:
+            yield found("secret fine", one)

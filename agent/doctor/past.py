@@ -77,5 +77,8 @@ def past(folder: Path, now: float) -> Iterator[Finding]:
         if len(texts) >= row.least:
             quiet = False
             yield found(row.key, source, n=len(texts), last=texts[-1][:160])
-    if quiet and folder.is_dir():
-        yield found("past quiet", str(folder))
+    try:
+        if quiet and folder.is_dir():
+            yield found("past quiet", str(folder))
+    except OSError:
+        yield found("past unread", str(folder))

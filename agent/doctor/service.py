@@ -182,7 +182,7 @@ def whose(machine: Machine, name: str, state: Path | None, running_: Running, it
     if it is not None and it.facts.get("LoadState") == "loaded" and it.facts.get("User"):
         with contextlib.suppress(LookupError):
             return person(_uid(it.facts["User"]), _gids(it.facts.get("SupplementaryGroups", "").split()))
-    if os.geteuid() == 0 and state is not None and (there := machine.stat(state)) is not None:
+    if state is not None and (there := machine.stat(state)) is not None:
         return person(there.st_uid)
     return person(os.geteuid(), frozenset(os.getgroups()))
 

@@ -35,7 +35,7 @@ from ..uplink.minefiles_places import Sftp
 from ..uplink.mqtt import Mqtt
 from ..uplink.sparkplug import Sparkplug, identifier
 from ..wire import Broker
-from . import board, brokers, cameras, disk, hours, lines, papers, past, platforms, ports, service
+from . import board, brokers, cameras, disk, hours, lines, net, papers, past, platforms, ports, service
 from .finding import LEVELS, WRONG, Finding, found
 from .machine import Machine, Person, kernel_log
 
@@ -67,7 +67,12 @@ def begin(machine: Machine, site: Config | None, name: str) -> Visit:
     state = Path(site.store.path).absolute() if site else None
     now = service.running(machine, state) if state is not None else service.Running()
     unit = service.unit(machine)
+    os.environ |= papers.borrowed(machine, _secrets(site), now.pid) if now.pid else {}
     return Visit(machine, site, service.whose(machine, name, state, now, unit), now, unit, time.time())
+
+
+def _secrets(site: Config | None) -> list[str]:
+    return papers.references(*site.uplinks, *site.drivers) if site is not None else []
 
 
 # -- what is looked at: each gives rows -----------------------------------------------------------------
@@ -102,35 +107,52 @@ def _memory(v: Visit) -> Iterator[Finding]:
 
 
 def _disk(v: Visit) -> Iterator[Finding]:
-    folder = next(one for one in (v.state, *v.state.parents) if one.exists())
-    real = v.machine.real(folder)
-    here = disk.mount(v.machine.text("/proc/self/mountinfo") or "", real)
-    what = str(folder)
-    yield from disk.kind(what, here)
-    if (there := disk.room(str(folder))) is not None:
-        wanted, has = _quota(v)
-        yield from disk.space(what, there, wanted, has)
-    if here is None:
-        return
-    yield from disk.errors(v.machine, what, here)
-    if name := disk.device(v.machine, here):
-        yield from disk.wear(v.machine, what, name)
-        yield from disk.writes(v.machine, what, name, v.running.pid)
+    mounts = v.machine.text("/proc/self/mountinfo") or ""
+    seen: dict[disk.Mount | None, list[_Folder]] = {}
+    for one in _folders(v):
+        seen.setdefault(disk.mount(mounts, v.machine.real(one.there)), []).append(one)
+    for here, folders in seen.items():
+        what = str(folders[0].there)
+        if any(one.lasts for one in folders):
+            yield from disk.kind(what, here)
+        if (there := disk.room(what)) is not None:
+            outer = [
+                one for one in folders if not any(one.path.is_relative_to(o.path) for o in folders if o is not one)
+            ]
+            has = sum(disk.used(str(one.path)) for one in outer)
+            yield from disk.space(what, there, 1e6 * sum(one.mb for one in folders), has)
+        if here is None:
+            continue
+        yield from disk.errors(v.machine, what, here)
+        if name := disk.device(v.machine, here):
+            yield from disk.wear(v.machine, what, name)
+            yield from disk.writes(v.machine, what, name, v.running.pid)
     if v.site is not None:
         yield from disk.whole(v.state, bool(v.running.pid or v.running.deaf))
 
 
-def _quota(v: Visit) -> tuple[float, float]:
-    """Bytes that the site may fill on the disk of its state, and has filled."""
-    if v.site is None:
-        return 0.0, 0.0
-    store, shelf = v.site.store, v.site.evidence
-    mb = store.alarms_mb + store.history_mb + store.journal_mb + store.ballast_mb
-    if any(one.evidence is not None for one in v.cameras):
-        inside = Path(shelf.path).is_relative_to(v.state)
-        mb += (shelf.mb + shelf.protected_mb) * inside
-        mb += sum(one.evidence.ring_mb for one in v.cameras if one.evidence and inside)
-    return mb * 1e6, disk.used(str(v.state))
+class _Folder(NamedTuple):
+    """Where something is kept, or will be."""
+
+    path: Path
+    mb: float  # that it may come to
+    lasts: bool  # it must outlive a restart
+
+    @property
+    def there(self) -> Path:
+        """The nearest that there is."""
+        return next(one for one in (self.path, *self.path.parents) if one.exists())
+
+
+def _folders(v: Visit) -> Iterator[_Folder]:
+    store = v.site.store if v.site else None
+    mb = store.alarms_mb + store.history_mb + store.journal_mb + store.ballast_mb if store else 0.0
+    yield _Folder(v.state, mb, True)
+    kept = [one.evidence for one in v.cameras if one.evidence is not None]
+    if v.site is not None and kept:
+        yield _Folder(Path(v.site.evidence.path), v.site.evidence.mb + v.site.evidence.protected_mb, True)
+    for one in kept:
+        yield _Folder(Path(one.ring), one.ring_mb, False)
 
 
 def _ports(v: Visit) -> list[ports.Port]:
@@ -207,6 +229,15 @@ def _secured(v: Visit) -> Iterator[tuple[str, Secured]]:
             yield settings.name, settings
 
 
+def _kept(v: Visit) -> Iterator[Finding]:
+    yield from papers.kept(v.machine, v.who, _secrets(v.site))
+
+
+def _net(v: Visit) -> Iterator[Finding]:
+    hosts = [urlsplit(getattr(one, "url", "")).hostname for one in (v.site.uplinks if v.site else ())]
+    yield from net.net(v.machine, any(host not in (None, "localhost", "127.0.0.1", "::1") for host in hosts))
+
+
 def _listens(v: Visit) -> Iterator[Finding]:
     if v.site is not None and v.site.web is not None:
         yield from service.taken(v.machine, v.site.web.address[1], "web", v.running)
@@ -224,7 +255,9 @@ CHECKS: tuple[Callable[[Visit], Iterator[Finding]], ...] = (
     _past,
     _cameras,
     _papers,
+    _kept,
     _listens,
+    _net,
 )
 
 
@@ -274,8 +307,14 @@ async def _all(v: Visit) -> list[Finding]:
     gate = asyncio.Semaphore(TOGETHER)
 
     async def one(rows: AsyncIterator[Finding]) -> list[Finding]:
+        said = []
         async with gate, contextlib.aclosing(rows):  # type: ignore[type-var]
-            return [row async for row in rows]
+            try:
+                async for row in rows:
+                    said.append(row)
+            except (OSError, ValueError, WorldFault) as error:
+                said.append(found("doctor stopped", "network", why=str(error)))
+        return said
 
     return [row for rows in await asyncio.gather(*map(one, _asked(v))) for row in rows]
 
@@ -288,7 +327,7 @@ def findings(v: Visit) -> Iterator[Finding]:
     for check in CHECKS:
         try:
             yield from check(v)
-        except (OSError, WorldFault) as error:
+        except (OSError, ValueError, WorldFault) as error:  # a file of this machine may hold anything
             yield found("doctor stopped", check.__name__.strip("_"), why=str(error))
     yield from asyncio.run(_all(v))
 

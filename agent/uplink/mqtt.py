@@ -14,7 +14,7 @@ Under `vedette/<site>/<node>/`, QoS 1, JSON in UTF-8, times in ms UTC:
     range                              to this node, with `ranges`: {"boot", "stream", "from", "to"}, wanted once more
     cmd/<id>                           to this node, with `commands`: an envelope (`agent/commands.py`)
     cmd/<id>/ack                       what became of it: events of the kind `command`, of the same stream as others
-    .../doctor                         nothing to anybody: `vedette doctor` tries whether it may speak there
+    .../doctor                         empty, and nothing to anybody: `vedette doctor` tries whether it may speak there
 
 A channel is `source/key`, so it makes two levels of the topic; `#`, `+` and `%` in names are written %23, %2B,
 %25. Every message but `state` carries `boot`, `stream` and `seq`: together the platform's key; `seq` counts

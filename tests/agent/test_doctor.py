@@ -12,6 +12,7 @@ import re
 import signal
 import socket
 import sqlite3
+import ssl
 import string
 import struct
 import subprocess
@@ -23,7 +24,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent import audit, cli, control, doctor
+from agent import audit, cli, control, doctor, tls
 from agent.clock import Discipline
 from agent.core.errors import LineLost
 from agent.core.frame import Instant
@@ -37,18 +38,23 @@ from agent.doctor import (
     hours,
     lines,
     machine,
+    net,
     papers,
     past,
+    platforms,
     ports,
     service,
     words,
 )
 from agent.doctor.machine import Machine, Person
+from agent.uplink.jt808 import Jt808
+from agent.uplink.minefiles import Minefiles
 from agent.uplink.mqtt import Mqtt
 from drivers import tally
 from simulators.video import CameraServer
 from tests.tools.authority import Authority
 from tests.tools.mosquitto import Mosquitto, free_port, needs_mosquitto
+from tests.tools.sshd import Sshd, needs_sshd
 
 HERE = Machine()
 NOBODY = Person("nobody", 65534, frozenset({65534}))
@@ -163,7 +169,10 @@ def test_memory_is_held_against_what_the_site_wants(tmp_path):
         {
             "/proc/meminfo": "MemTotal:         948304 kB\nMemAvailable:     512000 kB\n",
             "/proc/vmstat": "nr_free_pages 1\noom_kill 2\n",
-            "/proc/swaps": "Filename Type Size Used Priority\n/var/swap file 102396 0 -2\n/dev/zram0 partition 1 0 5\n",
+            "/proc/self/mountinfo": MOUNTS,
+            "/sys/dev/block/179:2": "->../../devices/mmcblk0",
+            "/sys/devices/mmcblk0/size": "1",
+            "/proc/swaps": "Filename\n/swap file 9 0 -2\n/dev/zram0 partition 1 0 5\n/dev/sda2 partition 1 0 6\n",
             "/proc/7/cgroup": "0::/system.slice/vedette.service\n",
             "/sys/fs/cgroup/system.slice/vedette.service/memory.max": "314572800\n",
             "/sys/fs/cgroup/system.slice/vedette.service/memory.events": "low 0\noom 1\noom_kill 1\n",
@@ -284,6 +293,25 @@ def test_a_clock_that_nobody_keeps_or_that_cannot_be_right_is_told(tmp_path, fil
     pc = lay(tmp_path, {**files, "/etc/timezone": "Asia/Shanghai\n"})
     found = keys(hours.clock(pc, kernel, now, SUMMER - 60, None))
     assert set(found) == said | {"clock zone"}
+
+
+def test_a_lossy_network_and_one_without_a_way_out_are_told(tmp_path):
+    eth = "/sys/class/net/eth0"
+    here = lay(
+        tmp_path,
+        {
+            f"{eth}/device/uevent": "", f"{eth}/operstate": "up\n", f"{eth}/duplex": "half\n", f"{eth}/speed": "10\n",
+            f"{eth}/statistics/rx_packets": "90000\n", f"{eth}/statistics/rx_crc_errors": "812\n",
+            "/sys/class/net/docker0/operstate": "up\n",
+            "/proc/net/wireless": "Inter-|\n face |\n wlan0: 0000   40.  -82.  -256        0      0\n",
+            "/proc/net/route": "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n"
+            "eth0\t0000A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\n",
+        },
+    )  # fmt: skip
+    assert keys(net.net(here, True)) == ["net half", "net damaged", "net faint", "net no-way"]
+    assert "net no-way" not in keys(net.net(here, False))
+    (tmp_path / "proc/net/route").write_text("Iface\neth0\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\n")
+    assert keys(net.net(here, True))[-1] == "net fine"
 
 
 # -- serial ports -------------------------------------------------------------------------------------
@@ -584,6 +612,63 @@ def test_a_digest_is_the_one_of_the_standard(monkeypatch):
     assert 'opaque="5ccc069c' in said
 
 
+# -- other platforms, secrets -------------------------------------------------------------------------
+
+
+@needs_sshd
+def test_a_server_for_files_is_known_by_its_key_or_not_believed(tmp_path):
+    async def said(**known: str) -> list[str]:
+        one = {"name": "files", "mine": "1", "mine_name": "x", "url": server.url, "point": [], **known}
+        place = msgspec.convert(one, Minefiles).place(asyncio.Event())
+        return [row.key async for row in platforms.sftp("files", place)]
+
+    with Sshd(tmp_path) as server:
+        known = {"known_hosts": str(server.known_hosts)}
+        assert asyncio.run(said(key=str(server.client), **known)) == ["platform login"]
+        assert asyncio.run(said(key=str(server.host), **known)) == ["platform sftp"]
+        assert asyncio.run(said(key=str(server.client), fingerprint="SHA256:" + "A" * 43)) == ["platform key"]
+
+
+def test_a_platform_behind_tls_is_knocked_at_without_a_word(tmp_path, monkeypatch):
+    monkeypatch.setattr(tls, "ALERT", 0.2)
+    authority, stranger = Authority(tmp_path / "a"), Authority(tmp_path / "b")
+    files = authority.server()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.cert, files.key)
+    heard = []
+
+    async def main() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heard.append(await reader.read())
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+        port = server.sockets[0].getsockname()[1]
+        for believed, key in ((authority, "platform believed"), (stranger, "platform tls")):
+            one = Jt808(name="p", url=f"tls://127.0.0.1:{port}", phone="1", terminal="1", ca=str(believed.ca))
+            assert [row.key async for row in platforms.line("p", ("127.0.0.1", port), one)] == ["platform reached", key]
+        server.close()
+        await server.wait_closed()
+        one = Jt808(name="p", url=f"tcp://127.0.0.1:{port}", phone="1", terminal="1")
+        assert [row.key async for row in platforms.line("p", ("127.0.0.1", port), one)] == ["platform away"]
+
+    asyncio.run(main())
+    assert set(heard) <= {b""}
+
+
+def test_secrets_are_for_the_agent_only_and_are_not_said(tmp_path, monkeypatch):
+    (tmp_path / "word").write_text("hunter2")
+    (tmp_path / "word").chmod(0o644)
+    monkeypatch.setenv("DOCTOR_WORD", "hunter2")
+    one = Mqtt(name="p", url="mqtt://h", user="u", password=f"file:{tmp_path}/word")
+    wanted = [*papers.references(one), "env:DOCTOR_WORD", "env:DOCTOR_OTHER", "file:/nowhere", "credential:x"]
+    rows = list(papers.kept(HERE, ROOT, wanted))
+    assert keys(rows) == ["secret open", "secret fine", "secret unseen", "secret missing", "secret unseen"]
+    assert not any("hunter2" in str(doctor.plain(row, "en")) for row in rows)
+    pid = lay(tmp_path / "m", {"/proc/7/environ": "HOME=/\0DOCTOR_OTHER=there\0DOCTOR_WORD=else\0"})
+    assert papers.borrowed(pid, wanted, 7) == {"DOCTOR_OTHER": "there"}
+
+
 # -- systemd, ports -----------------------------------------------------------------------------------
 
 
@@ -638,7 +723,7 @@ name = "mine"
 path = "state"
 [[bus]]
 name = "net"
-url = "tcp://127.0.0.1:{port}"
+url = "tcp://127.0.0.1:{modbus}"
 timeout = 0.1
 [[bus.device]]
 name = "fan"
@@ -647,38 +732,71 @@ period = 0.1
 [[bus.device.channel]]
 key = "a"
 at = "holding:1"
+[[uplink]]
+name = "p"
+url = "{url}"
+user = "wide"
+password = "env:VEDETTE_TEST_WORD"
+[[uplink]]
+name = "scada"
+kind = "sparkplug"
+url = "{url}"
+user = "wide"
+password = "env:VEDETTE_TEST_WORD"
+[[uplink]]
+name = "files"
+kind = "minefiles"
+url = "file://{folder}/files"
+mine = "1"
+mine_name = "x"
+[[uplink.point]]
+channel = "fan/a"
+code = "1"
+type = "0001"
+title = "fan"
 """
 
 
-def test_a_running_agent_is_asked_and_not_disturbed(tmp_path, capsys):
-    port = free_port()
-    site = tmp_path / "site.toml"
-    site.write_text(SITE.format(port=port))
+@needs_mosquitto
+def test_a_running_agent_is_asked_and_not_disturbed(tmp_path, capsys, monkeypatch):
+    site, state = tmp_path / "site.toml", tmp_path / "state"
 
     def told(*more: str) -> tuple[int, dict[str, dict]]:
         code = cli.main(["doctor", "-c", str(site), "--json", *more])
         answer = json.loads(capsys.readouterr().out)
         return code, {row["key"]: row for row in answer["findings"]} | {"about": answer}
 
-    code, rows = told()
-    assert code == 1
-    assert {"bus away", "state new"} < rows.keys()
-    with subprocess.Popen([sys.executable, "-m", "agent.cli", "run", "-c", str(site)], stdout=subprocess.PIPE) as agent:
-        try:
-            until(lambda: control.ask(tmp_path / "state", {"verb": "lines"}).get("lost"))
-            code, rows = told("--language", "zh")
-            assert rows["about"]["agent"] == str(agent.pid)
-            assert {"state agent", "bus closed", "bus untried", "store running"} < rows.keys()
-            assert "Connect call failed" in rows["bus closed"]["facts"]["why"]
-            assert rows["state agent"]["text"].startswith("程序正在运行")
-        finally:
-            agent.send_signal(signal.SIGTERM)
-            agent.communicate(timeout=20)
+    with Mosquitto(tmp_path / "broker", users={"wide": "secret"}, acl=ACL) as broker:
+        site.write_text(SITE.format(modbus=free_port(), url=broker.url, folder=tmp_path))
+        code, rows = told()
+        assert code == 1
+        assert {"bus away", "state new", "secret unseen", "broker secret", "platform no-folder"} < rows.keys()
+        (tmp_path / "files").mkdir()
+        run = [sys.executable, "-m", "agent.cli", "run", "-c", str(site)]
+        word = os.environ | {"VEDETTE_TEST_WORD": "secret"}
+        with subprocess.Popen(run, stdout=subprocess.PIPE, env=word) as agent:
+            try:
+                until(lambda: control.ask(state, {"verb": "lines"}).get("lost"))
+                until(lambda: control.ask(state, {"verb": "status"})["uplinks"].get("p") == "up")
+                monkeypatch.delenv("VEDETTE_TEST_WORD", raising=False)
+                code, rows = told("--language", "zh")
+                assert rows["about"]["agent"] == str(agent.pid)
+                assert {"state agent", "bus closed", "bus untried", "store running", "secret fine"} < rows.keys()
+                assert {"broker connected", "broker speaks", "broker untried", "platform folder"} < rows.keys()
+                assert "Connect call failed" in rows["bus closed"]["facts"]["why"]
+                assert rows["state agent"]["text"].startswith("程序正在运行")
+                assert control.ask(state, {"verb": "status"})["uplinks"]["p"] == "up"
+            finally:
+                monkeypatch.delenv("VEDETTE_TEST_WORD", raising=False)
+                agent.send_signal(signal.SIGTERM)
+                agent.communicate(timeout=20)
+    log = (tmp_path / "broker" / "mosquitto.log").read_text()
+    assert log.count(" as vedette-mine-gw1-p ") == 1  # its session was left to it
     assert cli.main(["doctor", "--wrong", "--language", "en"]) in (0, 1)
     text = capsys.readouterr().out
     assert "fine   " not in text
     assert "\033" not in text
-    assert text.splitlines()[-1].startswith("faults ")
+    assert text.splitlines()[-2].startswith("faults ")
 
 
 def until(there) -> None:
