@@ -29,6 +29,7 @@ def add(verb: Callable[..., Any]) -> None:
     sub = verb("doctor", run, "what is wrong with this machine, or with all that a site uses, and what to do")
     sub.add_argument("-c", "--config", metavar="FILE", help="site file; without one only the machine is looked at")
     sub.add_argument("--user", default="", metavar="NAME", help="whose rights are asked for (the agent's user)")
+    sub.add_argument("--ask", type=float, default=0.0, metavar="S", help="poll the buses for so many s, 6 or more")
     sub.add_argument("--language", choices=("en", "zh"), help="of the sentences (that of the site, else of the shell)")
     sub.add_argument("--wrong", action="store_true", help="leave out what is fine")
 
@@ -39,9 +40,12 @@ def run(args: argparse.Namespace) -> int:
     from . import visit
     from .machine import Machine
 
+    if args.ask and not args.config:
+        print("vedette doctor: which buses? give -c site.toml with --ask", file=sys.stderr)
+        return os.EX_USAGE
     site = config.load(args.config) if args.config else None
     try:
-        v = visit.begin(Machine(), site, args.user)
+        v = visit.begin(Machine(), site, args.user, args.ask)
     except LookupError:
         print(f"vedette doctor: no user is called {args.user}", file=sys.stderr)
         return os.EX_USAGE
@@ -90,8 +94,7 @@ def shown(rows: Sequence[Finding], about: dict[str, str], language: Language, co
     head = " · ".join(filter(None, (about["site"], about["host"], about["board"], about["kernel"])))
     agent = say["agent"].format(pid=about["agent"]) if about["agent"] else ""
     out = [f"{head}; {say['user'].format(user=about['user'])}{agent}"]
-    themes = list(dict.fromkeys(row.theme for row in rows))
-    for theme in themes:
+    for theme in THEMES:
         own = [row for row in rows if row.theme == theme and not (wrong and row.level == "ok")]
         own.sort(key=lambda row: -LEVELS.index(row.level))
         if own:

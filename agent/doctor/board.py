@@ -22,7 +22,8 @@ SPARE = 200.0  # MB for everything else on a machine; project
 
 LOG: tuple[tuple[str, str], ...] = (  # what the kernel says -> row
     (r"[Uu]nder-?voltage detected", "kernel undervoltage"),
-    (r"I/O error, dev (mmcblk|sd|nvme)|mmc\d+: (Timeout|Card stuck|error -\d+ whilst)|Buffer I/O error", "kernel disk"),
+    (r"I/O error, dev (mmcblk|sd|nvme|vd)|mmcblk\d+: (error|recovery failed|timed out)", "kernel disk"),
+    (r"mmc\d+: ([Tt]imeout|Card stuck|error -\d+ whilst)|Buffer I/O error", "kernel disk"),
     (r"EXT4-fs error|Remounting filesystem read-only|JBD2: .*(abort|error)", "kernel files"),
     (r"Out of memory: Killed|Memory cgroup out of memory", "kernel memory"),
     (r"usb [\d.-]+: .*(error -71|error -110|device not accepting|over-?current)|over-current", "kernel usb"),
@@ -178,11 +179,11 @@ def complaints(lines: Sequence[str] | None) -> Iterator[Finding]:
     if lines is None:
         yield found("kernel unread", "/dev/kmsg")
         return
-    told = False
-    for pattern, key in LOG:
-        hits = [line for line in lines if re.search(pattern, line)]
-        if hits:
-            told = True
-            yield found(key, "kernel log", n=len(hits), last=hits[-1][:120])
-    if not told:
+    hits: dict[str, list[str]] = {}
+    for line in lines:
+        for key in {key for pattern, key in LOG if re.search(pattern, line)}:
+            hits.setdefault(key, []).append(line)
+    for key, told in hits.items():
+        yield found(key, "kernel log", n=len(told), last=told[-1][:120])
+    if not hits:
         yield found("kernel quiet", "kernel log", n=len(lines))

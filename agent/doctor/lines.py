@@ -1,16 +1,29 @@
-"""How buses answer: the tallies of the running agent, in the words of the local page (`web/coach.py`)."""
+"""How buses answer, in the words of the local page (`web/coach.py`): by the tallies of the running agent, or by asking.
+
+Asked are devices only where somebody wants it and no agent runs; nothing is written, be it an output or a heartbeat.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, suppress
 
+from msgspec import structs
+
+from drivers.modbus import Modbus
+
+from ..clock import SystemClock
+from ..core.alarm import Order
+from ..core.errors import WorldFault
 from ..core.ports import Tally
 from ..web import coach
 from .finding import Finding, found
 
 KNOCK = 2.0  # s for a TCP connection
+EAGER = 1.0  # s between two polls of a device that is asked, at most
 
 
 def bus(one: Tally) -> Iterator[Finding]:
@@ -55,3 +68,29 @@ def reach(places: Sequence[tuple[str, str, int]], asleep: bool) -> Iterator[Find
             yield found("bus nameless", where, why=error.strerror or str(error))
         except OSError as error:
             yield found("bus away", where, why=error.strerror or str(error) or "no answer")
+
+
+class _NoOrders:
+    async def wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def take(self) -> Order | None:
+        return None
+
+
+async def ask(driver: Modbus, seconds: float) -> AsyncIterator[Finding]:
+    """Poll the devices of a line for so long, and say how they answered. Outputs are left out: nothing is written."""
+    devices = tuple(structs.replace(one, period=min(one.period, EAGER)) for one in driver.device)
+    mute = structs.replace(driver, device=devices, output=())
+    last = None
+    try:
+        with suppress(TimeoutError):
+            said = mute.frames(SystemClock(), _NoOrders())
+            async with asyncio.timeout(seconds), aclosing(said):  # type: ignore[type-var]
+                async for item in said:
+                    last = item if isinstance(item, Tally) else last
+    except WorldFault as fault:
+        yield found("bus closed", driver.name, why=str(fault))
+        return
+    for row in bus(last) if last is not None else ():
+        yield row

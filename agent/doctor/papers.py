@@ -40,8 +40,10 @@ def secured(machine: Machine, who: Person, name: str, settings: tls.Secured, now
         yield found("paper stranger", f"{name} cert", issuer=own[-1].issuer.rfc4514_string())
 
 
-def page(machine: Machine, who: Person, certificate: str, key: str, now: float) -> Iterator[Finding]:
-    """The files of the local page."""
+def page(
+    machine: Machine, who: Person, certificate: str, key: str, names: Sequence[str], now: float
+) -> Iterator[Finding]:
+    """The files of the local page; `names`: what browsers may call this machine."""
     import ssl
 
     yield from readable(machine, who, [("key", key), ("cert", certificate)])
@@ -51,6 +53,8 @@ def page(machine: Machine, who: Person, certificate: str, key: str, now: float) 
         why = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
         yield found("paper broken", "web", why=why)
     for one in _read(certificate)[:1]:
+        if not set(names) & set(_names(one)):
+            yield found("paper name", "web certificate", names=", ".join(_names(one)) or "-", wanted=", ".join(names))
         yield from early("web certificate", one, now)
         yield ends("web certificate", _end(one), now)
 
@@ -76,6 +80,14 @@ def early(what: str, one: x509.Certificate, now: float) -> Iterator[Finding]:
     begins = one.not_valid_before_utc
     if (ahead := begins.timestamp() - now) > 0:
         yield found("paper early", what, begins=f"{begins:%Y-%m-%d %H:%M} UTC", days=f"{ahead / tls.DAY:.1f}")
+
+
+def _names(one: x509.Certificate) -> list[str]:
+    """Whose it is, as clients compare it: a wildcard stands as it is."""
+    with contextlib.suppress(x509.ExtensionNotFound):
+        known = one.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return [*known.get_values_for_type(x509.DNSName), *map(str, known.get_values_for_type(x509.IPAddress))]
+    return []
 
 
 def _end(one: x509.Certificate) -> float:

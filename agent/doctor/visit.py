@@ -37,7 +37,7 @@ from ..uplink.sparkplug import Sparkplug, identifier
 from ..wire import Broker
 from . import board, brokers, cameras, disk, hours, lines, net, papers, past, platforms, ports, service
 from .finding import LEVELS, WRONG, Finding, found
-from .machine import Machine, Person, kernel_log
+from .machine import Machine, Person, holders, kernel_log
 
 TOGETHER = 8  # connections that are tried at a time
 
@@ -51,6 +51,7 @@ class Visit(NamedTuple):
     running: service.Running
     unit: service.Unit | None
     now: float  # s UTC, as this machine believes
+    ask: float = 0.0  # s for which devices are polled; 0: they are not
 
     @property
     def state(self) -> Path:
@@ -58,17 +59,22 @@ class Visit(NamedTuple):
         return Path(self.site.store.path if self.site else "/var/lib/vedette").absolute()
 
     @property
+    def asleep(self) -> bool:
+        """Whether no agent runs here, for all that we see."""
+        return not self.running.pid and not self.running.deaf
+
+    @property
     def cameras(self) -> list[Video]:
         return [one for one in self.site.drivers if isinstance(one, Video)] if self.site else []
 
 
-def begin(machine: Machine, site: Config | None, name: str) -> Visit:
+def begin(machine: Machine, site: Config | None, name: str, ask: float = 0.0) -> Visit:
     """Ask who runs here. Raises `LookupError` where no user is called `name`."""
     state = Path(site.store.path).absolute() if site else None
     now = service.running(machine, state) if state is not None else service.Running()
     unit = service.unit(machine)
     os.environ |= papers.borrowed(machine, _secrets(site), now.pid) if now.pid else {}
-    return Visit(machine, site, service.whose(machine, name, state, now, unit), now, unit, time.time())
+    return Visit(machine, site, service.whose(machine, name, state, now, unit), now, unit, time.time(), ask)
 
 
 def _secrets(site: Config | None) -> list[str]:
@@ -128,7 +134,7 @@ def _disk(v: Visit) -> Iterator[Finding]:
             yield from disk.wear(v.machine, what, name)
             yield from disk.writes(v.machine, what, name, v.running.pid)
     if v.site is not None:
-        yield from disk.whole(v.state, bool(v.running.pid or v.running.deaf))
+        yield from disk.whole(v.state, not v.asleep)
 
 
 class _Folder(NamedTuple):
@@ -179,8 +185,10 @@ def _buses(v: Visit) -> Iterator[Finding]:
         for one in (v.site.drivers if v.site else ())
         if isinstance(one, Modbus) and (url := url_of(one.url)).host
     ]
-    if not v.running.tallies:
-        yield from lines.reach(places, not v.running.pid and not v.running.deaf)
+    if not v.running.tallies and not (v.ask and v.asleep):
+        yield from lines.reach(places, v.asleep)
+    if v.ask and not v.asleep:
+        yield found("bus busy", "--ask")
 
 
 def _past(v: Visit) -> Iterator[Finding]:
@@ -219,7 +227,9 @@ def _papers(v: Visit) -> Iterator[Finding]:
     for name, settings in _secured(v):
         yield from papers.secured(v.machine, v.who, name, settings, v.now)
     if v.site.web is not None and v.site.web.certificate:
-        yield from papers.page(v.machine, v.who, v.site.web.certificate, v.site.web.key, v.now)
+        web, host = v.site.web, os.uname().nodename
+        names = [*web.hosts, host, f"{host}.local", web.address[0]]
+        yield from papers.page(v.machine, v.who, web.certificate, web.key, names, v.now)
 
 
 def _secured(v: Visit) -> Iterator[tuple[str, Secured]]:
@@ -285,7 +295,11 @@ def _asked(v: Visit) -> Iterator[AsyncIterator[Finding]]:
         elif isinstance(one, Minefiles):
             yield _at_once(platforms.folder(v.machine, v.who, one.name, one.url))
     for driver in v.site.drivers:
-        if isinstance(driver, Neighbour):
+        if isinstance(driver, Modbus) and v.ask and v.asleep:
+            path = url_of(driver.url).path
+            if not path or not holders(v.machine, path).held:
+                yield lines.ask(driver, v.ask)
+        elif isinstance(driver, Neighbour):
             heard = [
                 f"{one.root}/{what}" for one in driver.neighbour for what in ("state", "alarm/#", "telemetry/agent")
             ]

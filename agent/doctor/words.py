@@ -650,10 +650,14 @@ WORDS: dict[str, Words] = {
         "降低波特率,或减轻本机负载",
     ),
     # -- buses; the hints are those of the local page
-    "bus fine": Words(
-        "ok", "{asked} requests in 5 min, {ms} ms to a reply", "5 分钟内 {asked} 次请求,平均应答 {ms} ms"
+    "bus fine": Words("ok", "{asked} requests lately, {ms} ms to a reply", "近期 {asked} 次请求,平均应答 {ms} ms"),
+    "bus young": Words(
+        "unknown",
+        "only {asked} requests so far",
+        "目前只有 {asked} 次请求",
+        "while no agent runs: --ask 30",
+        "程序未运行时可用 --ask 30 轮询",
     ),
-    "bus young": Words("unknown", "only {asked} requests so far", "目前只有 {asked} 次请求"),
     "bus lost": Words(
         "fault",
         "does not answer ({silent} % of {asked} requests)",
@@ -689,6 +693,11 @@ WORDS: dict[str, Words] = {
         "未尝试:程序正在(或可能在)运行,而许多串口服务器只接受一个连接",
         "run this as root, or see the page of lines",
         "请以 root 运行,或查看线路页面",
+    ),
+    "bus busy": Words(
+        "unknown",
+        "not asked: the agent runs, or may, and says itself how they answer",
+        "未轮询:程序正在(或可能在)运行,应答情况由其提供",
     ),
     "bus nameless": Words(
         "fault",
@@ -847,7 +856,13 @@ WORDS: dict[str, Words] = {
     "camera secret": Words(
         "fault", "{why}", "{why}", "put the password where password = says", "将密码放到 password = 指明的位置"
     ),
-    "camera untried": Words("unknown", "is no device and no stream that can be asked", "不是可询问的设备或视频流"),
+    "camera untried": Words(
+        "unknown",
+        "is no device and no stream that can be asked",
+        "不是可询问的设备或视频流",
+        "vedette test -c site.toml takes a picture, while no agent runs",
+        "程序未运行时,vedette test -c site.toml 会取一帧图像",
+    ),
     "camera answers": Words("ok", "answers", "有应答"),
     "camera reached": Words("ok", "somebody listens there; TLS was not tried", "有设备在监听;未尝试 TLS"),
     "camera login": Words(
@@ -938,6 +953,13 @@ WORDS: dict[str, Words] = {
         "不是由 ca 文件签发,而是 {issuer}",
         "fine if the broker believes that authority; else append the chain to cert",
         "若服务器信任该签发方则无妨;否则把证书链补到 cert",
+    ),
+    "paper name": Words(
+        "advice",
+        "is for {names}, but browsers call this machine {wanted}",
+        "证书属于 {names},而浏览器访问的是 {wanted}",
+        "a certificate for the name that people type; hosts in [web] says which names there are",
+        "申请与访问名称一致的证书;[web] 的 hosts 列出可用名称",
     ),
     "paper missing": Words(
         "fault", "{kind} is not there", "{kind} 文件不存在", "put it there, or correct the path", "放置该文件或修正路径"

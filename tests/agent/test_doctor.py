@@ -50,10 +50,12 @@ from agent.doctor.machine import Machine, Person
 from agent.uplink.jt808 import Jt808
 from agent.uplink.minefiles import Minefiles
 from agent.uplink.mqtt import Mqtt
-from drivers import tally
+from drivers import bus, tally
+from drivers.modbus import Modbus
 from simulators.video import CameraServer
 from tests.tools.authority import Authority
 from tests.tools.mosquitto import Mosquitto, free_port, needs_mosquitto
+from tests.tools.slaves import Memory, TcpSlave
 from tests.tools.sshd import Sshd, needs_sshd
 
 HERE = Machine()
@@ -148,7 +150,7 @@ def test_a_weak_supply_and_heat_of_a_raspberry_pi_are_told(tmp_path):
     [
         ("hwmon hwmon1: Undervoltage detected!", "kernel undervoltage"),
         ("Under-voltage detected! (0x00050005)", "kernel undervoltage"),
-        ("mmcblk0: error -110 transferring data", "kernel quiet"),
+        ("mmcblk0: error -110 transferring data, sector 61, nr 8, cmd response 0x900", "kernel disk"),
         ("I/O error, dev mmcblk0, sector 1234 op 0x1:(WRITE) flags 0x800 phys_seg 1 prio class 2", "kernel disk"),
         ("EXT4-fs error (device mmcblk0p2): ext4_find_entry:1463: inode #2: comm systemd: reading", "kernel files"),
         ("Out of memory: Killed process 812 (vedette) total-vm:1GB", "kernel memory"),
@@ -401,6 +403,34 @@ def test_a_bus_is_judged_in_the_words_of_the_local_page():
     assert said(one(1, asked=3)) == ["bus young"]
 
 
+def test_buses_are_asked_for_a_while_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(bus, "STRETCH", 0.4)
+    relay = Memory()
+
+    def script(unit: int, pdu: bytes) -> list[tuple[float, bytes]]:
+        return [] if unit == 2 else [(0.0, relay.answer(pdu))]
+
+    async def main() -> list[finding.Finding]:
+        slave = await TcpSlave(script).start()
+        rows = [{"key": "a", "at": "holding:1"}]
+        site = {
+            "name": "net",
+            "url": f"tcp://127.0.0.1:{slave.port}",
+            "timeout": 0.05,
+            "device": [{"name": f"d{n}", "unit": n, "period": 0.02, "channel": rows} for n in (1, 2)],
+            "output": [{"name": "r", "device": "d1", "at": "coil:0", "armed": True, "heartbeat": 1.0}],
+        }
+        try:
+            return [row async for row in lines.ask(msgspec.convert(site, Modbus), 1.0)]
+        finally:
+            await slave.stop()
+
+    fine, lost = asyncio.run(main())
+    assert (fine.key, fine.what) == ("bus fine", "net/d1 (unit 1)")
+    assert (lost.key, lost.facts["hint"]) == ("bus lost", "coach tcp")
+    assert {code for code, _, _ in relay.asked} == {3}
+
+
 def test_what_went_again_and_again_in_the_last_day_is_told(memory):
     kept, now = audit.Chain(memory, 1 << 20), 1_785_000_000.0
     for i, (kind, source) in enumerate([("device-lost", "sump")] * 4 + [("link-down", "p")] * 2 + [("crashed", "web")]):
@@ -444,6 +474,18 @@ def test_certificates_that_will_not_do_are_told_each_by_its_fault(tmp_path):
     assert "KEY_VALUES_MISMATCH" in broken.text("en")
     key.unlink()
     assert {"paper missing", "paper broken"} < set(keys(papers.secured(HERE, ROOT, "p", settings, now)))
+
+
+def test_the_page_wants_a_certificate_in_its_own_name(tmp_path):
+    authority, cert, key = Authority(tmp_path / "authority"), tmp_path / "page.pem", tmp_path / "page.key"
+    authority.issue("page", ["gateway.mine.example", "10.0.0.7"], days=90).put(cert, key)
+    key.chmod(0o600)
+
+    def said(*names: str) -> list[str]:
+        return keys(papers.page(HERE, ROOT, str(cert), str(key), names, time.time()))
+
+    assert said("gw", "10.0.0.7") == ["paper valid"]
+    assert said("gw", "gw.local") == ["paper name", "paper valid"]
 
 
 # -- brokers ------------------------------------------------------------------------------------------
