@@ -199,8 +199,11 @@ def stream(name: str, url: str, user: str, password: str) -> Iterator[Finding]:
     except socket.gaierror as error:
         yield found("camera nameless", what, why=error.strerror or str(error))
         return
-    except (OSError, ValueError) as error:
-        yield found("camera away", what, why=getattr(error, "strerror", None) or str(error) or "no answer")
+    except ValueError:
+        yield found("camera foreign", what, scheme=place.scheme.upper())
+        return
+    except OSError as error:
+        yield found("camera away", what, why=error.strerror or str(error) or "no answer")
         return
     rows = {401: "camera login", 403: "camera forbidden", 404: "camera path", 200: "camera answers"}
     key = rows.get(code, "camera refuses")
@@ -208,7 +211,8 @@ def stream(name: str, url: str, user: str, password: str) -> Iterator[Finding]:
 
 
 def asked(line: socket.socket, scheme: str, url: str, user: str, password: str) -> int:
-    """The status code of a stream, after a login where one is asked for. Raises `OSError` or `ValueError`."""
+    """The status code of a stream, after a login where one is asked for. Raises `OSError`; `ValueError` where what
+    answers speaks another language."""
     verb, version = ("DESCRIBE", "RTSP/1.0") if scheme == "rtsp" else ("GET", "HTTP/1.0")
     place = urlsplit(url)
     target = url if scheme == "rtsp" else (place.path or "/") + (f"?{place.query}" if place.query else "")
@@ -220,7 +224,7 @@ def asked(line: socket.socket, scheme: str, url: str, user: str, password: str) 
         head = _head(line)
         first = re.match(rf"{version[:4]}/\d\.\d (\d\d\d)", head)
         if first is None:
-            raise ValueError(f"what answers does not speak {scheme.upper()}")
+            raise ValueError(head[:40])
         code = int(first[1])
         if code != 401 or not user or number == 2 or scheme == "http":
             break

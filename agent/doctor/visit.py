@@ -185,6 +185,11 @@ def _buses(v: Visit) -> Iterator[Finding]:
         for one in (v.site.drivers if v.site else ())
         if isinstance(one, Modbus) and (url := url_of(one.url)).host
     ]
+    places += [
+        (one.name, place.hostname, place.port or 0)
+        for one in (v.site.drivers if v.site else ())
+        if isinstance(one, Gnss) and (place := urlsplit(one.url)).hostname
+    ]
     if not v.running.tallies and not (v.ask and v.asleep):
         yield from lines.reach(places, v.asleep)
     if v.ask and not v.asleep:
@@ -338,6 +343,14 @@ async def _all(v: Visit) -> list[Finding]:
 
 def findings(v: Visit) -> Iterator[Finding]:
     """Everything, in the order of the table. What cannot be looked at is told, and the rest goes on."""
+    told = set()
+    for row in _each(v):
+        if (key := (row.key, row.what, str(row.facts))) not in told:  # two uplinks may share a file
+            told.add(key)
+            yield row
+
+
+def _each(v: Visit) -> Iterator[Finding]:
     for check in CHECKS:
         try:
             yield from check(v)

@@ -907,6 +907,13 @@ WORDS: dict[str, Words] = {
         "check url, /etc/resolv.conf",
         "检查 url 与 /etc/resolv.conf",
     ),
+    "camera foreign": Words(
+        "fault",
+        "somebody answers, who does not speak {scheme}",
+        "有应答,但不是 {scheme} 协议",
+        "check port and scheme of url: RTSP is 554 for most, MJPEG 80",
+        "检查 url 的端口与协议:RTSP 多为 554,MJPEG 为 80",
+    ),
     "camera away": Words(
         "fault",
         "no connection: {why}",

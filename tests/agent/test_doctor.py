@@ -24,7 +24,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent import audit, cli, control, doctor, tls
+from agent import audit, cli, config, control, doctor, tls
 from agent.clock import Discipline
 from agent.core.errors import LineLost
 from agent.core.frame import Instant
@@ -44,6 +44,7 @@ from agent.doctor import (
     platforms,
     ports,
     service,
+    visit,
     words,
 )
 from agent.doctor.machine import Machine, Person
@@ -473,7 +474,7 @@ def test_certificates_that_will_not_do_are_told_each_by_its_fault(tmp_path):
     (broken,) = [row for row in papers.secured(HERE, ROOT, "p", settings, now) if row.key == "paper broken"]
     assert "KEY_VALUES_MISMATCH" in broken.text("en")
     key.unlink()
-    assert {"paper missing", "paper broken"} < set(keys(papers.secured(HERE, ROOT, "p", settings, now)))
+    assert keys(papers.secured(HERE, ROOT, "p", settings, now)) == ["paper missing", "paper valid"]
 
 
 def test_the_page_wants_a_certificate_in_its_own_name(tmp_path):
@@ -839,6 +840,44 @@ def test_a_running_agent_is_asked_and_not_disturbed(tmp_path, capsys, monkeypatc
     assert "fine   " not in text
     assert "\033" not in text
     assert text.splitlines()[-2].startswith("faults ")
+
+
+def test_everything_that_a_site_may_use_has_its_check(tmp_path):
+    port = free_port()
+    here = f"127.0.0.1:{port}"
+    buses = [
+        f'name = "gnss"\ndriver = "gnss"\nurl = "tcp://{here}"',
+        'name = "gps2"\ndriver = "gnss"\nurl = "/dev/ttyUSB99"',
+        'name = "net"\nurl = "rtu:///dev/ttyUSB98"\n[[bus.device]]\nname = "fan"\n'
+        '[[bus.device.channel]]\nkey = "a"\nat = "holding:1"',
+        f'name = "near"\ndriver = "neighbour"\nurl = "mqtt://{here}"\n[[bus.neighbour]]\nname = "n"\nsite = "other"',
+        f'name = "yard"\ndriver = "video"\nurl = "rtsp://{here}/x"\n[bus.evidence]\nwidth = 640',
+        'name = "road"\ndriver = "video"\nurl = "/dev/video98"',
+        'name = "film"\ndriver = "video"\nurl = "film.mp4"',
+    ]
+    uplinks = [
+        f'name = "jt"\nkind = "jt808"\nurl = "tcp://{here}"\nphone = "1"\nterminal = "1"',
+        f'name = "hj"\nkind = "hj212"\nurl = "tcp://{here}"\nmn = "1"\npassword = "env:NONE"\n'
+        '[[uplink.factor]]\ncode = "a01"\nchannel = "fan/a"',
+    ]
+    rows = [*(f"[[bus]]\n{one}" for one in buses), *(f"[[uplink]]\n{one}" for one in uplinks)]
+    (tmp_path / "site.toml").write_text("\n".join(['[site]\nname = "m"', f'[web]\nlisten = "{here}"', *rows]))
+    v = visit.begin(HERE, config.load(tmp_path / "site.toml"), "")
+    said = {(row.key, row.what.split()[0]) for row in visit.findings(v)}
+    assert {
+        ("bus away", "gnss"),
+        ("serial missing", "/dev/ttyUSB99"),
+        ("serial missing", "/dev/ttyUSB98"),
+        ("broker shut", "near"),
+        ("camera away", "yard"),
+        ("camera missing", "road"),
+        ("camera untried", "film"),
+        ("platform away", "jt"),
+        ("platform away", "hj"),
+        ("secret unseen", "env:NONE"),
+        ("port free", "web"),
+    } <= said
+    assert not any(key == "doctor stopped" for key, _ in said)
 
 
 def until(there) -> None:
