@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from .core.frame import Instant
 
@@ -23,6 +24,38 @@ def synced() -> bool:
         return bool(0 <= _LIBC.adjtimex(buffer) != TIME_ERROR)
     except (OSError, AttributeError):
         return False
+
+
+class Discipline(NamedTuple):
+    """What the kernel knows of the wall clock."""
+
+    synced: bool
+    error: float  # s that it may be off, at most, as far as the kernel knows
+    ppm: float  # by which the crystal is corrected
+
+
+class _Timex(ctypes.Structure):
+    """struct timex of adjtimex(2), as far as it is wanted."""
+
+    _fields_ = [
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_char * 400),
+    ]
+
+
+def discipline() -> Discipline | None:
+    """How the wall clock is kept (adjtimex(2), read only); None where that is not told."""
+    told = _Timex()
+    try:
+        state = _LIBC.adjtimex(ctypes.byref(told))
+    except AttributeError:
+        return None
+    return None if state < 0 else Discipline(state != TIME_ERROR, told.maxerror / 1e6, told.freq / 65536)
 
 
 def kernel() -> str:

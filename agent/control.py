@@ -1,11 +1,11 @@
 """A Unix socket in the state directory for the commands of a person on this machine.
 
 One JSON object per line in, one out: `{"verb": "alarms"}`, `{"verb": "ack", "id": ..., "by": ...}`,
-`{"verb": "status"}`, `{"verb": "look", "channels": 40}` (`agent/status.py`), `{"verb": "colours"}`,
-`{"verb": "shelve", "point": ..., "by": ..., "reason": ...,
-"seconds": ...}`, and in the same form `reset`, `take-out`, `restore`. `{"verb": "command", "envelope": ...}` brings
-what somebody signed (`agent/commands.py`), `{"verb": "outcome", "id": ...}` asks what became of it. Only the daemon's
-own user (file mode 0600) may speak here.
+`{"verb": "status"}`, `{"verb": "look", "channels": 40}` (`agent/status.py`), `{"verb": "colours"}`, `{"verb": "lines"}`
+(how devices answer), `{"verb": "shelve", "point": ..., "by": ..., "reason": ..., "seconds": ...}`, and in the same form
+`reset`, `take-out`, `restore`. `{"verb": "command", "envelope": ...}` brings what somebody signed
+(`agent/commands.py`), `{"verb": "outcome", "id": ...}` asks what became of it. Only the daemon's own user (file mode
+0600) may speak here.
 """
 
 from __future__ import annotations

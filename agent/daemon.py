@@ -21,6 +21,8 @@ from typing import Any
 
 import msgspec
 
+from drivers import tally
+
 from . import (
     __version__,
     checkpoint,
@@ -948,6 +950,8 @@ class Agent:
             return self._status()
         if verb == "look":
             return {"status": await status.picture(self, self._status(), int(request.get("channels", 0)))}
+        if verb == "lines":
+            return {"lines": tally.told(self.tallies.values()), "lost": self.lost}
         if verb == "command":
             return await self._commanded(str(request["envelope"]))
         if verb == "outcome":
@@ -957,7 +961,7 @@ class Agent:
             return {**entry.facts, "id": entry.id, "state": entry.state, "reason": entry.reason, "text": entry.text}
         return {
             "error": f"unknown verb {verb!r}; known: ack, alarms, colours, command, commission, drill, evidence, "
-            f"look, outcome, presence, reports, status, {', '.join(VERBS)}"
+            f"lines, look, outcome, presence, reports, status, {', '.join(VERBS)}"
         }
 
     def _status(self) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from agent.core.errors import BadReply, NoReply, Refused
 from agent.core.frame import Instant
@@ -77,3 +78,33 @@ class Counts:
 
 def tally(line: str, at: Instant, timeout: float, serial: bool, devices: Sequence[Fared]) -> Tally:
     return Tally(line, at, STRETCH * KEPT, timeout, serial, tuple(devices))
+
+
+def told(tallies: Iterable[Tally]) -> list[dict[str, Any]]:
+    """As JSON has them: what is not known is null there."""
+
+    def plain(one: Fared) -> dict[str, Any]:
+        return {key: None if value != value else value for key, value in one._asdict().items()}
+
+    return [
+        {"line": one.line, "mono": one.at.mono, "span": one.span, "timeout": one.timeout, "serial": one.serial}
+        | {"devices": [plain(device) for device in one.devices]}
+        for one in tallies
+    ]
+
+
+def heard(said: Mapping[str, Any]) -> Tally:
+    """One of `told`, as it was but for the wall clock.
+
+    >>> fan = Fared("fan", 3, 9, 9, 0, 0, 0, math.nan, 2.0, True, False)
+    >>> one = Tally("net", Instant(7.0, 0.0), 300.0, 1.0, False, (fan,))
+    >>> str(heard(told([one])[0])) == str(one)
+    True
+    """
+
+    def known(one: Mapping[str, Any]) -> Fared:
+        fields: dict[str, Any] = {key: math.nan if value is None else value for key, value in one.items()}
+        return Fared(**fields)
+
+    at = Instant(said["mono"], 0.0)
+    return Tally(said["line"], at, said["span"], said["timeout"], said["serial"], tuple(map(known, said["devices"])))

@@ -207,7 +207,7 @@ class Minefiles(Uplink, tag="minefiles", frozen=True, kw_only=True):
             raise LineLost(f"uplink {self.name!r}: {fault}") from fault
         wake = asyncio.Event()
         memo = Memo(self.home, "minefiles", self.name, Pages())
-        place = self._place(wake)
+        place = self.place(wake)
         session = None
         reason = "stopped"
         try:
@@ -232,7 +232,8 @@ class Minefiles(Uplink, tag="minefiles", frozen=True, kw_only=True):
             place.close()
             memo.close()
 
-    def _place(self, wake: asyncio.Event) -> Place:
+    def place(self, wake: asyncio.Event) -> Place:
+        """Where files are put."""
         place = _split(self.url)
         if place.scheme == "file":
             return Folder(unquote(place.path), self.mode)

@@ -14,6 +14,7 @@ Under `vedette/<site>/<node>/`, QoS 1, JSON in UTF-8, times in ms UTC:
     range                              to this node, with `ranges`: {"boot", "stream", "from", "to"}, wanted once more
     cmd/<id>                           to this node, with `commands`: an envelope (`agent/commands.py`)
     cmd/<id>/ack                       what became of it: events of the kind `command`, of the same stream as others
+    .../doctor                         empty, and nothing to anybody: `vedette doctor` tries whether it may speak there
 
 A channel is `source/key`, so it makes two levels of the topic; `#`, `+` and `%` in names are written %23, %2B,
 %25. Every message but `state` carries `boot`, `stream` and `seq`: together the platform's key; `seq` counts
@@ -84,6 +85,10 @@ class Mqtt(Broker, tag="mqtt", frozen=True, kw_only=True):
         if not self.prefix or set("#+") & set(self.prefix):
             raise ValueError("prefix must not be empty nor contain # or +")
 
+    def root(self, site: str, node: str) -> str:
+        """What all topics of a node begin with."""
+        return f"{self.prefix}/{_level(site)}/{_level(node)}"
+
     async def send(
         self,
         feed: Feed,
@@ -93,7 +98,7 @@ class Mqtt(Broker, tag="mqtt", frozen=True, kw_only=True):
         tell: Callable[[Event], None],
     ) -> None:
         """Connect and deliver until cancelled, then say goodbye. Raises `LineLost` or `Refused`."""
-        language = Language(f"{self.prefix}/{_level(who.site)}/{_level(who.node)}", who)
+        language = Language(self.root(who.site, who.node), who)
 
         def begin(wire: Wire) -> Native:
             return Native(self, wire, feed, language, open_alarms, clock, tell)

@@ -213,6 +213,18 @@ TEXTS: Mapping[str, tuple[str, str]] = {  # English, Chinese
         "check shield and termination, and whether two devices have the same address",
         "检查屏蔽与终端电阻,以及是否有两台设备地址相同",
     ),
+    "coach garbled all": (
+        "all answer damaged: bias and termination at both ends, shield to earth at one end, baud rate, drives nearby",
+        "全部设备应答损坏:检查偏置与两端终端电阻、屏蔽单端接地、波特率、附近变频器",
+    ),
+    "coach noise": (
+        "bytes come, but none that fit: check baud rate and parity, and whether two devices have the same address",
+        "有字节但不成帧:检查波特率与校验位,以及是否有两台设备地址相同",
+    ),
+    "coach silent one": (
+        "the others answer: check its plug, its stub (short) and its supply",
+        "其他设备正常:检查其插头、分支线(应短)与供电",
+    ),
     "coach refused": (
         "check the register list: the device does not know some of it",
         "检查寄存器表:设备不认识其中一部分",

@@ -603,14 +603,14 @@ def test_a_password_and_a_server_that_neither_syncs_nor_replaces(tmp_path: Path,
         )
         (port,) = {sock.getsockname()[1] for sock in server.sockets}
         known = {"fingerprint": key.get_fingerprint(), "password": "env:MINE_PW"}
-        place = settings(f"sftp://mine@127.0.0.1:{port}/", **known)._place(asyncio.Event())
+        place = settings(f"sftp://mine@127.0.0.1:{port}/", **known).place(asyncio.Event())
         await place.open()
         for data in (b"one", b"two"):  # the second replaces the first
             await place.put("a.txt", data)
         assert [(path.name, path.read_bytes()) for path in home.iterdir()] == [("a.txt", b"two")]
         place.close()
         monkeypatch.setenv("MINE_PW", "wrong")
-        other = settings(f"sftp://mine@127.0.0.1:{port}/", **known)._place(asyncio.Event())
+        other = settings(f"sftp://mine@127.0.0.1:{port}/", **known).place(asyncio.Event())
         with pytest.raises(WorldFault, match="Permission denied"):
             await other.open()
         other.close()
