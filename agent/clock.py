@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import math
+import struct
 import time
 from pathlib import Path
 
 from .core.frame import Instant
 
 TIME_ERROR = 5  # adjtimex(2): clock not synchronised
+STA_NANO = 0x2000  # adjtimex(2): the offset is in ns, not in us
 
 
 def synced() -> bool:
@@ -23,6 +26,21 @@ def synced() -> bool:
         return bool(0 <= _LIBC.adjtimex(buffer) != TIME_ERROR)
     except (OSError, AttributeError):
         return False
+
+
+def offset() -> float:
+    """s that the kernel still has to make up by its own account (adjtimex(2), read only); NaN: not synchronised.
+
+    Of `struct timex` the first members: modes, offset, freq, maxerror, esterror, status.
+    """
+    try:
+        buffer = ctypes.create_string_buffer(512)
+        if _LIBC.adjtimex(buffer) in (-1, TIME_ERROR):
+            return math.nan
+        members = struct.unpack_from("@Illlli", buffer)
+    except (OSError, AttributeError, struct.error):
+        return math.nan
+    return abs(float(members[1])) * (1e-9 if members[5] & STA_NANO else 1e-6)
 
 
 def kernel() -> str:

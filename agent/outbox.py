@@ -169,6 +169,9 @@ class Outbox:
         self.feeds = {name: Feed(name, self, choices.get(name)) for name in uplinks}
         self.bad_rows = 0  # rows that failed their checksum since boot
         self.trouble: dict[str, str] = {}  # file -> what is wrong with it now
+        self.failures = 0  # writes that the disk did not take, since the start
+        self._took: dict[str, float] = {}  # file -> s of its slowest commit since somebody asked
+        self._begun_at: dict[str, float] = {}  # file -> s of the loop at which the commit under way began
         self._slow: set[str] = set()  # files whose last commit took longer than `PATIENCE`
         self._told: Callable[[Event], object] = told or self.put_event
         self._early: list[Event] | None = []  # told before `open` returned
@@ -933,11 +936,16 @@ class Outbox:
         lanes = [entry.item.lane for entry in self.entries.values() if uplink in entry.owed]
         return {"alarm": lanes.count("alarm"), "event": lanes.count("event")}
 
-    def oldest(self, uplink: str) -> dict[Lane, float]:
-        """Age in s of the oldest that the uplink owes of each lane, where something waits and its time is known."""
+    def oldest(self, uplink: str, but: Collection[str] = ()) -> dict[Lane, float]:
+        """Age in s of the oldest that the uplink owes of each lane, where something waits and its time is known.
+
+        but: sources whose alarms do not count.
+        """
         now, found = self.clock.now(), dict[Lane, float]()
         for entry in self.entries.values():
             lane = entry.item.lane
+            if but and (at := entry.item.point) is not None and at[1].partition("/")[0] in but:
+                continue
             if uplink in entry.owed and lane not in found:  # the first of its lane is the oldest
                 found[lane] = self._age(entry.item.boot, entry.item.body.at, now)  # type: ignore[union-attr]
         feed = self.feeds[uplink]
@@ -1024,6 +1032,7 @@ class Outbox:
 
     def _troubled(self, file: str, error: StoreFault) -> None:
         """Say once that a file does not take what it should."""
+        self.failures += 1
         kind = "store-full" if isinstance(error, Full) else "store-down"
         if self.trouble.get(file) != kind:
             self.trouble[file] = kind
@@ -1044,6 +1053,8 @@ class Outbox:
     async def _patiently(self, file: str, job: Awaitable[T], waiting: asyncio.Future[bool] | None) -> T:
         """The job's result. When it is slow that is said, and nobody waits for it any longer."""
         task = asyncio.ensure_future(job)
+        began = self._begun_at[file] = asyncio.get_running_loop().time()
+        task.add_done_callback(lambda _: self._clocked(file, began))
         done, _ = await asyncio.wait([task], timeout=PATIENCE)
         if done:
             if file in self._slow:
@@ -1063,6 +1074,16 @@ class Outbox:
             return await task
         finally:
             self._hanging.discard(file)
+
+    def _clocked(self, file: str, began: float) -> None:
+        self._begun_at.pop(file, None)
+        self._took[file] = max(self._took.get(file, 0.0), asyncio.get_running_loop().time() - began)
+
+    def slowest(self, file: str) -> float:
+        """s of the slowest commit of a file since the last call, or of the one that is under way."""
+        began = self._begun_at.get(file)
+        so_far = 0.0 if began is None else asyncio.get_running_loop().time() - began
+        return max(self._took.pop(file, 0.0), so_far)
 
     def is_slow(self) -> bool:
         """Whether a commit of alarms takes longer than `PATIENCE`, or the last one did."""
