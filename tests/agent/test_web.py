@@ -400,14 +400,16 @@ def test_a_crash_of_the_server_is_told_and_it_comes_back(tmp_path, monkeypatch):
     knocked, knock = [], server._knock
 
     async def once(sock):
+        if sock.getsockname()[1] != Visitor(url).port:  # another agent of this process
+            return await knock(sock)
         knocked.append(1)
         if len(knocked) == 2:
             raise ZeroDivisionError("a mistake of the server")
-        await knock(sock)
+        return await knock(sock)
 
+    path, url = silent(tmp_path)
     monkeypatch.setattr(server, "_knock", once)
     monkeypatch.setattr(server, "PULSE", 0.2)
-    path, url = silent(tmp_path)
     with living(path) as agent:
         end = time.monotonic() + 20
         while len(knocked) < 4:
