@@ -4,14 +4,14 @@
 
 The world, in this process: ten devices of a hundred channels (pymodbus' codec), nine on TCP and one on a serial line;
 mosquitto with TLS, two languages of the agent; people at the local page. In each cycle, one after the other: a slave
-dies; the serial line garbles and cuts its replies; the broker is cut and comes back; it stands still (SIGSTOP); the disk
-is full; the wall clock jumps an hour and back; a certificate is renewed; a device's port closes and opens; then all is
-well for a while. Meanwhile hazards come and go, and visitors open live pages and leave.
+dies; the serial line garbles and cuts its replies; the broker is cut and comes back; it stands still (SIGSTOP); the
+disk is full; the wall clock jumps an hour and back; a certificate is renewed; a device's port closes and opens; then
+all is well for a while. Meanwhile hazards come and go, and visitors open live pages and leave.
 
 Every ten seconds, from the kernel: RSS and PSS, descriptors, threads, children, CPU, and the files of the store. Judged
-is the calm at the end of each cycle, from the third on: the slope by Theil and Sen with its 95 % interval (Sen 1968),
-and two sabotaged agents show that this judge can say no. Root gives it a disk of its own to fill; without root or gcc the run
-says what is left out. Figures: build/bench/soak.json.
+is the calm at the end of each cycle, from the third on: the slope by Theil and Sen with its 95 % interval (Sen 1968).
+Two sabotaged agents show that this judge can say no. Root gives it a disk of its own to fill; without root or gcc the
+run says what is left out. No camera, no second process of the agent. Figures: build/bench/soak.json.
 """
 
 from __future__ import annotations
