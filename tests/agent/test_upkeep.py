@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,8 @@ from agent.core.frame import Instant, Quality, frame
 from agent.core.words import ADVICE
 from agent.doorway import Doorway
 from agent.health import Begun, Health, Lately, Vitals, columns, starts, within_a_day
+from tests.tools.mosquitto import free_port
+from tests.tools.visitor import Visitor, living
 
 SITE = """
 [site]
@@ -44,7 +47,7 @@ def load(folder: Path, more: str = "") -> config.Config:
 
 
 class Gateway:
-    """A site whose agent says of itself what a test wants, every 5 s; everything else of it is well."""
+    """A site whose agent says of itself what a test wants; everything else of it is well."""
 
     def __init__(self, rules, layout=None):
         self.layout = layout if layout is not None else columns(["platform"])
@@ -53,11 +56,11 @@ class Gateway:
         self.well = dict.fromkeys(self.layout.key, 0.0)
         self.well |= {"disk_free": 50.0, "inodes_free": 50.0, "disk_full_in": 8760.0, "clock_synced": 1.0}
 
-    def says(self, seconds, **channels):
-        """Rule, event and level of each edge that comes of it."""
+    def says(self, seconds, step=20.0, **channels):
+        """Rule, event and level of each edge that comes of it, told every `step` s."""
         told, end = [], self.now + seconds
         while self.now < end:
-            self.now += Health.PERIOD
+            self.now += step
             value = [{**self.well, **channels}[key] for key in self.layout.key]
             quality = [Quality.OFFLINE if math.isnan(one) else Quality.GOOD for one in value]
             said = frame("agent", Instant(self.now, self.now), self.layout, value, quality)
@@ -112,20 +115,23 @@ def test_every_rule_has_a_reason_a_sentence_and_an_advice_in_both_languages():
 )
 def test_what_is_wrong_for_long_is_told_once_and_gives_way_when_it_is_well(gateway, channel, bad, rule, level):
     assert gateway.says(60) == []
-    assert gateway.says(7200, **{channel: bad}) == [(rule, "raised", level)]
-    assert gateway.says(7200, **{channel: NAN}) == []  # what nobody knows clears nothing
-    assert gateway.says(7200) == [(rule, "cleared", level)]
+    assert gateway.says(2000, **{channel: bad}) == [(rule, "raised", level)]
+    assert gateway.says(900, **{channel: NAN}) == []  # what nobody knows clears nothing
+    assert gateway.says(900) == [(rule, "cleared", level)]
 
 
 def test_it_does_not_cry_wolf(gateway):
     """A start without a network, a busy moment, a card that stalls, and a machine that has no sensors."""
     sensors = ("temperature", "throttled", "under_voltage", "under_voltage_seen", "disk_wear", "clock_offset")
-    assert gateway.says(7200, **dict.fromkeys(sensors, NAN), disk_full_in=NAN) == []
-    for _ in range(20):  # moments
-        assert gateway.says(5, wait_p99=0.9, commit_worst=3.0, memory_share=97.0, temperature=91.0, throttled=1.0) == []
+    assert gateway.says(4000, **dict.fromkeys(sensors, NAN), disk_full_in=NAN) == []
+    for _ in range(5):  # moments
+        assert (
+            gateway.says(5, 5.0, wait_p99=0.9, commit_worst=3.0, memory_share=97.0, temperature=91.0, throttled=1.0)
+            == []
+        )
         assert gateway.says(90) == []
     assert gateway.says(1800, clock_synced=0.0, starts_24h=3.0) == []
-    assert gateway.says(7200, clock_synced=0.0) == [("agent.clock", "raised", "blue")]
+    assert gateway.says(4000, clock_synced=0.0) == [("agent.clock", "raised", "blue")]
     assert gateway.says(60) == [("agent.clock", "cleared", "blue")]
 
 
@@ -145,7 +151,7 @@ def test_a_site_changes_a_rule_or_switches_it_off_and_that_is_told(tmp_path):
         "rule `agent.hot`: limit is 95.0, not 80.0",
         "rule `agent.hot`: level is blue, not yellow",
     ]
-    assert Gateway(site.rules, site.layouts["agent"]).says(7200, clock_synced=0.0) == []
+    assert Gateway(site.rules, site.layouts["agent"]).says(4000, clock_synced=0.0) == []
     assert load(tmp_path).hash != site.hash
 
 
@@ -271,3 +277,27 @@ def test_the_doorway_says_how_long_things_waited():
     assert [*taken, last] == list(range(200))
     assert p99 == pytest.approx(0.1)
     assert worst == pytest.approx(5.1)  # the one that still waits
+
+
+def test_a_gateway_that_runs_says_it_of_itself_on_its_page_while_no_platform_is_there(tmp_path):
+    site = SITE + '[[self]]\nrule = "agent.clock"\noff = "no network here"\n[web]\nlisten = "127.0.0.1:{port}"\n'
+    path, port = tmp_path / "site.toml", free_port()
+    path.write_text(site.format(port=port))
+    told, page = {}, ""
+    for life in (1, 2):
+        with living(path) as agent:
+            end = time.monotonic() + 20
+            while told.get("starts_24h") != life or "agent.clock" not in page:
+                assert time.monotonic() < end, (told, page)
+                seen = agent.memory.watches["agent"].seen
+                told = dict(zip(agent.config.layouts["agent"].key, seen.value.tolist(), strict=True))
+                page = Visitor(f"http://127.0.0.1:{port}").text("/system")
+            assert [e.text for e in agent.recent if e.kind == "rule-off"] == ["agent.clock is off: no network here"]
+    assert 0 <= told["wait_p99"] <= told["wait_worst"]
+    assert told["queue.platform.alarm"] >= 0
+    assert told["uplinks_down"] == 1
+    assert 0 < told["memory_share"] < 100
+    unsaid = {key for key, value in told.items() if math.isnan(value)}
+    assert "no network here" in page
+    assert not [key for key in unsaid if f"agent/{key}" in page]  # what it cannot say is not there
+    assert "agent/wait_p99" in page

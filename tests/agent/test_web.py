@@ -451,6 +451,8 @@ def test_metrics_are_read_by_somebody_elses_parser_and_have_the_names_that_are_t
     assert absent <= {
         "vedette_item_colour", "vedette_channel_value", "vedette_device_up", "vedette_device_requests",
         "vedette_device_errors", "vedette_device_round_trip_seconds", "vedette_uplink_oldest_seconds",
+        "vedette_disk_full_seconds", "vedette_disk_wear_ratio", "vedette_temperature_celsius", "vedette_throttled",
+        "vedette_under_voltage",
     }  # fmt: skip
     for family in families:
         metric = metrics.METRICS.get(family.name) or metrics.METRICS[f"{family.name}_total"]
