@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import signal
 import sys
@@ -51,7 +52,7 @@ from .core.core import NOTHING, VERBS, Ack, Action, Input, Kept, Memory, Tick, V
 from .core.exposure import PERSON, Presence
 from .core.frame import Instant
 from .core.load import figures
-from .core.ports import Driver, Event, Identity, Tally
+from .core.ports import Driver, Event, Identity, Lane, Tally
 from .deeds import Deeds, Reach
 from .desk import Desk, Result
 from .doorway import Doorway
@@ -729,8 +730,7 @@ class Agent:
                     clock_steps=stepped.count(at.mono),
                     clock_offset=offset(),
                 )
-                ages = {one.name: self.outbox.oldest(one.name, but=UNCOLOURED) for one in self.config.uplinks}
-                await self.queue.put(health.frame(at, measured, self.outbox.depth(), ages))
+                await self.queue.put(health.frame(at, measured, self.outbox.depth(), self._ages()))
                 self._date(at)
                 if (columns := self.config.layouts.get(tls.SOURCE)) is not None:
                     await self.queue.put(tls.left(self.config.uplinks, self.outbox.feed, columns, at))
@@ -739,6 +739,15 @@ class Agent:
     def _now_begun(self) -> Begun:
         at = self.clock.now()
         return Begun(kernel(), at.mono, at.wall)
+
+    def _ages(self) -> dict[str, dict[Lane, float]]:
+        """s that the oldest of each lane waits for each uplink; alarms of the agent itself do not count."""
+        found = {}
+        for name, feed in self.outbox.feeds.items():
+            found[name] = self.outbox.oldest(name, but=UNCOLOURED)
+            if feed.owed.spans:
+                found[name].setdefault("backfill", math.nan)  # not looked up yet
+        return found
 
     def _date(self, at: Instant) -> None:
         """Have it looked up now and then how old the oldest backlog is: it lies on the disk; nobody waits for it."""

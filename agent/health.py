@@ -74,7 +74,7 @@ _CHANNELS: tuple[tuple[str, str, float], ...] = (  # key, unit, deadband of tele
     ("under_voltage", "", 0.0),  # 1 or 0, now
     ("under_voltage_seen", "", 0.0),  # 1 or 0, since the machine started
 )
-PASSING = ("disk_full_in", "clock_offset", "cpu")  # what every machine can say, but not at every moment
+PASSING = ("disk_full_in", "clock_offset", "cpu")  # what every machine can say, but not at every moment; queues, too
 LANES = ("alarm", "event", "telemetry")  # of the ages `queue.<uplink>.<lane>`
 HOUR = 3600.0  # s
 DAY = 86400.0  # s
@@ -143,7 +143,7 @@ class Health:
     ) -> Frame:
         """One frame of the agent's own health. ages: by uplink, s that the oldest of a lane waits; absent: none does.
 
-        Live telemetry and backlog are one lane here: its oldest.
+        Live telemetry and backlog, which is older, are one lane here; a backlog whose age is not known yet is NaN.
         """
         told: dict[str, float] = {
             **vitals._asdict(),
@@ -156,10 +156,11 @@ class Health:
         for name, oldest in ages.items():
             told[f"queue.{name}.alarm"] = oldest.get("alarm", 0.0)
             told[f"queue.{name}.event"] = oldest.get("event", 0.0)
-            told[f"queue.{name}.telemetry"] = max(oldest.get("telemetry", 0.0), oldest.get("backfill", 0.0))
+            told[f"queue.{name}.telemetry"] = oldest.get("backfill", oldest.get("telemetry", 0.0))
         keys = self._layout.key
         value = np.array([told.get(key, math.nan) for key in keys], float)
-        unknown = np.where(np.isin(keys, PASSING), Quality.UNCERTAIN, Quality.OFFLINE)
+        passing = [key in PASSING or key.startswith("queue.") for key in keys]
+        unknown = np.where(passing, Quality.UNCERTAIN, Quality.OFFLINE)
         return frame(self.SOURCE, at, self._layout, value, np.where(np.isnan(value), unknown, Quality.GOOD))
 
 

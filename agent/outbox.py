@@ -32,7 +32,7 @@ from .core.alarm import LEVELS, STATE_NAMES, Alarm, Point, State
 from .core.errors import StoreFault
 from .core.frame import Frame, Instant
 from .core.ports import LANES, Batch, Clock, Event, Item, Lane, Latest, Uplink
-from .eras import Eras
+from .eras import Eras, mended
 from .feed import Feed, rank
 from .gather import Gather
 from .hand import Hand
@@ -171,7 +171,7 @@ class Outbox:
         self.trouble: dict[str, str] = {}  # file -> what is wrong with it now
         self.failures = 0  # writes that the disk did not take, since the start
         self._took: dict[str, float] = {}  # file -> s of its slowest commit since somebody asked
-        self._begun_at: dict[str, float] = {}  # file -> s of the loop at which the commit under way began
+        self._committing: dict[str, float] = {}  # file -> monotonic s at which the commit under way began
         self._slow: set[str] = set()  # files whose last commit took longer than `PATIENCE`
         self._told: Callable[[Event], object] = told or self.put_event
         self._early: list[Event] | None = []  # told before `open` returned
@@ -213,7 +213,8 @@ class Outbox:
         self._told_gaps: list[Lost] = []  # the same of gaps that were told: their events may not be on the disk yet
         self._writing = False  # a commit of alarms is under way
         self._alarm_news, self._history_news, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._begun: dict[int, float] = {}  # row of the oldest backlog of some uplink -> its wall s
+        self._begun: dict[int, tuple[str, Instant]] = {}  # row of the oldest backlog of some uplink -> its begin
+        self._opened = clock.now().mono
         self._lock = asyncio.Lock()  # one user of history.db at a time, with its bookkeeping
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -952,16 +953,22 @@ class Outbox:
         if (live := feed.oldest_live()) is not None:
             found["telemetry"] = now.mono - live
         if feed.owed.spans and (since := self._begun.get(feed.owed.spans[0][0])) is not None:
-            found["backfill"] = now.wall - since
+            found["backfill"] = self._age(*since, now)
         return found
 
     def _age(self, boot: str, at: Instant, now: Instant) -> float:
-        return now.mono - at.mono if boot == self.boot else max(0.0, now.wall - at.wall)
+        """s since a moment of that boot: by the monotonic clock within one run of the kernel, else by the wall clock
+        where both moments can be trusted; else since this start, for it has waited at least so long."""
+        era = self.eras.of(boot)
+        if boot == self.boot or (era is not None and era is self.eras.known[-1]):
+            return now.mono - at.mono
+        at = at if era is None else mended(at, era)
+        return max(0.0, now.wall - at.wall) if now.synced and at.synced else now.mono - self._opened
 
     async def date(self) -> None:
-        """Look up how old the oldest backlog of each uplink is, for `oldest`. Costs one row of the history each."""
+        """Look up since when the oldest backlog of each uplink waits, for `oldest`. Costs one row of history each."""
         first = {feed.owed.spans[0][0] for feed in self.feeds.values() if feed.owed.spans}
-        known = {row: wall for row, wall in self._begun.items() if row in first}
+        known = {row: since for row, since in self._begun.items() if row in first}
         for row in first - known.keys():
             try:
                 async with self._lock:
@@ -973,7 +980,8 @@ class Outbox:
                 return
             for item in items:
                 if isinstance(item.body, Batch):
-                    known[row] = float(item.body.wall[0])
+                    begun = Instant(float(item.body.mono[0]), float(item.body.wall[0]), item.body.synced)
+                    known[row] = item.boot, begun
         self._begun = known
 
     def is_urgent(self, uplink: str) -> bool:
@@ -1052,9 +1060,15 @@ class Outbox:
 
     async def _patiently(self, file: str, job: Awaitable[T], waiting: asyncio.Future[bool] | None) -> T:
         """The job's result. When it is slow that is said, and nobody waits for it any longer."""
+        self._committing[file] = self.clock.now().mono
+        try:
+            return await self._timed(file, job, waiting)
+        finally:
+            self._took[file] = self.slowest(file)
+            del self._committing[file]
+
+    async def _timed(self, file: str, job: Awaitable[T], waiting: asyncio.Future[bool] | None) -> T:
         task = asyncio.ensure_future(job)
-        began = self._begun_at[file] = asyncio.get_running_loop().time()
-        task.add_done_callback(lambda _: self._clocked(file, began))
         done, _ = await asyncio.wait([task], timeout=PATIENCE)
         if done:
             if file in self._slow:
@@ -1075,14 +1089,10 @@ class Outbox:
         finally:
             self._hanging.discard(file)
 
-    def _clocked(self, file: str, began: float) -> None:
-        self._begun_at.pop(file, None)
-        self._took[file] = max(self._took.get(file, 0.0), asyncio.get_running_loop().time() - began)
-
     def slowest(self, file: str) -> float:
         """s of the slowest commit of a file since the last call, or of the one that is under way."""
-        began = self._begun_at.get(file)
-        so_far = 0.0 if began is None else asyncio.get_running_loop().time() - began
+        began = self._committing.get(file)
+        so_far = 0.0 if began is None else self.clock.now().mono - began
         return max(self._took.pop(file, 0.0), so_far)
 
     def is_slow(self) -> bool:

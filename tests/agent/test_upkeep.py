@@ -12,12 +12,14 @@ import pytest
 
 from agent import config, journal, upkeep
 from agent.clock import ManualClock
+from agent.core.alarm import Alarm
 from agent.core.core import Core
 from agent.core.errors import ConfigFault
 from agent.core.frame import Instant, Quality, frame
 from agent.core.words import ADVICE
 from agent.doorway import Doorway
 from agent.health import Begun, Health, Lately, Vitals, columns, starts, within_a_day
+from agent.outbox import Outbox, Store
 from tests.tools.mosquitto import free_port
 from tests.tools.visitor import Visitor, living
 
@@ -188,9 +190,6 @@ def test_a_mistake_in_it_is_told(tmp_path, more, says):
 
 def test_alarms_of_the_gateway_itself_do_not_age_its_queue(tmp_path):
     """Else one that says that the link is down would beget one that says that it waits."""
-    from agent.core.alarm import Alarm
-    from agent.outbox import Outbox, Store
-
     at = Instant(0.0, 1.7e9, True)
 
     def alarm(channel):
@@ -212,6 +211,34 @@ def test_alarms_of_the_gateway_itself_do_not_age_its_queue(tmp_path):
     before, after, all_ = asyncio.run(ages())
     assert "alarm" not in before
     assert (after["alarm"], all_["alarm"]) == (10.0, 110.0)
+
+
+def test_an_age_is_told_by_the_clock_that_can_be_trusted(tmp_path):
+    """A box without a battery wakes up in the wrong year: what waits from before is not fifty years old."""
+
+    async def ages():
+        clock, found = ManualClock(mono=50.0, wall=1.7e9), []
+        lives = ((50.0, 1.7e9, True), (1000.0, 5e8, False), (30.0, 1000.0, False), (40.0, 1.7e9 + 2000, True))
+        for life, (mono, wall, synced) in enumerate(lives):
+            clock.mono, clock.wall, clock.synced = mono, wall, synced
+            kernels.append("k1" if life < 2 else f"k{life}")
+            outbox = await Outbox.open(Store(path=str(tmp_path), ballast_mb=0), ["platform"], clock)
+            if not life:
+                at, id = clock.now(), f"{outbox.boot}-1"
+                edge = Alarm(id, 1, "raised", "active-unacked", "r", "plant/c", "red", 1.0, 1.0, "", at, at, "")
+                assert await outbox.put_alarms([edge])
+            clock.advance(7.0)
+            found.append(outbox.oldest("platform")["alarm"])
+            await outbox.close()
+        return found
+
+    kernels = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agent.outbox.kernel", lambda: kernels[-1])
+        first, same, unsure, other = asyncio.run(ages())
+    assert (first, same) == (7.0, 957.0)  # the same run of the kernel
+    assert unsure == 7.0  # at least since this start
+    assert other == pytest.approx(2007.0)
 
 
 def test_a_frame_says_what_nobody_knows_as_offline_and_the_age_of_each_queue(tmp_path):
