@@ -7,13 +7,14 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # Hundreds of processes begin in a run of the tests: each would compile the agent anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install dev decoders demo test lint types contracts unit scoreboard scoreboard-quick bench bench-tamper bench-anomaly bench-fleet bench-jt808 bench-slope bench-vision lock screens clean
+.PHONY: help install dev decoders demo test lint types contracts unit scoreboard scoreboard-quick soak bench bench-tamper bench-anomaly bench-fleet bench-jt808 bench-slope bench-vision lock screens clean
 
 help:
 	@echo "make demo    two minutes: simulated site, agent, broker, platform, verdict"
 	@echo "make test    the one gate: lint, types, contracts, tests, the small scoreboard"
 	@echo "make scoreboard        breaks the agent in every way we know, and counts; up to an hour"
 	@echo "make scoreboard-quick  the same in small, about five minutes"
+	@echo "make soak    an hour at 1,000 channels with faults on: what grows (MINUTES=60)"
 	@echo "make bench   measured against floors in the same run; results in build/bench"
 	@echo "make bench-tamper  how many lies of sensors are found, and how often one is called a liar that is none"
 	@echo "make bench-anomaly  what the anomaly detector finds on real series, and how often it is wrong"
@@ -106,6 +107,9 @@ bench-fleet: dev
 
 bench-jt808: dev
 	@$(BIN)/python -m tests.bench.jt808
+
+soak: dev
+	@$(BIN)/python -m tests.bench.soak --minutes $(or $(MINUTES),60)
 
 bench-slope: dev
 	@$(BIN)/python -m tests.bench.slope

@@ -520,6 +520,9 @@ class Audit:
         self.head = (0, GENESIS)  # number and checksum of the newest record on the disk
         self.lost = 0  # records that the disk did not take in time
         self.trouble = ""  # what is wrong with the disk now
+        self.failures = 0  # writes that it did not take
+        self._took = 0.0  # s of the slowest write since somebody asked
+        self._began: float | None = None  # s of the loop at which the one under way began
         self._chain = Chain(folder, quota, key)
         self._told = told
         self._hand = Hand("journal")
@@ -602,15 +605,19 @@ class Audit:
         sign = self._signing and len(bodies) == len(self._waiting)
         self._signing &= not sign
         word = [msgspec.json.encode({"kind": "lost", "records": unsaid})] if unsaid else []
+        self._began = asyncio.get_running_loop().time()
         try:
             await self._hand.do(self._chain.append, word + bodies, sign)
         except StoreFault as fault:
+            self.failures += 1
             self._signing |= sign
             self._news.set()
             if not self.trouble:
                 self.trouble = str(fault)
                 self._told("store-down", "journal", self.trouble)
             return False
+        finally:
+            self._took, self._began = self.slowest(), None
         saved = min(self.lost - lost, len(bodies))  # pushed out of memory while they were written
         self._count_lost(-saved)
         self._leave(len(bodies) - saved)
@@ -622,6 +629,12 @@ class Audit:
             self.trouble = ""
             self._told("store-recovered", "journal", f"journal {self._chain.folder}: written again")
         return True
+
+    def slowest(self) -> float:
+        """s of the slowest write since the last call, or of the one that is under way."""
+        so_far = 0.0 if self._began is None else asyncio.get_running_loop().time() - self._began
+        took, self._took = max(self._took, so_far), 0.0
+        return took
 
     def _count_lost(self, n: int) -> None:
         self.lost += n

@@ -21,6 +21,7 @@ import msgspec
 
 ROOT = str(Path(__file__).parent.parent)
 TAIL = 4096  # bytes that are kept of its standard error
+died = [0]  # how many a signal ended that was not ours, since this process started: want of memory, a crash
 
 
 @contextlib.asynccontextmanager
@@ -50,6 +51,7 @@ async def started(
         child.stdin.write(msgspec.json.encode(order) + b"\n")
         yield child.stdout
     finally:
+        alone = child.stdout.at_eof()  # it ended by itself
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGKILL)  # `child.kill` looks first, and may take the exit status away
@@ -57,7 +59,8 @@ async def started(
         await child.stdout.read()  # else a full pipe would stay open
         if drain is not None:
             await drain
-        await child.wait()
+        code = await child.wait()
+        died[0] += alone and code < 0
 
 
 async def _drained(child: Process, errors: bytearray) -> None:

@@ -241,6 +241,7 @@ def _check(args: argparse.Namespace) -> int:
         "issuers": {issuer.name: issuer.may for issuer in site.issuers},
         "two": site.commands.two,
         "settable": {name: [one.low, one.high] for name, one in site.bounds.items()},
+        "off": site.off,
     }
     lines = [f"site {site.site.name}/{site.site.node}, configuration {site.hash}"]
     for driver in site.drivers:
@@ -265,6 +266,7 @@ def _check(args: argparse.Namespace) -> int:
         lines.append(f"issuer {issuer.name} may {', '.join(alone) or 'nothing'}")
     for name, one in site.bounds.items():
         lines.append(f"limit of {name} may be set from {one.low:g} to {one.high:g}")
+    lines += [f"off: {name}: {why}" for name, why in site.off.items()]
     lines.append("no faults")
     return _say(args, facts, "\n".join(lines))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import math
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -15,22 +16,15 @@ from typing import NamedTuple
 from .core.frame import Instant
 
 TIME_ERROR = 5  # adjtimex(2): clock not synchronised
-
-
-def synced() -> bool:
-    """Whether the kernel says that the wall clock is synchronised (adjtimex(2), read only)."""
-    try:
-        buffer = ctypes.create_string_buffer(512)  # struct timex is 208 bytes; all zero asks and sets nothing
-        return bool(0 <= _LIBC.adjtimex(buffer) != TIME_ERROR)
-    except (OSError, AttributeError):
-        return False
+STA_NANO = 0x2000  # adjtimex(2): the offset is in ns, not in us
 
 
 class Discipline(NamedTuple):
     """What the kernel knows of the wall clock."""
 
     synced: bool
-    error: float  # s that it may be off, at most, as far as the kernel knows
+    offset: float  # s that it still has to make up, by its own account
+    error: float  # s that it may be off, at most, as far as it knows
     ppm: float  # by which the crystal is corrected
 
 
@@ -55,7 +49,22 @@ def discipline() -> Discipline | None:
         state = _LIBC.adjtimex(ctypes.byref(told))
     except AttributeError:
         return None
-    return None if state < 0 else Discipline(state != TIME_ERROR, told.maxerror / 1e6, told.freq / 65536)
+    if state < 0:
+        return None
+    offset = abs(told.offset) * (1e-9 if told.status & STA_NANO else 1e-6)
+    return Discipline(state != TIME_ERROR, offset, told.maxerror / 1e6, told.freq / 65536)
+
+
+def synced() -> bool:
+    """Whether the kernel says that the wall clock is synchronised."""
+    told = discipline()
+    return told is not None and told.synced
+
+
+def offset() -> float:
+    """s that the kernel still has to make up; NaN where the clock is not synchronised."""
+    told = discipline()
+    return told.offset if told is not None and told.synced else math.nan
 
 
 def kernel() -> str:

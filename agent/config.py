@@ -1,7 +1,7 @@
 """A site file into the workers of a site: drivers, rules, store and uplinks; or every complaint at once.
 
     [site] [store] [evidence] [[bus]] [[detector]] [[rule]] [[interlock]] [[item]] [shifts] [[zone]] [[uplink]]
-    [commands] [[issuer]] [[settable]] [web]
+    [commands] [[issuer]] [[settable]] [[self]] [web]
 
 A `[[bus]]` is a driver, a `[[uplink]]` an uplink, found by name in literal tables; so is a `[[detector]]`, which adds
 channels that rules see like any other. An `[[interlock]]` is a handful of rules (`interlocks.py`). An `[[item]]` has
@@ -9,7 +9,8 @@ one colour for many points (`core/colours.py`); where there is one, the item `si
 none. A `[[zone]]` is a place whose air people breathe (`core/exposure.py`); `[shifts]` says when shifts begin. A device
 may take its channels from a device profile (`configs/devices/NAME.toml`, or `devices/` beside the site file) and from a
 point list (CSV); a rule, or a channel, may take its limits from a profile (`configs/profiles`). Who may command the
-node from afar says `[[issuer]]`, which limits may be moved then `[[settable]]`.
+node from afar says `[[issuer]]`, which limits may be moved then `[[settable]]`. What the gateway watches of itself
+without being asked says `profiles/self.toml`, what the site changes of that `[[self]]` (`upkeep.py`).
 Nothing is opened and no network is used here.
 """
 
@@ -28,7 +29,7 @@ from msgspec import Meta, Struct
 import drivers
 import models
 
-from . import evidence, interlocks, keys, limits, outbox, tls, uplink
+from . import evidence, health, interlocks, keys, limits, outbox, tls, upkeep, uplink
 from .commands import Issuer
 from .commands import Rules as CommandRules
 from .complaints import Complaints, Places, Table, decode, nearest, read_points, read_toml
@@ -60,7 +61,6 @@ from .core.units import convert, same
 from .core.words import Language
 from .hazards import Hazard, hazards
 from .health import Health
-from .health import rules as health_rules
 from .interlocks import Interlock
 from .ledger import SetTo
 from .profiles import SHIPPED, Profile, gases, profile_names, profiles_in, rule, slug
@@ -71,7 +71,7 @@ PACES = {STRANGE: 10.0, "slow": 900.0}  # built-in detectors of these: name -> s
 BUDGET = 30 * 86400.0  # s for one false alarm of such a channel, by all of them
 EXPIRY = "agent/certificate"  # profile of the built-in rules of certificates
 LIE = "lie"  # built-in rules `lie.<how>`
-RESERVED = {"silent", "unfit", STRANGE, *(rule.name for rule in health_rules("en"))}
+RESERVED = {"silent", "unfit", STRANGE, *upkeep.names()}
 
 Clock = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Name = Annotated[str, Meta(pattern=r"^[\w.-]+$", min_length=1, max_length=64)]
@@ -129,6 +129,7 @@ class Config(Struct, frozen=True):
     issuers: tuple[Issuer, ...] = ()
     bounds: dict[str, limits.Bounds] = {}  # rule -> how far its limit may be moved from afar
     legal: dict[str, float] = {}  # rule -> what its profile says
+    off: dict[str, str] = {}  # rule of the agent itself that the site switched off -> why
 
     def core(self, set_to: Mapping[str, SetTo] | None = None) -> Core:
         """The judge of this site, with the limits that somebody set."""
@@ -157,6 +158,7 @@ class _Reader:
         self.legal: dict[str, float] = {}  # rule -> the limit of its profile
         self._claims: dict[str, list[tuple[str, Table]]] = {}  # profile -> channels that say they are one
         self._watched: list[tuple[str, Table]] = []  # channels with `anomaly = true`
+        self.off: dict[str, str] = {}  # rules of the agent itself that are off, and why
 
     def read(self) -> Config:
         try:
@@ -181,6 +183,7 @@ class _Reader:
             "commands",
             "issuer",
             "settable",
+            "self",
         }
         for key in raw.keys() - known:
             self.told.add(raw, key, f"unknown table `{key}`{nearest(key, known)}")
@@ -197,7 +200,7 @@ class _Reader:
             if f"{site.name}/{site.node}" in [columns.origin for columns in driver.layouts().values()]:
                 self.told.add(table, None, f"bus `{driver.name}`: this node cannot be a neighbour of itself")
         speakers = [(table, one) for table in self._tables(raw, "uplink") if (one := self._speaker(table)) is not None]
-        layouts = self._layouts(drivers)
+        layouts = self._layouts(drivers, [one.name for _, one in speakers])
         self._certificates(speakers, drivers, layouts, site)
         detectors, gained = self._detectors(raw, layouts)
         complete = not self.told.lines  # else names may be missing that are only misspelt elsewhere
@@ -210,6 +213,9 @@ class _Reader:
         rules = self._rules(written, whole, [driver for _, driver in drivers], site, complete, items)
         if site.builtin:
             rules += self._doubts(gained, whole, rules) + self._strange(gained, rules)
+            rules += self._own(raw, site, layouts[Health.SOURCE])
+        elif raw.get("self"):
+            self.told.add(raw, "self", "[[self]] changes built-in rules, and `builtin = false` leaves none")
         air = self._air(raw, whole) if complete else None
         uplinks = self._uplinks(speakers, whole, complete)
         shelf = decode(self._table(raw, "evidence"), evidence.Shelf, self.told, "[evidence]") or evidence.Shelf()
@@ -253,6 +259,7 @@ class _Reader:
             issuers=tuple(issuers),
             bounds=bounds,
             legal=self.legal,
+            off=self.off,
         )
 
     # -- files ------------------------------------------------------------------------------------
@@ -503,8 +510,42 @@ class _Reader:
 
     # -- what is watched --------------------------------------------------------------------------
 
-    def _layouts(self, drivers: list[tuple[Table, Driver]]) -> dict[str, Layout]:
-        layouts: dict[str, Layout] = {Health.SOURCE: Health.LAYOUT}
+    def _own(self, raw: Table, site: Site, layout: Layout) -> list[AnyRule]:
+        """What the agent watches of itself, as the site wants it; what is changed or off is told."""
+        path = self._find("profiles", upkeep.FILE)
+        try:
+            found = profiles_in(self._toml(path), self.places) if path else {}
+            rows = upkeep.rows(found, site.language, layout)
+        except ValueError as error:
+            self.told.lines.append(str(error))
+            return []
+        here = {upkeep.name(limit) for profile in found.values() for limit in profile.limit}
+        self.off |= dict.fromkeys(sorted(upkeep.names() - here), "profiles/self.toml of the site lacks it")
+        seen: set[str] = set()
+        for table in self._tables(raw, "self"):
+            own = decode(table, upkeep.Own, self.told, f"self `{table.get('rule', '?')}`")
+            if own is None:
+                continue
+            if own.rule not in here:
+                text = f"self: the agent has no rule `{own.rule}` of its own{nearest(own.rule, here)}"
+                self.told.add(table, "rule", text)
+            elif own.rule in seen:
+                self.told.add(table, "rule", f"self: rule `{own.rule}` is named twice")
+            elif own.rule not in rows:
+                pass  # of uplinks, and there are none
+            elif own.off:
+                del rows[own.rule]
+            else:
+                rows[own.rule], told = upkeep.changed(rows[own.rule], own)
+                rows[own.rule] = self.places.same(rows[own.rule], table)
+                self.overrides += told
+            seen.add(own.rule)
+            if own.off and own.rule in here:
+                self.off[own.rule] = own.off
+        return [rule for row in rows.values() if (rule := self._rule(row)) is not None]
+
+    def _layouts(self, drivers: list[tuple[Table, Driver]], uplinks: list[str]) -> dict[str, Layout]:
+        layouts: dict[str, Layout] = {Health.SOURCE: health.columns(uplinks)}
         outputs: set[str] = set()
         buses: set[str] = set()
         for table, driver in drivers:
@@ -630,7 +671,7 @@ class _Reader:
         rules = [rule for _, rule in found]
         if not site.builtin or not complete:
             return rules
-        return [*rules, *self._builtin(layouts, rules), *health_rules(site.language)]
+        return [*rules, *self._builtin(layouts, rules)]
 
     def _interlocks(
         self, raw: Table, layouts: Mapping[str, Layout], drivers: list[Driver]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ from drivers import tally
 from . import (
     __version__,
     checkpoint,
+    child,
     commission,
     control,
     deeds,
@@ -44,20 +46,22 @@ from . import (
 )
 from .audit import Audit, Pace, verify
 from .clerk import Clerk
-from .clock import Steps, SystemClock, kernel
+from .clock import Steps, SystemClock, kernel, offset
 from .comeback import Comeback
 from .config import Config
 from .core.alarm import Alarm, Order
+from .core.colours import UNCOLOURED
 from .core.core import NOTHING, VERBS, Ack, Action, Input, Kept, Memory, Tick, Verdict, open_alarms
 from .core.exposure import PERSON, Presence
 from .core.frame import Instant
 from .core.load import figures
-from .core.ports import Driver, Event, Identity, Tally
+from .core.ports import Driver, Event, Identity, Lane, Tally
 from .deeds import Deeds, Reach
 from .desk import Desk, Result
+from .doorway import Doorway
 from .hand import Hand
 from .hazards import sentence
-from .health import Health, Vitals
+from .health import Begun, Health, Lately, Vitals, starts, within_a_day
 from .journal import Recorder, Start
 from .ledger import Ledger, SetTo
 from .log import say
@@ -105,6 +109,7 @@ DESK_LEASE = 60.0  # the same
 
 READ_BACK = 120.0  # s after the start until the journal is read back once; before, there is more to do
 HOUR = 3600.0  # s that a clock that was set back is shown
+DATING = 60.0  # s between looks at how old the backlog is
 PROBE = 2.0  # s between questions whether the store still works
 LEAVE = 1.5  # s that all tasks may take to end once cancelled: an uplink says goodbye for 0.9
 SAFE = 10.0  # s that the journal may take until what was told of evidence counts as not told
@@ -132,7 +137,7 @@ class Agent:
         self.began = self.clock.now()
         self.core = config.core()
         self.digest = update.digest(config.path)  # of the site file
-        self.queue: asyncio.Queue[Input | Event | asyncio.Future[None]] = asyncio.Queue(QUEUE)
+        self.queue: Doorway[Input | Event | asyncio.Future[None]] = Doorway(QUEUE, self.clock)
         self.leases = Leases(self.clock)
         self.recorder = Recorder(record) if record else None
         self.links: dict[str, str] = {}  # uplink -> its last state, for people
@@ -155,6 +160,7 @@ class Agent:
         self._manifests: dict[str, asyncio.Future[dict[str, Any]]] = {}  # alarm -> who waits for its evidence
         self._unsigned = ""  # why nothing signs the journal
         self._set_back: list[tuple[float, float]] = []  # when and how far the wall clock was set back lately, s
+        self._dating = 0.0  # monotonic s from when on the age of the backlog is looked up again
         self._stopping = asyncio.Event()
         self._patience: asyncio.Timeout | None = None  # of a stop under way
 
@@ -234,6 +240,8 @@ class Agent:
         self._event(Event("started", "agent", at, f"version {__version__}, configuration {self.config.hash}"))
         for override in self.config.overrides:
             self._event(Event("limit-override", "agent", at, override))
+        for rule, why in self.config.off.items():
+            self._event(Event("rule-off", "agent", at, f"{rule} is off: {why}"))
         armed = [output for driver in self.config.drivers for output in driver.armed()]
         for one in self.config.interlocks:
             self._event(Event("interlock", one.name, at, one.label(self.config.site.language, armed)))
@@ -649,7 +657,9 @@ class Agent:
 
     async def _tick(self) -> None:
         """Once a second: time for the core; now and then the agent's own health; steps of the wall clock."""
-        health, steps = Health(self.config.store.path), Steps(self.clock.now())
+        health, steps = Health(self.config.store.path, self.config.layouts[Health.SOURCE]), Steps(self.clock.now())
+        begun = starts(Path(self.config.store.path), self._now_begun()) if self.recorder is None else []
+        failed, deaths, stepped = Lately(), Lately(), Lately()  # of the last hour
         renew, store = self.leases.grant("tick", TICK_LEASE).renew, self.leases.grant("store", STORE_LEASE).renew
         due = self.clock.now().mono
         certain: float | None = due + self._certain()
@@ -664,6 +674,7 @@ class Agent:
             jump = steps.step(at)
             if jump is not None:
                 self._set_back += [(at.mono, -jump)] if jump < 0 else []
+                stepped.add(at.mono, abs(jump))
                 self._event(
                     Event("clock-step", "agent", at, f"wall clock moved by {jump:+.1f} s", {"seconds": round(jump, 3)})
                 )
@@ -685,7 +696,10 @@ class Agent:
                 self._tell_head(at)
             if at.mono >= report:
                 report = at.mono + Health.PERIOD
-                dropped = sum(self.outbox.lost().values()) + self.audit.lost
+                lost = self.outbox.lost()
+                wait, longest = self.queue.waits()
+                failed.reach(at.mono, self.outbox.failures + self.audit.failures)
+                deaths.reach(at.mono, child.died[0])
                 unmet = sum(box.unmet() for box in self.boxes.values())
                 seen = figures(self.memory.load, open_alarms(self.memory), at)
                 measured = Vitals(
@@ -694,7 +708,7 @@ class Agent:
                     orders_unmet=unmet,
                     store_trouble=len(self.outbox.trouble) + bool(self.audit.trouble) + bool(self._unsigned),
                     store_quarantined=self._quarantined,
-                    dropped=dropped,
+                    dropped=sum(lost.values()) + self.audit.lost,
                     evidence_trouble=0 if self.clerk is None else len(self.clerk.troubles),
                     degraded=sum(record.is_degraded(at.mono) for record in self._records.values()),
                     restarts=sum(record.failures for record in self._records.values()),
@@ -707,11 +721,43 @@ class Agent:
                     alarms_chattering=seen.chattering,
                     alarms_flood=seen.flood,
                     alarms_top_ten=seen.top_share,
+                    wait_p99=wait,
+                    wait_worst=longest,
+                    commit_worst=self.outbox.slowest("alarms"),
+                    journal_worst=self.audit.slowest(),
+                    write_errors=int(failed.sum(at.mono)),
+                    dropped_alarms=lost["alarm"],
+                    dropped_events=lost["event"],
+                    dropped_telemetry=lost["telemetry"] + lost["backfill"],
+                    starts_24h=within_a_day(begun, self._now_begun()),
+                    children_died=int(deaths.sum(at.mono)),
+                    clock_steps=stepped.count(at.mono),
+                    clock_offset=offset(),
                 )
-                await self.queue.put(health.frame(at, measured, self.outbox.depth()))
+                await self.queue.put(health.frame(at, measured, self.outbox.depth(), self._ages()))
+                self._date(at)
                 if (columns := self.config.layouts.get(tls.SOURCE)) is not None:
                     await self.queue.put(tls.left(self.config.uplinks, self.outbox.feed, columns, at))
                 worst = 0.0
+
+    def _now_begun(self) -> Begun:
+        at = self.clock.now()
+        return Begun(kernel(), at.mono, at.wall)
+
+    def _ages(self) -> dict[str, dict[Lane, float]]:
+        """s that the oldest of each lane waits for each uplink; alarms of the agent itself do not count."""
+        found = {}
+        for name, feed in self.outbox.feeds.items():
+            found[name] = self.outbox.oldest(name, but=UNCOLOURED)
+            if feed.owed.spans:
+                found[name].setdefault("backfill", math.nan)  # not looked up yet
+        return found
+
+    def _date(self, at: Instant) -> None:
+        """Have it looked up now and then how old the oldest backlog is: it lies on the disk; nobody waits for it."""
+        if at.mono >= self._dating and any(feed.owed.spans for feed in self.outbox.feeds.values()):
+            self._dating = at.mono + DATING
+            self._dated = asyncio.create_task(self.outbox.date(), name="date")
 
     # -- commands from afar -----------------------------------------------------------------------
 
@@ -977,6 +1023,7 @@ class Agent:
             "dropped": dict(self.outbox.lost()),
             "alarms": len(open_alarms(self.memory)),
             "hazards": msgspec.to_builtins(self.config.hazards),
+            "off": self.config.off,
             "limits": {rule: {**msgspec.to_builtins(to), "usual": usual.get(rule)} for rule, to in set_to.items()},
             "commands": {one.id: one.state for one in entries if not one.is_over},
             "journal": self.audit.witnessed()

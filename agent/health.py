@@ -1,19 +1,24 @@
-"""The agent as a source: its lateness, queues, losses, disk and memory are channels that rules can watch."""
+"""The agent as a source: its lateness, queues, losses, disk and memory are channels that rules can watch.
+
+What is measured here is judged by the rules of `configs/profiles/self.toml` (`upkeep.py`), like any other channel. What
+this machine has no sensor for is NaN and OFFLINE, never 0. Channels are added at the end of `_CHANNELS` only: a
+recording of an older version has fewer of them (`journal.py`).
+"""
 
 from __future__ import annotations
 
-import os
-import resource
-from collections.abc import Mapping
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+import msgspec
 import numpy as np
 
-from .core.alarm import Level
-from .core.frame import Frame, Instant, Layout, frame, layout
+from .core.frame import Frame, Instant, Layout, Quality, frame, layout
 from .core.ports import Lane
-from .core.rules import AnyRule, High, Low
-from .core.words import AGENT, Language
+from .machine import Machine
 
 _CHANNELS: tuple[tuple[str, str, float], ...] = (  # key, unit, deadband of telemetry
     ("loop_lag", "s", 0.05),  # how late the event loop ran in the worst second
@@ -41,11 +46,44 @@ _CHANNELS: tuple[tuple[str, str, float], ...] = (  # key, unit, deadband of tele
     ("memory", "MB", 4.0),  # resident
     ("descriptors", "", 4.0),
     ("clock_synced", "", 0.0),  # 1 or 0
+    # -- from here on since 0.1.0's self-watch
+    ("wait_p99", "s", 0.05),  # how long frames waited for judgement: 99 of 100 at most so long
+    ("wait_worst", "s", 0.1),  # and the longest
+    ("commit_worst", "s", 0.1),  # the slowest commit of alarms in the period, also one that is not over
+    ("journal_worst", "s", 0.1),  # the slowest write of the journal of decisions
+    ("write_errors", "", 0.0),  # writes of store and journal that failed within the last hour
+    ("dropped_alarms", "", 0.0),  # of `dropped`, since the start
+    ("dropped_events", "", 0.0),
+    ("dropped_telemetry", "", 0.0),  # batches
+    ("starts_24h", "", 0.0),  # of this program within a day, this one too
+    ("children_died", "", 0.0),  # processes for cameras and clips that a signal ended within the last hour, not ours
+    ("clock_steps", "", 0.0),  # of the wall clock within the last hour, to either side
+    ("clock_offset", "s", 0.05),  # that the kernel still has to make up, where it is synchronised
+    ("memory_share", "%", 2.0),  # of what this program may have; see `machine.py`
+    ("descriptors_share", "%", 2.0),
+    ("threads", "", 1.0),
+    ("children", "", 0.0),  # processes now
+    ("cpu", "%", 10.0),  # of one core
+    ("disk_free_mb", "MB", 100.0),
+    ("inodes_free", "%", 1.0),
+    ("disk_full_in", "h", 12.0),  # if it fills as in the last hours; 8760: not within a year
+    ("disk_wear", "%", 0.0),
+    ("disk_errors", "", 0.0),
+    ("temperature", "degC", 2.0),
+    ("throttled", "", 0.0),  # 1 or 0
+    ("under_voltage", "", 0.0),  # 1 or 0, now
+    ("under_voltage_seen", "", 0.0),  # 1 or 0, since the machine started
 )
+PASSING = ("disk_full_in", "clock_offset", "cpu")  # what every machine can say, but not at every moment; queues, too
+LANES = ("alarm", "event", "telemetry")  # of the ages `queue.<uplink>.<lane>`
+HOUR = 3600.0  # s
+DAY = 86400.0  # s
+STARTS = "starts"  # file in the folder of the state
+KEPT = 100  # starts that are remembered
 
 
 class Vitals(NamedTuple):
-    """What the shell knows of itself; the first channels of the layout, in their order."""
+    """What the shell knows of itself."""
 
     loop_lag: float
     judge_queue: int
@@ -65,89 +103,127 @@ class Vitals(NamedTuple):
     alarms_chattering: int
     alarms_flood: bool
     alarms_top_ten: float
+    wait_p99: float
+    wait_worst: float
+    commit_worst: float
+    journal_worst: float
+    write_errors: int
+    dropped_alarms: int
+    dropped_events: int
+    dropped_telemetry: int
+    starts_24h: int
+    children_died: int
+    clock_steps: int
+    clock_offset: float
 
 
-# What is wrong with the agent while a channel of it counts one or more: rule, channel, level, s that it must last.
-_COUNTED: tuple[tuple[str, str, Level, float], ...] = (
-    ("orders", "orders_unmet", "red", 10.0),
-    ("dropped", "dropped", "orange", 0.0),
-    ("store", "store_trouble", "orange", 0.0),
-    ("quarantine", "store_quarantined", "orange", 0.0),
-    ("evidence", "evidence_trouble", "orange", 0.0),
-    ("degraded", "degraded", "orange", 0.0),
-    ("uplink", "uplinks_down", "yellow", 120.0),
-    ("clock-back", "clock_back", "yellow", 0.0),
-    ("flood", "alarms_flood", "blue", 0.0),
-    ("chattering", "alarms_chattering", "blue", 60.0),
-)
-
-
-def rules(language: Language) -> tuple[AnyRule, ...]:
-    """What every agent watches of itself; the sentences are those of `words.AGENT`."""
-    texts = AGENT[language]
-    return (
-        High(name="agent.late", channel=["agent/loop_lag"], limit=1.0, level="yellow", clear_delay=60.0),
-        Low(name="agent.disk", channel=["agent/disk_free"], limit=5.0, restore=8.0, level="orange"),
-        *(
-            High(
-                name=f"agent.{name}",
-                channel=[f"agent/{channel}"],
-                limit=1.0,
-                level=level,
-                text=texts[name],
-                advice=texts["advice"],
-                delay=delay,
-            )
-            for name, channel, level, delay in _COUNTED
-        ),
-    )
+def columns(uplinks: Iterable[str]) -> Layout:
+    """The channels of an agent with these uplinks: with the s that the oldest of each lane waits for each platform."""
+    queues = [(f"queue.{name}.{lane}", "s", 30.0) for name in dict.fromkeys(uplinks) for lane in LANES]
+    rows = (*_CHANNELS, *queues)
+    return layout([r[0] for r in rows], [r[1] for r in rows], stale=30.0, deadband=[r[2] for r in rows])
 
 
 class Health:
-    """Measures the process that it runs in. Nothing is kept but where the disk is."""
+    """Measures the process that it runs in."""
 
     SOURCE: ClassVar[str] = "agent"
     PERIOD: ClassVar[float] = 5.0  # s
-    LAYOUT: ClassVar[Layout] = layout(
-        [c[0] for c in _CHANNELS], [c[1] for c in _CHANNELS], stale=30.0, deadband=[c[2] for c in _CHANNELS]
+    LAYOUT: ClassVar[Layout] = columns(())
+
+    def __init__(self, disk: str, layout: Layout = LAYOUT) -> None:
+        self._machine, self._layout = Machine(disk), layout
+
+    def frame(
+        self,
+        at: Instant,
+        vitals: Vitals,
+        depth: Mapping[Lane, int],
+        ages: Mapping[str, Mapping[Lane, float]],
+    ) -> Frame:
+        """One frame of the agent's own health. ages: by uplink, s that the oldest of a lane waits; absent: none does.
+
+        Live telemetry and backlog, which is older, are one lane here; a backlog whose age is not known yet is NaN.
+        """
+        told: dict[str, float] = {
+            **vitals._asdict(),
+            **self._machine.look(at.mono)._asdict(),
+            "alarms_waiting": depth.get("alarm", 0),
+            "events_waiting": depth.get("event", 0),
+            "telemetry_waiting": depth.get("telemetry", 0) + depth.get("backfill", 0),
+            "clock_synced": at.synced,
+        }
+        for name, oldest in ages.items():
+            told[f"queue.{name}.alarm"] = oldest.get("alarm", 0.0)
+            told[f"queue.{name}.event"] = oldest.get("event", 0.0)
+            told[f"queue.{name}.telemetry"] = oldest.get("backfill", oldest.get("telemetry", 0.0))
+        keys = self._layout.key
+        value = np.array([told.get(key, math.nan) for key in keys], float)
+        passing = [key in PASSING or key.startswith("queue.") for key in keys]
+        unknown = np.where(passing, Quality.UNCERTAIN, Quality.OFFLINE)
+        return frame(self.SOURCE, at, self._layout, value, np.where(np.isnan(value), unknown, Quality.GOOD))
+
+
+class Lately:
+    """How much of something there was within the last hour."""
+
+    def __init__(self, span: float = HOUR) -> None:
+        self._span = span  # s
+        self._rows: deque[tuple[float, float]] = deque(maxlen=10_000)  # monotonic s, how much
+        self._total = 0.0
+
+    def add(self, now: float, much: float) -> None:
+        """So much more."""
+        if much:
+            self._rows.append((now, much))
+
+    def reach(self, now: float, total: float) -> None:
+        """It is counted since the start, and `total` by now."""
+        self.add(now, total - self._total)
+        self._total = total
+
+    def sum(self, now: float) -> float:
+        """All of the last hour."""
+        while self._rows and now - self._rows[0][0] >= self._span:
+            self._rows.popleft()
+        return sum(much for _, much in self._rows)
+
+    def count(self, now: float) -> int:
+        """How often."""
+        self.sum(now)
+        return len(self._rows)
+
+
+class Begun(msgspec.Struct, frozen=True, array_like=True):
+    """A start of this program."""
+
+    kernel: str  # which run of the kernel; empty: nobody knows
+    mono: float  # s
+    wall: float  # s, UTC
+
+
+def starts(home: Path, now: Begun) -> list[Begun]:
+    """The starts that are remembered, newest last, this one too. What the disk does not take is forgotten."""
+    place = home / STARTS
+    try:
+        known = msgspec.json.decode(place.read_bytes(), type=list[Begun])
+    except (OSError, msgspec.MsgspecError):
+        known = []
+    known = [*known, now][-KEPT:]
+    try:
+        place.write_bytes(msgspec.json.encode(known))
+    except OSError:
+        pass
+    return known
+
+
+def within_a_day(known: Iterable[Begun], now: Begun) -> int:
+    """How many of these starts are less than a day ago: by the kernel's own clock, for another run of it by the wall
+    clock, and not where that lies ahead: a box without a battery wakes up in the wrong year.
+
+    >>> within_a_day([Begun("a", 10.0, 5e8), Begun("b", 50.0, 1.7e9)], Begun("b", 60.0, 1.7e9 + 10))
+    1
+    """
+    return sum(
+        now.mono - one.mono < DAY if one.kernel == now.kernel else 0 <= now.wall - one.wall < DAY for one in known
     )
-
-    def __init__(self, disk: str) -> None:
-        self._disk = disk
-
-    def frame(self, at: Instant, vitals: Vitals, depth: Mapping[Lane, int]) -> Frame:
-        """One frame of the agent's own health."""
-        values = (
-            *vitals,
-            depth.get("alarm", 0),
-            depth.get("event", 0),
-            depth.get("telemetry", 0) + depth.get("backfill", 0),
-            self._disk_free(),
-            resident_mb(),
-            _descriptors(),
-            float(at.synced),
-        )
-        return frame(self.SOURCE, at, self.LAYOUT, np.array(values, float))
-
-    def _disk_free(self) -> float:
-        try:
-            stat = os.statvfs(self._disk)
-        except OSError:
-            return float("nan")
-        return 100.0 * stat.f_bavail / stat.f_blocks if stat.f_blocks else float("nan")
-
-
-def resident_mb() -> float:
-    """Resident memory of this process in MB (proc(5) statm, pages)."""
-    try:
-        with open("/proc/self/statm") as statm:
-            return int(statm.read().split()[1]) * resource.getpagesize() / 1e6
-    except OSError:
-        return float("nan")
-
-
-def _descriptors() -> float:
-    try:
-        return float(len(os.listdir("/proc/self/fd")))
-    except OSError:
-        return float("nan")

@@ -20,13 +20,15 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from .core.alarm import Alarm
 from .core.core import Ack, Action, Core, Input, Kept, Tick, Verb
 from .core.errors import ConfigFault
 from .core.exposure import Presence
 from .core.frame import Array, Instant, Layout, Quality, frame
+
+GROWS = ("agent",)  # sources that newer versions give more channels, at the end: what an older one recorded lacks them
 
 
 class Start(Struct, frozen=True):
@@ -107,13 +109,16 @@ def decode(line: bytes | str, layouts: Mapping[str, Layout], where: str = "recor
         return Action(read.action, read.rule, read.channel, read.by, at, read.reason, read.seconds)
     if read.presence is not None:
         return Presence(read.presence, read.zone, at, read.by)
-    if read.frame is None:
+    source = read.frame
+    if source is None:
         return Tick(at)
-    known = layouts.get(read.frame)
+    known = layouts.get(source)
     if known is None:
-        raise ConfigFault([f"{where}: the site has no source `{read.frame}`"])
+        raise ConfigFault([f"{where}: the site has no source `{source}`"])
+    if source in GROWS and len(read.value) < len(known):
+        read = _grown(read, len(known))
     if len(read.value) != len(known):
-        raise ConfigFault([f"{where}: `{read.frame}` has {len(known)} channels, the line has {len(read.value)}"])
+        raise ConfigFault([f"{where}: `{source}` has {len(known)} channels, the line has {len(read.value)}"])
     given = (read.value, read.quality, read.age, read.raw)
     if any(isinstance(column, list) and len(column) != len(known) for column in given):
         raise ConfigFault([f"{where}: quality, age and raw must be as long as value ({len(known)})"])
@@ -121,7 +126,25 @@ def decode(line: bytes | str, layouts: Mapping[str, Layout], where: str = "recor
     quality: Array | list[int] | int = read.quality
     if isinstance(quality, int):
         quality = np.where(np.isnan(value), np.maximum(quality, Quality.UNCERTAIN), quality)
-    return frame(read.frame, at, known, value, quality, read.age, None if read.raw is None else _column(read.raw))
+    return frame(source, at, known, value, quality, read.age, None if read.raw is None else _column(read.raw))
+
+
+def _grown(line: _Line, n: int) -> _Line:
+    """A line of an older version: what it did not measure nobody knows."""
+    more = n - len(line.value)
+
+    def column(given: Any, fill: Any) -> Any:
+        return [*given, *[fill] * more] if isinstance(given, list) else given
+
+    return structs.replace(
+        line,
+        value=column(line.value, None),
+        quality=column(
+            line.quality if isinstance(line.quality, list) else [line.quality] * len(line.value), int(Quality.OFFLINE)
+        ),
+        age=column(line.age, 0.0),
+        raw=column(line.raw, None),
+    )
 
 
 def _column(values: list[float | None]) -> Array:

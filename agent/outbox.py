@@ -32,7 +32,7 @@ from .core.alarm import LEVELS, STATE_NAMES, Alarm, Point, State
 from .core.errors import StoreFault
 from .core.frame import Frame, Instant
 from .core.ports import LANES, Batch, Clock, Event, Item, Lane, Latest, Uplink
-from .eras import Eras
+from .eras import Eras, mended
 from .feed import Feed, rank
 from .gather import Gather
 from .hand import Hand
@@ -169,6 +169,9 @@ class Outbox:
         self.feeds = {name: Feed(name, self, choices.get(name)) for name in uplinks}
         self.bad_rows = 0  # rows that failed their checksum since boot
         self.trouble: dict[str, str] = {}  # file -> what is wrong with it now
+        self.failures = 0  # writes that the disk did not take, since the start
+        self._took: dict[str, float] = {}  # file -> s of its slowest commit since somebody asked
+        self._committing: dict[str, float] = {}  # file -> monotonic s at which the commit under way began
         self._slow: set[str] = set()  # files whose last commit took longer than `PATIENCE`
         self._told: Callable[[Event], object] = told or self.put_event
         self._early: list[Event] | None = []  # told before `open` returned
@@ -210,7 +213,8 @@ class Outbox:
         self._told_gaps: list[Lost] = []  # the same of gaps that were told: their events may not be on the disk yet
         self._writing = False  # a commit of alarms is under way
         self._alarm_news, self._history_news, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._begun: dict[int, float] = {}  # row of the oldest backlog of some uplink -> its wall s
+        self._begun: dict[int, tuple[str, Instant]] = {}  # row of the oldest backlog of some uplink -> its begin
+        self._opened = clock.now().mono
         self._lock = asyncio.Lock()  # one user of history.db at a time, with its bookkeeping
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -933,27 +937,38 @@ class Outbox:
         lanes = [entry.item.lane for entry in self.entries.values() if uplink in entry.owed]
         return {"alarm": lanes.count("alarm"), "event": lanes.count("event")}
 
-    def oldest(self, uplink: str) -> dict[Lane, float]:
-        """Age in s of the oldest that the uplink owes of each lane, where something waits and its time is known."""
+    def oldest(self, uplink: str, but: Collection[str] = ()) -> dict[Lane, float]:
+        """Age in s of the oldest that the uplink owes of each lane, where something waits and its time is known.
+
+        but: sources whose alarms do not count.
+        """
         now, found = self.clock.now(), dict[Lane, float]()
         for entry in self.entries.values():
             lane = entry.item.lane
+            if but and (at := entry.item.point) is not None and at[1].partition("/")[0] in but:
+                continue
             if uplink in entry.owed and lane not in found:  # the first of its lane is the oldest
                 found[lane] = self._age(entry.item.boot, entry.item.body.at, now)  # type: ignore[union-attr]
         feed = self.feeds[uplink]
         if (live := feed.oldest_live()) is not None:
             found["telemetry"] = now.mono - live
         if feed.owed.spans and (since := self._begun.get(feed.owed.spans[0][0])) is not None:
-            found["backfill"] = now.wall - since
+            found["backfill"] = self._age(*since, now)
         return found
 
     def _age(self, boot: str, at: Instant, now: Instant) -> float:
-        return now.mono - at.mono if boot == self.boot else max(0.0, now.wall - at.wall)
+        """s since a moment of that boot: by the monotonic clock within one run of the kernel, else by the wall clock
+        where both moments can be trusted; else since this start, for it has waited at least so long."""
+        era = self.eras.of(boot)
+        if boot == self.boot or (era is not None and era is self.eras.known[-1]):
+            return now.mono - at.mono
+        at = at if era is None else mended(at, era)
+        return max(0.0, now.wall - at.wall) if now.synced and at.synced else now.mono - self._opened
 
     async def date(self) -> None:
-        """Look up how old the oldest backlog of each uplink is, for `oldest`. Costs one row of the history each."""
+        """Look up since when the oldest backlog of each uplink waits, for `oldest`. Costs one row of history each."""
         first = {feed.owed.spans[0][0] for feed in self.feeds.values() if feed.owed.spans}
-        known = {row: wall for row, wall in self._begun.items() if row in first}
+        known = {row: since for row, since in self._begun.items() if row in first}
         for row in first - known.keys():
             try:
                 async with self._lock:
@@ -965,7 +980,8 @@ class Outbox:
                 return
             for item in items:
                 if isinstance(item.body, Batch):
-                    known[row] = float(item.body.wall[0])
+                    begun = Instant(float(item.body.mono[0]), float(item.body.wall[0]), item.body.synced)
+                    known[row] = item.boot, begun
         self._begun = known
 
     def is_urgent(self, uplink: str) -> bool:
@@ -1024,6 +1040,7 @@ class Outbox:
 
     def _troubled(self, file: str, error: StoreFault) -> None:
         """Say once that a file does not take what it should."""
+        self.failures += 1
         kind = "store-full" if isinstance(error, Full) else "store-down"
         if self.trouble.get(file) != kind:
             self.trouble[file] = kind
@@ -1043,6 +1060,14 @@ class Outbox:
 
     async def _patiently(self, file: str, job: Awaitable[T], waiting: asyncio.Future[bool] | None) -> T:
         """The job's result. When it is slow that is said, and nobody waits for it any longer."""
+        self._committing[file] = self.clock.now().mono
+        try:
+            return await self._timed(file, job, waiting)
+        finally:
+            self._took[file] = self.slowest(file)
+            del self._committing[file]
+
+    async def _timed(self, file: str, job: Awaitable[T], waiting: asyncio.Future[bool] | None) -> T:
         task = asyncio.ensure_future(job)
         done, _ = await asyncio.wait([task], timeout=PATIENCE)
         if done:
@@ -1063,6 +1088,12 @@ class Outbox:
             return await task
         finally:
             self._hanging.discard(file)
+
+    def slowest(self, file: str) -> float:
+        """s of the slowest commit of a file since the last call, or of the one that is under way."""
+        began = self._committing.get(file)
+        so_far = 0.0 if began is None else self.clock.now().mono - began
+        return max(self._took.pop(file, 0.0), so_far)
 
     def is_slow(self) -> bool:
         """Whether a commit of alarms takes longer than `PATIENCE`, or the last one did."""

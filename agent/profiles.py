@@ -48,6 +48,7 @@ class Limit(Struct, frozen=True, forbid_unknown_fields=True):
     edition: str = ""
     verify: bool = False
     note: str = ""
+    text: dict[str, str] = {}  # by language: what the operator reads instead of the standard sentence
 
     def __post_init__(self) -> None:
         if (self.compare in DIRECTION) != (self.window is not None and self.per is not None):
@@ -68,6 +69,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     title: dict[str, str] = {}
     advice: str = ""  # what to do: a row of `core.words.ADVICE`
     gas: str = ""  # a name in gases.toml: then shares, concentrations and %LEL are told in each other
+    watches: str = ""  # of `self.toml`: the agent's own channel, wildcards allowed; see `upkeep.py`
 
 
 def rule(profile: Profile, limit: Limit, value: float, given: bool, unit: str) -> Table:

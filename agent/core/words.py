@@ -262,6 +262,15 @@ ADVICE: dict[str, dict[str, str]] = {
         "water": "Start the pumps, warn people below, get ready to withdraw along the escape route for water.",
         "aquifer": "Look for new water, measure by hand, ask the hydrogeologist, get ready to withdraw.",
         "certificate": "Renew the certificate and put it in its place: it is taken at once, without a new start.",
+        "gateway": "Look after the gateway itself; what it watches is still watched.",
+        "gateway-output": "Go there and switch by hand; then look at relay, supply and line.",
+        "gateway-load": "Nothing on site is wrong. Take load off the gateway, or give it a stronger machine.",
+        "gateway-link": "Nothing is lost yet. Check modem, cable and broker; tell by phone what cannot wait.",
+        "gateway-disk": "The site is still watched. Look at the card or disk, its space and rights; have a spare.",
+        "gateway-power": "The site is still watched. Measure the supply under load, check plug, cable and buffer.",
+        "gateway-heat": "The site is still watched. Clean the filter, shade the cabinet, check the fan.",
+        "gateway-clock": "No alarm depends on the clock, stamps do. Check the time server, or set the clock by hand.",
+        "gateway-alarms": "Begin with the first and the worst; have the limits of what comes again and again checked.",
         "spontaneous": "Sample gas, compare with the index of this coal, close air leaks, prepare to inject and seal.",
         "freeboard": "Lower the pond, open the flood outlet, stop discharge, look on the spot, warn people downstream.",
         "dam": "Look for cracks, bulges and seepage, stop discharge, lower the pond, warn people downstream.",
@@ -316,6 +325,15 @@ ADVICE: dict[str, dict[str, str]] = {
         "water": "启动水泵,通知下部人员,做好沿避水路线撤离的准备。",
         "aquifer": "查看工作面和钻孔有无新出水,人工复测,报告水文地质人员,做好撤离准备。",
         "certificate": "请更新证书并放到原位置:程序立即启用,无需重启。",
+        "gateway": "请检查网关自身;现场监测仍在继续。",
+        "gateway-output": "到现场手动操作,再检查继电器、电源和线路;引发该输出的报警仍然有效。",
+        "gateway-load": "现场本身无异常。请减轻网关负荷,或更换性能更高的设备。",
+        "gateway-link": "数据尚未丢失。请检查通信模块、线缆、服务器及其地址;紧急情况电话上报。",
+        "gateway-disk": "现场监测仍在继续。请检查存储卡或磁盘的状态、空间和权限,并备好替换件。",
+        "gateway-power": "现场监测仍在继续。请带载测量供电电压,检查插头、电缆和后备电源。",
+        "gateway-heat": "现场监测仍在继续。请清洁滤网,为机柜遮阳,检查风扇。",
+        "gateway-clock": "报警判定不依赖时钟,时间标记依赖。请检查时间服务器,或手动校时。",
+        "gateway-alarms": "先处理首发和最高等级报警;将反复报警的测点告知限值管理人员。",
         "spontaneous": "取气样,与本煤种指标对照,封堵漏风,做好注浆注氮和封闭准备。",
         "freeboard": "降低库水位,开启排洪设施,停止排放,派人查看,通知下游人员。",
         "dam": "派人查看裂缝、隆起和渗漏,停止排放,降低库水位,通知下游人员。",
@@ -428,39 +446,6 @@ WHY: dict[str, dict[str, str]] = {
 SPAN: dict[str, list[tuple[float, str]]] = {
     "en": [(365 * 86400.0, "years"), (86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (0.0, "seconds")],
     "zh": [(365 * 86400.0, "年"), (86400.0, "天"), (3600.0, "小时"), (60.0, "分钟"), (0.0, "秒")],
-}
-
-# What is wrong with the agent itself, by the name of its rule; see `agent/health.py`.
-AGENT: dict[str, dict[str, str]] = {
-    "en": {
-        "orders": "an output is not in the state that an alarm wants: check the relay, its power and its line",
-        "dropped": "what should have been told was dropped: the caps of the store are too small for this outage",
-        "store": "the store does not take what it should: alarms go on from memory; check disk and rights",
-        "evidence": "what cameras show is not kept as it should be: events `ring-trouble` and `evidence-trouble` "
-        "say why",
-        "quarantine": "a file of the store was corrupt and was set aside: check the card and the power supply",
-        "degraded": "a part of the program crashes or hangs again and again: `degraded` in the events says which; the "
-        "rest goes on; send the log to the maintainers",
-        "uplink": "a platform cannot be reached: alarms are kept and wait; check the link, the broker and its address",
-        "clock-back": "the wall clock was set back: `clock-step` in the events says when and how far; find out by whom",
-        "flood": "more alarms than a person can follow: look at the first of each zone and at the worst colour; "
-        "none is lost, the others are folded under these",
-        "chattering": "a point is raised again and again: give it a delay or a wider restore limit, check its sensor",
-        "advice": "Look after the gateway itself; what it watches is still watched.",
-    },
-    "zh": {
-        "orders": "有输出未处于报警要求的状态:请检查继电器、电源和线路",
-        "dropped": "有应上报的数据被丢弃:存储上限不足以覆盖本次中断",
-        "store": "存储写入异常:报警继续由内存发出;请检查磁盘和权限",
-        "evidence": "摄像证据未能按要求保存:事件 `ring-trouble` 和 `evidence-trouble` 说明原因;报警不受影响",
-        "quarantine": "存储文件损坏,已隔离:请检查存储卡和供电",
-        "degraded": "程序的一部分反复崩溃或停滞:事件 `degraded` 指明是哪一部分;其余部分正常;请将日志交维护人员",
-        "uplink": "无法连接平台:报警已保存待发;请检查链路、服务器及其地址",
-        "clock-back": "系统时钟被回拨:事件 `clock-step` 记录了时间和幅度;请查明原因",
-        "flood": "报警数量超出人员处理能力:先看各区域首发报警和最高等级;其余报警折叠其下,无一丢失",
-        "chattering": "测点反复报警:请设置延时或放宽复位限值,或检查传感器",
-        "advice": "请检查网关自身;现场监测仍在继续。",
-    },
 }
 
 LEVEL: dict[str, dict[str, str]] = {

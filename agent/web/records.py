@@ -657,7 +657,9 @@ async def system(ask: Ask) -> Page:
     vitals = [
         tag("tr", tag("th", channel_link(f"agent/{key}"), scope="row"), tag("td", t.value(v), class_="number"))
         for key, v in glance.health(desk).items()
+        if not math.isnan(v)  # what this machine cannot say is not there
     ]
+    off = [tag("li", tag("b", rule), ": ", why) for rule, why in desk.config.off.items()]
     events = [
         tag("li", tag("span", at(ask, e.at.wall), " ", tag("b", e.kind), " ", e.source), tag("span", e.text))
         for e in list(reversed(desk.recent))[:EVENTS]
@@ -683,6 +685,7 @@ async def system(ask: Ask) -> Page:
         live("store", tag("h2", t("store")), store, as_="section", class_="card"),
         card(t("hazards"), tag("ul", hazards, class_="plain-list")) if hazards else None,
         live("vitals", tag("h2", t("vitals")), tag("table", tag("tbody", vitals)), as_="section", class_="card tight"),
+        card(t("rules off"), tag("ul", off, class_="plain-list")) if off else None,
         live("events", tag("h2", t("events")), tag("ul", events, class_="log"), as_="section", class_="card span"),
     ]
     return Page(t("system"), tag("div", body, class_="columns"))

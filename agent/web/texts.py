@@ -291,6 +291,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {  # English, Chinese
     "top": ("Most frequent in 24 h", "24 小时内最频繁"),
     "share": ("Share of the ten", "前十占比"),
     "target": ("Target", "目标"),
+    "rules off": ("Rules of the agent that are switched off", "已停用的网关自检规则"),
     "vitals": ("Vitals", "运行指标"),
     "events": ("Events", "事件"),
     "hazards": ("Major hazards", "重大危险源"),

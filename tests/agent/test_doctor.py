@@ -275,7 +275,7 @@ def test_a_damaged_store_is_found_and_no_file_is_left_beside_it(memory):
 # -- the clock ----------------------------------------------------------------------------------------
 
 SUMMER = 1_785_000_000.0  # 2026-07-25
-IN_STEP, FREE = Discipline(True, 0.004, -12.0), Discipline(False, 16.0, 180.0)
+IN_STEP, FREE = Discipline(True, 1e-4, 0.004, -12.0), Discipline(False, 0.0, 16.0, 180.0)
 
 
 @pytest.mark.parametrize(

@@ -400,14 +400,16 @@ def test_a_crash_of_the_server_is_told_and_it_comes_back(tmp_path, monkeypatch):
     knocked, knock = [], server._knock
 
     async def once(sock):
+        if sock.getsockname()[1] != Visitor(url).port:  # another agent of this process
+            return await knock(sock)
         knocked.append(1)
         if len(knocked) == 2:
             raise ZeroDivisionError("a mistake of the server")
-        await knock(sock)
+        return await knock(sock)
 
+    path, url = silent(tmp_path)
     monkeypatch.setattr(server, "_knock", once)
     monkeypatch.setattr(server, "PULSE", 0.2)
-    path, url = silent(tmp_path)
     with living(path) as agent:
         end = time.monotonic() + 20
         while len(knocked) < 4:
@@ -449,6 +451,8 @@ def test_metrics_are_read_by_somebody_elses_parser_and_have_the_names_that_are_t
     assert absent <= {
         "vedette_item_colour", "vedette_channel_value", "vedette_device_up", "vedette_device_requests",
         "vedette_device_errors", "vedette_device_round_trip_seconds", "vedette_uplink_oldest_seconds",
+        "vedette_disk_full_seconds", "vedette_disk_wear_ratio", "vedette_temperature_celsius", "vedette_throttled",
+        "vedette_under_voltage",
     }  # fmt: skip
     for family in families:
         metric = metrics.METRICS.get(family.name) or metrics.METRICS[f"{family.name}_total"]

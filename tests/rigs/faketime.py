@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -15,6 +16,24 @@ from pathlib import Path
 from tests.rigs.trial import Skip
 
 YEAR = 365.25 * 86400.0  # s
+
+
+class Offset:
+    """A wall clock that is some whole seconds ahead, for a process with much to do (offset.c). Raises `Skip`."""
+
+    def __init__(self, folder: Path) -> None:
+        if shutil.which("gcc") is None:
+            raise Skip("a clock that jumps needs gcc")
+        library, self._place = folder / "offset.so", folder / "offset"
+        flags = ["-O2", "-shared", "-fPIC", "-o", str(library), str(Path(__file__).with_name("offset.c"))]
+        subprocess.run(["gcc", *flags], check=True, capture_output=True)
+        self._place.write_bytes(struct.pack("d", 0.0))
+        self.env = {"LD_PRELOAD": str(library), "VEDETTE_OFFSET": str(self._place)}
+
+    def move(self, offset: float) -> None:
+        """So many seconds ahead from now on."""
+        with self._place.open("r+b") as file:
+            file.write(struct.pack("d", offset))
 
 
 class Faketime:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import re
 import sys
 import time
@@ -224,6 +225,29 @@ RENAMED: tuple[Replacement, ...] = (  # HJ 212, files: what is told again has an
     ),
     ("agent.uplink.minefiles", "Session._rows", rewritten('"start": known.start', '"start": moment')),
 )
+
+
+def hoarding(take: Callable[..., None]) -> Callable[..., None]:
+    """`Agent._take` that forgets a kilobyte with each item."""
+    hoard = []
+
+    def taken(self: Any, item: Any) -> None:
+        hoard.append(bytes(1024))
+        take(self, item)
+
+    return taken
+
+
+def left_open(init: Callable[..., None]) -> Callable[..., None]:
+    """`Session.__init__` that opens a file which nobody closes."""
+
+    def begun(self: Any, *more: Any, **named: Any) -> None:
+        os.open(os.devnull, os.O_RDONLY)
+        init(self, *more, **named)
+
+    return begun
+
+
 TABLE: dict[str, tuple[Replacement, ...]] = {
     "": (),
     **MUTANTS,  # T16
@@ -278,6 +302,8 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
         ("agent.wire", "Wire.publish", without_a_fence),
         ("agent.uplink.jt808", "Session._fly", answered),
     ),
+    "leak-memory": (("agent.daemon", "Agent._take", hoarding),),  # T17
+    "leak-descriptors": (("agent.uplink.session", "Session.__init__", left_open),),  # T17
     "window-off": (("agent.uplink.session", "Session.__init__", no_window),),  # T6
     "user-timeout-off": (  # T7: the kernel's own, a quarter hour
         ("agent.wire", "USER_TIMEOUT", lambda old: 0),

@@ -48,8 +48,10 @@ from agent.core.errors import LineLost
 from agent.core.frame import Frame, Instant, Layout, Quality, frame, layout
 from agent.core.ports import Clock, Driver, Event, Orders, Uplink
 from agent.core.rules import Bad, High, Low, Silence
-from agent.health import Health, rules
+from agent.health import Health
+from agent.machine import Body
 from agent.outbox import Store
+from agent.upkeep import rules
 from agent.uplink.mqtt import Mqtt
 from agent.uplink.session import TRIES
 from agent.uplink.sparkplug import Sparkplug
@@ -1019,9 +1021,8 @@ def seams(world: World) -> list[tuple[Any, str, Any]]:
         (agent.daemon, "control", SimpleNamespace(serve=serve)),
         (agent.daemon, "say", say),
         (agent.daemon, "gc", SimpleNamespace(collect=int, freeze=int)),
-        (agent.health, "resident_mb", lambda: 50.0),
-        (agent.health, "_descriptors", lambda: 20.0),
-        (agent.health.Health, "_disk_free", lambda self: 50.0),
+        (agent.health, "Machine", lambda disk: SimpleNamespace(look=lambda now: BODY)),
+        (agent.daemon, "offset", lambda: 0.0),
         (agent.supervise, "random", dice),
         (agent.uplink.session, "Wire", Wire),
         (agent.audit, "Hand", lambda name: Hand(world.disk)),
@@ -1034,6 +1035,11 @@ def seams(world: World) -> list[tuple[Any, str, Any]]:
         if hasattr(module, "kernel"):
             found.append((module, "kernel", lambda: "k"))
     return found
+
+
+BODY = Body(*[0.0] * len(Body._fields))._replace(
+    memory=50.0, descriptors=20.0, disk_free=50.0, inodes_free=50.0, disk_full_in=8760.0
+)
 
 
 def play(seed: int, folder: Path, language: str = "mqtt") -> Run:

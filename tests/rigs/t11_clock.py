@@ -56,7 +56,7 @@ JUMPS = {  # what the wall clock is wrong by, s
     "an hour on": 3600.0,
 }
 # What the agent complains of by right: this machine, the platform that is away, the clock, and edges by the dozen.
-OWN = {"agent/loop_lag", "agent/degraded", "agent/clock_back", "agent/alarms_flood"}
+OWN = {"agent/loop_lag", "agent/degraded", "agent/clock_back", "agent/clock_steps", "agent/alarms_flood"}
 PATIENCE = 10.0  # s for one edge to be told; a busy machine is no miss
 MISSES = 2  # edges not told, after which the story ends
 
