@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .profiles import Profile
 
 USAGE, UNAVAILABLE, CONFIG = os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_CONFIG
+RELOAD = 150.0  # s that the daemon may take to check a file and go on by it
 
 
 SHADES = (*LEVELS, "none")  # worst first
@@ -180,6 +181,8 @@ def _parser() -> argparse.ArgumentParser:
     alarms.add_argument("--hours", type=float, default=0.0, help="of shelving, at most 8")
     verb("colours", _colours, "colours of site, items and points, and what is missing for a lower one", site=True)
     verb("status", _status, "version, configuration, uplinks, limits that were set, commands under way", site=True)
+    reloads = verb("reload", _reload, "the running daemon goes on by its site file as it is now", site=True)
+    reloads.add_argument("--by", metavar="NAME", default="", help="who does it")
     verb("queue", _queue, "what the running daemon still owes its platforms", site=True)
     drills = verb("drill", _drill, "prove a chain from sensor to outputs and platforms; nothing is tripped", site=True)
     drills.add_argument("name", help="an interlock, a rule that drives something, or RULE@CHANNEL")
@@ -233,7 +236,7 @@ def _show_complaints(fault: ConfigFault, args: argparse.Namespace) -> None:
     for complaint in fault.complaints:
         print(complaint, file=sys.stderr)
     n = len(fault.complaints)
-    print(f"vedette: {n} fault{'s' if n != 1 else ''} in the configuration; nothing was started", file=sys.stderr)
+    print(f"vedette: {n} fault{'s' if n != 1 else ''} in the configuration; {fault.outcome}", file=sys.stderr)
 
 
 # -- the daemon and its configuration -----------------------------------------------------------------
@@ -622,6 +625,27 @@ def _ask(args: argparse.Namespace, timeout: float = 5.0, /, **request: Any) -> d
     if "error" in reply:
         raise WorldFault(reply["error"])
     return reply
+
+
+def _reload(args: argparse.Namespace) -> int:
+    """All of it, or nothing: the daemon says which."""
+    from . import control
+    from .complaints import Places, read_toml
+
+    path = Path(args.config)
+    try:
+        stored = read_toml(path, Places()).get("store", {})
+    except OSError as error:
+        raise ConfigFault([f"{path}: cannot be read: {error.strerror}"]) from None
+    except ValueError as error:
+        raise ConfigFault([str(error)]) from None
+    state = path.parent / str(stored.get("path", "state") if isinstance(stored, dict) else "state")
+    reply = control.ask(state, {"verb": "reload", "by": args.by}, RELOAD)
+    if "complaints" in reply:
+        raise ConfigFault(reply["complaints"], "nothing was changed")
+    if "error" in reply:
+        raise WorldFault(reply["error"])
+    return _say(args, reply, reply["ok"])
 
 
 def _drill(args: argparse.Namespace) -> int:
