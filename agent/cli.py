@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from . import __version__, dispatch, exhibits, nets, registrar
+from . import __version__, dispatch, exhibits, nets, registrar, workshop
 from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
 from .web import passwd
@@ -195,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     exhibits.add(verb)
     passwd.add(verb)
     dispatch.add(verb)
+    workshop.add(verb)
     hazards = verb("hazards", _hazards, "index R and level of an inventory, term by term; or the table that ships")
     hazards.add_argument("inventory", type=Path, nargs="?", metavar="FILE", help="hazards.toml of a site")
     profiles = verb("profiles", _profiles, "limits that ship, with their sources")

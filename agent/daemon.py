@@ -1299,7 +1299,8 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
         signal.signal(number, last_resort)  # beside the one above, for a loop that hangs
-    loop.add_signal_handler(signal.SIGHUP, agent.reload_soon)
+    if not os.isatty(0):  # in a terminal it says that the terminal was closed
+        loop.add_signal_handler(signal.SIGHUP, agent.reload_soon)
     threading.excepthook = lambda failed: loop.call_soon_threadsafe(agent.thread_died, failed)
     if seconds is not None:
         loop.call_later(seconds, agent.stop)
