@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # Hundreds of processes begin in a run of the tests: each would compile the agent anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install dev decoders demo test lint types contracts unit scoreboard scoreboard-quick soak bench bench-tamper bench-anomaly bench-fleet bench-jt808 bench-slope bench-vision lock screens clean
+.PHONY: help install dev decoders demo test lint types contracts unit scoreboard scoreboard-quick soak bench bench-tamper bench-anomaly bench-fleet bench-jt808 bench-slope bench-vision lock schema screens clean
 
 help:
 	@echo "make demo    two minutes: simulated site, agent, broker, platform, verdict"
@@ -116,6 +116,9 @@ bench-slope: dev
 
 screens: dev
 	@$(BIN)/python -m tests.tools.screens docs
+
+schema: dev
+	@$(BIN)/vedette schema > configs/site.schema.json.new && mv configs/site.schema.json.new configs/site.schema.json
 
 lock:
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra build --extra sftp --extra vehicle --extra video --extra web -o requirements.lock

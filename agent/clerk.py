@@ -86,13 +86,10 @@ class Clerk:
         keep: Keep,
     ) -> None:
         self.settings, self.shelf, self.kernel, self.clock = settings, Path(settings.path), kernel, clock
-        self.witnesses = witnesses
         self.tell, self.keep = tell, keep
         self.troubles: dict[str, str] = {}  # what is wrong now: with the ring of a camera, the disk, the room
-        names = dict.fromkeys(channels)
-        self._watched = [self._eyes(witness, names) for witness in witnesses]
-        self._sources = {name.partition("/")[0] for watched in self._watched for name in watched}
         self._rows: dict[str, deque[Frame]] = {}
+        self.turn(witnesses, channels)
         self._new: list[tuple[Wanted, float]] = []  # not noted yet, and since when
         self._open: list[Group] = []  # their span is not over
         self._ready: deque[Group] = deque()
@@ -103,6 +100,15 @@ class Clerk:
         self._news, self._work = asyncio.Event(), asyncio.Event()
         self._recalled = False
         self._checked = float("-inf")
+
+    def turn(self, witnesses: Sequence[Witness], channels: Iterable[str], moved: Iterable[str] = ()) -> None:
+        """These cameras look at these channels from now on; the sources that `moved` have others than before."""
+        for source in moved:
+            self._rows.pop(source, None)
+        names = dict.fromkeys(channels)
+        self.witnesses = witnesses
+        self._watched = [self._eyes(witness, names) for witness in witnesses]
+        self._sources = {name.partition("/")[0] for watched in self._watched for name in watched}
 
     @staticmethod
     def _eyes(witness: Witness, names: dict[str, None]) -> set[str]:

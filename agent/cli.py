@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from . import __version__, console, dispatch, doctor, exhibits, nets, registrar, simulate, terminal
+from . import __version__, console, dispatch, doctor, exhibits, nets, registrar, simulate, terminal, workshop
 from .core.errors import ConfigFault, WorldFault
 from .web import passwd
 
@@ -128,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     passwd.add(verb)
     dispatch.add(verb)
     doctor.add(verb)
+    workshop.add(verb)
     hazards = verb("hazards", _hazards, "index R and level of an inventory, term by term; or the table that ships")
     hazards.add_argument("inventory", type=Path, nargs="?", metavar="FILE", help="hazards.toml of a site")
     profiles = verb("profiles", _profiles, "limits that ship, with their sources")
@@ -169,7 +170,7 @@ def _show_complaints(fault: ConfigFault, args: argparse.Namespace) -> None:
     for complaint in fault.complaints:
         print(complaint, file=sys.stderr)
     n = len(fault.complaints)
-    print(f"vedette: {n} fault{'s' if n != 1 else ''} in the configuration; nothing was started", file=sys.stderr)
+    print(f"vedette: {n} fault{'s' if n != 1 else ''} in the configuration; {fault.outcome}", file=sys.stderr)
 
 
 # -- the daemon and its configuration -----------------------------------------------------------------

@@ -40,7 +40,7 @@ from .core.derive import Derived, derivations, extended
 from .core.errors import ConfigFault
 from .core.frame import Layout, channels
 from .core.naming import matching
-from .core.ports import Detector, Driver, Uplink
+from .core.ports import Detector, Driver, Uplink, Witness
 from .core.rules import (
     KINDS,
     AnyRule,
@@ -135,6 +135,10 @@ class Config(Struct, frozen=True):
         """The judge of this site, with the limits that somebody set."""
         rules = limits.applied(self.rules, set_to or {})
         return Core(self.layouts, rules, self.site.language, self.detectors, self.air)
+
+    def witnesses(self) -> list[Witness]:
+        """The cameras that keep evidence."""
+        return [witness for driver in self.drivers if (witness := driver.witness()) is not None]
 
 
 def load(path: str | Path) -> Config:

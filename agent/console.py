@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from . import registrar
 from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
 
+RELOAD = 150.0  # s that the daemon may take to check a file and go on by it
 SHADES = (*LEVELS, "none")  # worst first
 
 DEEDS = {  # what people do to one point
@@ -41,6 +43,8 @@ def add(verb: Callable[..., Any]) -> None:
     sub = verb("status", _status, "the gateway as a cockpit: alarms, channels, lines, uplinks; live", site=True)
     sub.add_argument("--once", action="store_true", help="print it once, and leave; as on a pipe")
     sub.add_argument("--every", type=float, default=1.0, metavar="S", help="s between two looks (1)")
+    reloads = verb("reload", _reload, "the running daemon goes on by its site file as it is now", site=True)
+    reloads.add_argument("--by", metavar="NAME", default="", help="who does it")
     verb("queue", _queue, "what the running daemon still owes its platforms", site=True)
     drills = verb("drill", _drill, "prove a chain from sensor to outputs and platforms; nothing is tripped", site=True)
     drills.add_argument("name", help="an interlock, a rule that drives something, or RULE@CHANNEL")
@@ -69,6 +73,26 @@ def _ask(args: argparse.Namespace, timeout: float = 5.0, /, **request: Any) -> d
     if "error" in reply:
         raise WorldFault(reply["error"])
     return reply
+
+
+def _reload(args: argparse.Namespace) -> int:
+    """All of it, or nothing: the daemon says which."""
+    from . import control
+    from .complaints import Places, read_toml
+
+    path = Path(args.config)
+    try:
+        read_toml(path, Places())
+    except OSError as error:
+        raise ConfigFault([f"{path}: cannot be read: {error.strerror}"]) from None
+    except ValueError as error:
+        raise ConfigFault([str(error)]) from None
+    reply = control.ask(control.home(path), {"verb": "reload", "by": args.by}, RELOAD)
+    if "complaints" in reply:
+        raise ConfigFault(reply["complaints"], "nothing was changed")
+    if "error" in reply:
+        raise WorldFault(reply["error"])
+    return _say(args, reply, reply["ok"])
 
 
 def _drill(args: argparse.Namespace) -> int:

@@ -14,8 +14,9 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -45,17 +46,19 @@ from . import (
     update,
 )
 from .audit import Audit, Pace, verify
+from .carry import carried, same_layout
 from .clerk import Clerk
 from .clock import Steps, SystemClock, kernel, offset
 from .comeback import Comeback
-from .config import Config
+from .config import Config, load
 from .core.alarm import Alarm, Order
 from .core.colours import UNCOLOURED
-from .core.core import NOTHING, VERBS, Ack, Action, Input, Kept, Memory, Tick, Verdict, open_alarms
+from .core.core import NOTHING, VERBS, Ack, Action, Core, Input, Kept, Memory, Tick, Verdict, open_alarms
+from .core.errors import ConfigFault
 from .core.exposure import PERSON, Presence
 from .core.frame import Instant
 from .core.load import figures
-from .core.ports import Driver, Event, Identity, Lane, Tally
+from .core.ports import Driver, Event, Identity, Lane, Tally, Witness
 from .deeds import Deeds, Reach
 from .desk import Desk, Result
 from .doorway import Doorway
@@ -68,6 +71,7 @@ from .log import say
 from .orders import OrderBox
 from .outbox import Outbox
 from .proof import Proofs, trips
+from .reload import Plan, compared, merged
 from .supervise import (
     HEALTHY,
     Lease,
@@ -111,6 +115,7 @@ READ_BACK = 120.0  # s after the start until the journal is read back once; befo
 HOUR = 3600.0  # s that a clock that was set back is shown
 DATING = 60.0  # s between looks at how old the backlog is
 PROBE = 2.0  # s between questions whether the store still works
+PART = 10.0  # s that leaves may take to end whose settings changed: a camera's child says goodbye, too
 LEAVE = 1.5  # s that all tasks may take to end once cancelled: an uplink says goodbye for 0.9
 SAFE = 10.0  # s that the journal may take until what was told of evidence counts as not told
 ANSWER = 3.0  # s that whoever commands on this machine waits for the next word; then it is told what is known
@@ -157,6 +162,8 @@ class Agent:
         self._drilling = False
         self.clerk: Clerk | None = None  # where a camera keeps evidence
         self.desk: Desk | None = None  # where commands come in; a recording hears none
+        self._leaves: dict[str, Task] = {}  # duty -> what keeps it
+        self.reloading = False
         self._manifests: dict[str, asyncio.Future[dict[str, Any]]] = {}  # alarm -> who waits for its evidence
         self._unsigned = ""  # why nothing signs the journal
         self._set_back: list[tuple[float, float]] = []  # when and how far the wall clock was set back lately, s
@@ -193,38 +200,14 @@ class Agent:
         self.keeper = None if self.recorder else checkpoint.Keeper(home, self.core, kernel(), self._event)
         site = self.config.site
         self.traces = Traces(self.core, self.outbox.boot, self.config.hash, partial(self.audit.put, sign=True))
-        self.who = Identity(
-            site.name,
-            site.node,
-            self.outbox.boot,
-            __version__,
-            self.config.hash,
-            home=str(home),
-            layouts={source: bench.layout for source, bench in self.core.benches.items()},
-            points={
-                (point.rule.name, point.channel): point.rule.level
-                for bench in self.core.benches.values()
-                for point in bench.points
-            },
-        )
+        self.who = Identity(site.name, site.node, self.outbox.boot, __version__, self.config.hash, home=str(home))
         self.boxes: dict[str, OrderBox] = {}
-        self._deciding: dict[str, frozenset[str]] = {}  # line -> the sources that decide on what its heartbeats guard
-        self._owner: dict[str, OrderBox] = {}
-        self._hearts: dict[str, OrderBox] = {}
-        guards: dict[str, list[str]] = {}
-        for one in self.config.interlocks:
-            guards.setdefault(one.heartbeat, []).extend(one.guarded)
+        self._deciding: dict[str, frozenset[str]]  # line -> the sources that decide on what its heartbeats guard
+        self._owner: dict[str, OrderBox]
+        self._hearts: dict[str, OrderBox]
         for driver in self.config.drivers:
-            limit = max(LINE_LEASE, 2 * driver.worst())
-            hearts = {} if self.recorder else driver.heartbeats()
-            beating = {name: period for name, period in hearts.items() if name in driver.armed()}
-            box = OrderBox(self._duty(f"bus {driver.name}", limit).renew, beating, guards)
-            self.boxes[driver.name] = box
-            guarded = [output for name in beating for output in guards.get(name, driver.outputs())]
-            self._deciding[driver.name] = self.core.deciding(guarded)
-            if not self.recorder:  # a recording watches and switches nothing
-                self._owner |= dict.fromkeys(driver.outputs(), box)
-                self._hearts |= dict.fromkeys(hearts, box)
+            self._box(driver)
+        self.wire()
         say(
             "started",
             version=__version__,
@@ -248,13 +231,8 @@ class Agent:
         for hazard in self.config.hazards:
             text = sentence(hazard, self.config.site.language)
             self._event(Event("major-hazard", "agent", at, text, msgspec.to_builtins(hazard)))
-        witnesses = [] if self.recorder else [eye for d in self.config.drivers if (eye := d.witness()) is not None]
-        if witnesses:
-            keep, names = self._evidence, self.core.columns
-            run = reels.run_of(kernel())
-            self.clerk = Clerk(self.config.evidence, witnesses, names, run, self.clock, self._event, keep)
-            self.clerk.adopt(open_alarms(self.memory), at)
-            self._duty("evidence", CLERK_LEASE)
+        if witnesses := [] if self.recorder else self.config.witnesses():
+            self.look_out(witnesses, at)
         for event in odd:
             self._event(event)
         for rule, to in remembered.limits.items():
@@ -269,7 +247,7 @@ class Agent:
         self._duty("record", RECORD_LEASE)
         for uplink in self.config.uplinks:
             self._duty(f"uplink {uplink.name}", CONNECT_LEASE)
-        if self._has_page:
+        if self.has_page:
             from .web import server  # noqa: F401  # what it needs is loaded before anything runs
 
             self._duty("web", WEB_LEASE)
@@ -282,17 +260,19 @@ class Agent:
             asyncio.create_task(self.outbox.serve(), name="store"),
             asyncio.create_task(self.audit.serve(), name="journal"),
             asyncio.create_task(watch(self.leases, watchdog, self.clock, self._told), name="watch"),
-            self._kept("control", self._control),
-            self._kept("record", self._record),
-            *([self._kept("evidence", self._keep_evidence)] if self.clerk is not None else []),
-            *([self._kept("web", self._page)] if self._has_page else []),
-            *([self._kept("commands", self._keep_desk)] if self.desk is not None else []),
-            *(
-                self._kept(f"bus {driver.name}", partial(self._pump, driver), Pauses(2.0))
-                for driver in self.config.drivers
-            ),
-            *(self._delivered(uplink) for uplink in self.config.uplinks),
         ]
+        self._kept("control", self._control)
+        self._kept("record", self._record)
+        if self.clerk is not None:
+            self._kept("evidence", self._keep_evidence)
+        if self.has_page:
+            self._kept("web", self._page)
+        if self.desk is not None:
+            self._kept("commands", self._keep_desk)
+        for driver in self.config.drivers:
+            self._polled(driver)
+        for uplink in self.config.uplinks:
+            self._delivered(uplink)
         proving = None
         if self.trial is not None and self.desk is not None:
             proving = asyncio.create_task(self._prove(self.trial, self.desk), name="trial")
@@ -316,7 +296,8 @@ class Agent:
             self._broken.cancel()
             try:
                 async with asyncio.timeout(STOP) as self._patience:
-                    await self._leave([stopping, *tasks, *([proving] if proving is not None else [])])
+                    also = [proving] if proving is not None else []
+                    await self._leave([stopping, *tasks, *self._leaves.values(), *also])
             except TimeoutError:
                 say("stop-late", text="the store did not close in time; it is as after a power cut", trouble="store")
             loop.set_exception_handler(before)
@@ -328,7 +309,7 @@ class Agent:
         return Hand("page")
 
     @property
-    def _has_page(self) -> bool:
+    def has_page(self) -> bool:
         """Whether there is a local page; a recording shows nothing."""
         return self.config.web is not None and self.recorder is None
 
@@ -337,11 +318,48 @@ class Agent:
         lease = self._lease[duty] = self.leases.grant(duty, limit, leaf=True)
         return lease
 
-    def _kept(self, duty: str, leaf: Callable[[], Coroutine[Any, Any, None]], pauses: Pauses | None = None) -> Task:
+    def _kept(self, duty: str, leaf: Callable[[], Coroutine[Any, Any, None]], pauses: Pauses | None = None) -> None:
         """A leaf under the care of `keep`."""
         record = self._records[duty] = Record()
         care = keep(_name(duty), leaf, self.clock, self._told, pauses, lease=self._lease[duty], record=record)
-        return asyncio.create_task(care, name=f"keep {duty}")
+        task = self._leaves[duty] = asyncio.create_task(care, name=f"keep {duty}")
+        task.add_done_callback(self._proved)
+
+    def _polled(self, driver: Driver) -> None:
+        self._kept(f"bus {driver.name}", partial(self._pump, driver), Pauses(2.0))
+
+    def _box(self, driver: Driver) -> None:
+        """The order box of a line, with its lease."""
+        limit = max(LINE_LEASE, 2 * driver.worst())
+        hearts = {} if self.recorder else driver.heartbeats()
+        beating = {name: period for name, period in hearts.items() if name in driver.armed()}
+        self.boxes[driver.name] = OrderBox(self._duty(f"bus {driver.name}", limit).renew, beating)
+
+    def wire(self) -> None:
+        """Who owns which output, which heartbeat stands in for what, and what there is to be told: as configured."""
+        guards: dict[str, list[str]] = {}
+        for one in self.config.interlocks:
+            guards.setdefault(one.heartbeat, []).extend(one.guarded)
+        self._owner, self._hearts, self._deciding = {}, {}, {}
+        for driver in self.config.drivers:
+            box = self.boxes[driver.name]
+            box.guards = guards
+            guarded = [output for name in box.hearts for output in guards.get(name, driver.outputs())]
+            self._deciding[driver.name] = self.core.deciding(guarded)
+            if not self.recorder:  # a recording watches and switches nothing
+                self._owner |= dict.fromkeys(driver.outputs(), box)
+                self._hearts |= dict.fromkeys(driver.heartbeats(), box)
+        benches = self.core.benches.items()
+        self.who.config = self.config.hash
+        self.who.layouts = {source: bench.layout for source, bench in benches}
+        self.who.points = {(p.rule.name, p.channel): p.rule.level for _, bench in benches for p in bench.points}
+
+    def look_out(self, witnesses: Sequence[Witness], at: Instant) -> None:
+        """Cameras of this site keep evidence."""
+        keep, run = self._evidence, reels.run_of(kernel())
+        self.clerk = Clerk(self.config.evidence, witnesses, self.core.columns, run, self.clock, self._event, keep)
+        self.clerk.adopt(open_alarms(self.memory), at)
+        self._duty("evidence", CLERK_LEASE)
 
     async def _stopped(self) -> None:
         await self._stopping.wait()
@@ -365,7 +383,7 @@ class Agent:
             self.traces.close()
             keeping = [] if self.keeper is None else [self.keeper.close(self.memory, self.clock.now())]
             keeping += [] if self.clerk is None else [self.clerk.close()]
-            keeping += [self._trends_kept()] if self._has_page and self._recalled else []
+            keeping += [self._trends_kept()] if self.has_page and self._recalled else []
             keeping += [] if self.desk is None else [self.desk.close()]
             await asyncio.gather(self.outbox.close(), self.audit.close(), *keeping)
 
@@ -486,7 +504,7 @@ class Agent:
                 self.recorder.alarms(verdict.alarms)
         for frame in verdict.frames:
             self.outbox.put_frame(frame)
-            if self._has_page:
+            if self.has_page:
                 self.trends.add(frame)
             self.traces.frame(frame)
             if self.clerk is not None:
@@ -511,14 +529,9 @@ class Agent:
     async def _record(self) -> None:
         """Tell the journal which program runs here, by which files, and of drafts that it does not know; read it back
         once, for what somebody may have done to it while nobody was here."""
-        hand, config, at, renew = Hand("record"), self.config, self.clock.now(), self._lease["record"].renew
+        hand, config, renew = Hand("record"), self.config, self._lease["record"].renew
         renew()  # nobody waits for it: neither a trial of a configuration nor an alarm
-        try:
-            told = await hand.do(provenance.facts, Path(config.store.path), config.path, config.sources, config.hash)
-            text = f"configuration {config.hash} of {len(told['files'])} files, program {told['program'][:16]}"
-        except OSError as error:
-            told, text = {}, f"what runs here could not be kept: {error}"
-        self.audit.put(Event("provenance", "agent", at, text, told), sign=True)
+        await self._provenance(hand)
         await self._reports()
         await self.clock.sleep(READ_BACK)
         try:
@@ -533,6 +546,16 @@ class Agent:
         while True:
             renew()
             await self.clock.sleep(RECORD_LEASE / 2)
+
+    async def _provenance(self, hand: Hand) -> None:
+        """Tell the journal what runs here, and keep the files of the configuration."""
+        config, at = self.config, self.clock.now()
+        try:
+            told = await hand.do(provenance.facts, Path(config.store.path), config.path, config.sources, config.hash)
+            text = f"configuration {config.hash} of {len(told['files'])} files, program {told['program'][:16]}"
+        except OSError as error:
+            told, text = {}, f"what runs here could not be kept: {error}"
+        self.audit.put(Event("provenance", "agent", at, text, told), sign=True)
 
     async def _reports(self) -> int:
         """Tell the journal of drafts that it does not know yet; how many."""
@@ -582,20 +605,20 @@ class Agent:
         ]
         return max((float(layout.stale.max()) for layout in layouts), default=0.0) + 1.0
 
-    def _release(self) -> None:
+    def _release(self, outputs: Iterable[str]) -> None:
         """Switch off what no alarm holds: an earlier life may have left it on.
 
         Not at the start: a hazard that was ordered for but not yet on the disk would see its output fall for
         as long as it takes to judge it again.
         """
-        for output in self._owner:
+        for output in outputs:
             if not self.memory.held.get(output):
                 self._order(Order(output, False, RELEASE, self.clock.now()))
 
-    def _delivered(self, uplink: Any) -> Task:
+    def _delivered(self, uplink: Any) -> None:
         """An uplink under the care of `keep`, which comes back neither late nor with everybody else."""
         comeback = Comeback(uplink.spread, self.outbox.feed(uplink.name), self.clock)
-        return self._kept(f"uplink {uplink.name}", partial(self._send, uplink, comeback), comeback)
+        self._kept(f"uplink {uplink.name}", partial(self._send, uplink, comeback), comeback)
 
     async def _send(self, uplink: Any, comeback: Comeback) -> None:
         def open_now() -> list[Alarm]:
@@ -691,7 +714,7 @@ class Agent:
                 stored.add_done_callback(lambda _: store())
             if certain is not None and at.mono >= certain:
                 certain = None
-                self._release()
+                self._release(self._owner)
             if self._witness.is_due(at.mono, self.audit.head[0]):
                 self._tell_head(at)
             if at.mono >= report:
@@ -772,12 +795,8 @@ class Agent:
             text = f"{error}; counters and limits that were set are forgotten, and older commands are refused"
             told.append(Event("commands-forgotten", "agent", at, text))
             found = Ledger()
-        config = self.config
-        for rule, why in limits.outdated(config.rules, config.bounds, config.legal, found.limits).items():
-            facts = {"rule": rule, "limit": found.limits[rule].limit, "why": why}
-            told.append(Event("limit-dropped", "agent", at, f"limit of {rule} is no longer set: {why}", facts))
-            found = found.limited(rule, None)
-        return found, told
+        found, dropped = _fit(self.config, found, at)
+        return found, told + dropped
 
     def _desk(self, home: Path, remembered: Ledger) -> Desk:
         config, site = self.config, self.config.site
@@ -797,7 +816,7 @@ class Agent:
             self.digest,
             self._begin_again,
         )
-        device, deed = f"{site.name}/{site.node}", Deeds(reach)
+        device, self._deeds = f"{site.name}/{site.node}", Deeds(reach)
         desk = Desk(
             home,
             remembered,
@@ -808,7 +827,7 @@ class Agent:
             self.clock,
             self._note,
             self._safe,
-            deed.do,
+            self._deeds.do,
         )
         if self.trial is not None:
             desk.spared = self.trial.command
@@ -868,7 +887,7 @@ class Agent:
         self.again = True
         self.stop()
 
-    def _proved(self, task: Task) -> None:
+    def _proved(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and isinstance(error := task.exception(), Exception):
             self.end(error)
 
@@ -903,6 +922,175 @@ class Agent:
         if any(one.name == trial.uplink for one in self.config.uplinks) and self.links.get(trial.uplink) != "up":
             return f"uplink {trial.uplink}, by which it came, is not connected"
         return ""
+
+    # -- another configuration, while this one runs ---------------------------------------------------
+
+    def reload_soon(self) -> None:
+        """SIGHUP."""
+        self._errand = asyncio.create_task(self.reload("SIGHUP"), name="SIGHUP")
+
+    async def reload(self, by: str) -> dict[str, Any]:
+        """Read the site file again, and go on by it: what did not change is not touched. Wrong, or not to be changed
+        under way, it changes nothing. What came of it, as the control socket answers."""
+        if self.reloading:
+            return {"error": "another reload is under way"}
+        self.reloading = True
+        Watchdog().notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        task = asyncio.create_task(self._reload(by), name="reload")
+        task.add_done_callback(self._proved)  # a mistake of ours in the middle of it takes a new start, by the new file
+        try:
+            return await asyncio.shield(task)
+        finally:
+            self.reloading = False
+            Watchdog().notify("READY=1")
+
+    async def _reload(self, by: str) -> dict[str, Any]:
+        path, hold = self.config.path, ""
+        if self.desk is None:
+            hold = "a recording goes on as it began"
+        elif await deeds.apart(update.read, path) is not None:
+            hold = "a configuration that came by a command is on trial"
+        elif self._drilling:
+            hold = "a drill is under way"
+        if hold or (desk := self.desk) is None:
+            return self._refused([f"{path}: {hold}; try again later"], by)
+        told = await deeds.checked(path)  # a process of its own: whatever it stumbles over, it is not this one
+        if complaints := list(told.get("complaints", [])):
+            return self._refused(complaints, by)
+        try:
+            digest, new = update.digest(path), await deeds.apart(load, path)
+        except ConfigFault as fault:  # it was changed meanwhile
+            return self._refused(list(fault.complaints), by)
+        plan = compared(self.config, new)
+        if plan.restart:
+            return self._refused([f"{path}: {text}" for text in plan.restart], by)
+        new = merged(self.config, new, plan)
+        set_to = _fit(new, desk.ledger, self.clock.now())[0].limits
+        core = await deeds.apart(new.core, set_to)
+        stopping = [f"bus {name}" for name in plan.lines.stopped] + [f"uplink {name}" for name in plan.uplinks.stopped]
+        stopping += ["web"] if plan.page else []
+        if late := await self._part(stopping):
+            self._event(Event("reload-late", "agent", self.clock.now(), f"{late} does not end: the agent begins again"))
+            self._begin_again()
+            return {"ok": f"{late} does not end: the agent begins again, by the new file"}
+        while not self.queue.empty():  # what was read by the old one is judged by the old one
+            self._take(self.queue.get_nowait())
+        facts = self._turn(desk, new, core, set_to, plan, digest, by)
+        hand = Hand("record")
+        await self._provenance(hand)
+        hand.end()
+        return {"ok": facts.pop("text"), "changes": facts}
+
+    def _refused(self, complaints: list[str], by: str) -> dict[str, Any]:
+        """Nothing has changed."""
+        n = len(complaints)
+        for complaint in complaints:
+            say("complaint", text=complaint)
+        text = f"the site file is not taken, {n} fault{'s' if n != 1 else ''}; nothing was changed: {complaints[0]}"
+        facts = {"complaints": complaints[: deeds.COMPLAINTS], "count": n, "by": by, "config": self.config.hash}
+        self._event(Event("configuration-refused", "agent", self.clock.now(), text, facts))
+        return {"complaints": complaints}
+
+    async def _part(self, duties: list[str]) -> str:
+        """End these leaves. Which of them does not; empty where all did."""
+        tasks = [self._leaves[duty] for duty in duties]
+        for task in tasks:
+            task.cancel()
+        late = (await asyncio.wait(tasks, timeout=PART))[1] if tasks else ()
+        for duty in duties:
+            del self._leaves[duty], self._lease[duty], self._records[duty]
+            self.leases.withdraw(duty)
+        return ", ".join(task.get_name().removeprefix("keep ") for task in late)
+
+    def _turn(
+        self, desk: Desk, new: Config, core: Core, set_to: Mapping[str, SetTo], plan: Plan, digest: str, by: str
+    ) -> dict[str, Any]:
+        """From here on by another configuration: in one stroke, in which nothing else happens. What changed."""
+        at, past, former = self.clock.now(), self.core, self.config
+        ledger, dropped = _fit(new, desk.ledger, at)
+        if ledger.limits != set_to:  # somebody set one meanwhile
+            core = new.core(ledger.limits)
+        self.memory, verdict = carried(past, self.memory, core, at)
+        self.config, self.core, self.digest = new, core, digest
+        moved = [
+            source
+            for source, bench in past.benches.items()
+            if source not in core.benches or not same_layout(bench.layout, core.benches[source].layout)
+        ]
+        for name in plan.uplinks.gone:
+            n = self.outbox.dismiss(name)
+            self.links.pop(name, None)
+            self._event(
+                Event("uplink-gone", name, at, f"uplink {name} is no more; {n} messages that it owed are let go")
+            )
+        for name in (*plan.lines.stopped, *plan.uplinks.stopped):
+            self.tallies.pop(name, None)
+            self.lost.pop(name, None)
+            self._lost.discard(name)
+        for name in plan.lines.stopped:
+            del self.boxes[name]
+        text = f"configuration {new.hash} in place of {former.hash}: {plan.words()}"
+        facts = {"config": new.hash, "former": former.hash, "by": by, **plan.facts()}
+        self._event(Event("configuration-changed", "agent", at, text, facts))
+        for source in moved:
+            self.outbox.let_go(source)
+        self.traces.turn(core, new.hash)
+        self.trends.turn({source: bench.layout.key for source, bench in core.benches.items()}, at)
+        if self.keeper is not None:
+            self.keeper.core = core
+        self._proofs.language = new.site.language
+        self._deeds.reach = self._deeds.reach._replace(config=new, digest=digest)
+        desk.turn(ledger, new.commands, new.issuers, new.hash)
+        for driver in new.drivers:
+            if driver.name in plan.lines.started:
+                self._box(driver)
+        self.wire()
+        witnesses = new.witnesses()
+        if self.clerk is not None:
+            self.clerk.turn(witnesses, core.columns, moved)
+        elif witnesses:
+            self.look_out(witnesses, at)
+            self._kept("evidence", self._keep_evidence)
+        for event in dropped:
+            self._event(event)
+        for override in set(new.overrides) - set(former.overrides):
+            self._event(Event("limit-override", "agent", at, override))
+        self._act(verdict)
+        for driver in new.drivers:
+            if driver.name in plan.lines.started:
+                self._begin_line(driver, at)
+        for uplink in new.uplinks:
+            if uplink.name in plan.uplinks.started:
+                self._begin_uplink(uplink)
+        if plan.page:
+            self._duty("web", WEB_LEASE)
+            self._kept("web", self._page)
+        return {"text": text, **facts}
+
+    def _begin_line(self, driver: Driver, at: Instant) -> None:
+        """A line that is new, or another now: what is held there is ordered, and in time the rest let go."""
+        box = self.boxes[driver.name]
+        for output in driver.outputs():
+            if ids := self.memory.held.get(output):
+                self._order(Order(output, True, min(ids), at))
+        outputs = [output for output, owner in self._owner.items() if owner is box]
+
+        def release() -> None:
+            if self.boxes.get(driver.name) is box:
+                self._release(outputs)
+
+        asyncio.get_running_loop().call_later(self._certain(), release)
+        self._polled(driver)
+
+    def _begin_uplink(self, uplink: Any) -> None:
+        """An uplink that is new, or another now."""
+        assert self.desk is not None
+        self.outbox.admit(uplink.name, uplink if uplink.is_choosy() else None)
+        feed = self.outbox.feed(uplink.name)
+        feed.heed = self.desk.heard
+        feed.notes.clear()
+        self._duty(f"uplink {uplink.name}", CONNECT_LEASE)
+        self._delivered(uplink)
 
     # -- memory, words, commands ------------------------------------------------------------------
 
@@ -998,6 +1186,8 @@ class Agent:
             return {"status": await status.picture(self, self._status(), int(request.get("channels", 0)))}
         if verb == "lines":
             return {"lines": tally.told(self.tallies.values()), "lost": self.lost}
+        if verb == "reload":
+            return await self.reload(str(request.get("by", "")) or "vedette reload")
         if verb == "command":
             return await self._commanded(str(request["envelope"]))
         if verb == "outcome":
@@ -1007,7 +1197,7 @@ class Agent:
             return {**entry.facts, "id": entry.id, "state": entry.state, "reason": entry.reason, "text": entry.text}
         return {
             "error": f"unknown verb {verb!r}; known: ack, alarms, colours, command, commission, drill, evidence, "
-            f"lines, look, outcome, presence, reports, status, {', '.join(VERBS)}"
+            f"lines, look, outcome, presence, reload, reports, status, {', '.join(VERBS)}"
         }
 
     def _status(self) -> dict[str, Any]:
@@ -1122,6 +1312,16 @@ class Agent:
         return Action(verb, rule, channel, by, self.clock.now(), reason, float(request.get("seconds", 0.0)))
 
 
+def _fit(config: Config, known: Ledger, at: Instant) -> tuple[Ledger, list[Event]]:
+    """Without the limits that somebody set and this configuration does away with; and these."""
+    told = []
+    for rule, why in limits.outdated(config.rules, config.bounds, config.legal, known.limits).items():
+        facts = {"rule": rule, "limit": known.limits[rule].limit, "why": why}
+        told.append(Event("limit-dropped", "agent", at, f"limit of {rule} is no longer set: {why}", facts))
+        known = known.limited(rule, None)
+    return known, told
+
+
 def _name(duty: str) -> str:
     """Of whom events tell: `net` for `bus net`."""
     return duty.partition(" ")[2] or duty
@@ -1154,6 +1354,8 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
         signal.signal(number, last_resort)  # beside the one above, for a loop that hangs
+    if not os.isatty(0):  # in a terminal it says that the terminal was closed
+        loop.add_signal_handler(signal.SIGHUP, agent.reload_soon)
     threading.excepthook = lambda failed: loop.call_soon_threadsafe(agent.thread_died, failed)
     if seconds is not None:
         loop.call_later(seconds, agent.stop)

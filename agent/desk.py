@@ -99,6 +99,11 @@ class Desk:
         self._dirty = False
         self._settled = False
 
+    def turn(self, ledger: Ledger, rules: Rules, issuers: Collection[Issuer], config: str) -> None:
+        """Another configuration: who may command, and which limits are still set."""
+        self._dirty |= ledger is not self.ledger
+        self.ledger, self.rules, self.issuers, self.config = ledger, rules, known(issuers), config
+
     # -- coming in ------------------------------------------------------------------------------------
 
     def heard(self, envelope: bytes, way: str, topic: str, reply: Reply) -> None:

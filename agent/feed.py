@@ -165,8 +165,7 @@ class Feed:
 
     def __init__(self, name: str, queue: Queue, choice: Uplink | None = None) -> None:
         self.name = name
-        self._choice = choice  # what it is told, where that is not all
-        self._keeps = choice is None or choice.wants_lane("backfill")  # telemetry that cannot go at once
+        self.choose(choice)
         self._foreign: list[int] = []  # rows since the last commit that it is not told
         self.up = False
         self.dropped: dict[str, int] = dict.fromkeys(LANES, 0)
@@ -187,6 +186,11 @@ class Feed:
         self._parked = Urgent()  # what waits there
         self.notes: dict[str, Any] = {}
         self.heed: Heed = lambda *heard: None  # who hears commands
+
+    def choose(self, choice: Uplink | None) -> None:
+        """What it is told from now on, where that is not all."""
+        self._choice = choice
+        self._keeps = choice is None or choice.wants_lane("backfill")  # telemetry that cannot go at once
 
     # -- the port ---------------------------------------------------------------------------------------
 

@@ -160,7 +160,7 @@ class Outbox:
         choices: Mapping[str, Uplink],
     ) -> None:
         self.settings = settings
-        self._choices = choices
+        self._choices = dict(choices)
         self._shown: dict[str, set[str]] = {name: set() for name in choices}  # ids of open alarms that it was told of
         self.clock = clock
         self.boot = ""
@@ -925,6 +925,54 @@ class Outbox:
     def mend(self, item: Item) -> Item:
         """The item as it is to be told: its stamps right, if they were not and that is known by now."""
         return self.eras.mend(item)
+
+    # -- another configuration --------------------------------------------------------------------------
+
+    def admit(self, name: str, choice: Uplink | None) -> None:
+        """An uplink that is new, or is told other things from now on; `choice` where that is not everything.
+
+        It goes on counting what it is told from where it was, so that its platform sees neither gap nor repetition.
+        Whoever joins under way has numbers of its own, and they begin at 1.
+        """
+        feed = self.feeds.get(name)
+        if feed is not None and choice is None and name not in self._choices:
+            return  # all as before
+        if feed is None:
+            feed, shown = Feed(name, self), set[str]()
+        else:
+            shown = self._shown.get(name, {one.alarm.id for one in self._open.values()})
+            self._numbers_of_its_own(name)
+        self.feeds[name], self._shown[name] = feed, shown
+        self._choices[name] = choice = choice or Uplink(name=name)
+        feed.choose(choice)
+        self._history_news.set()
+
+    def _numbers_of_its_own(self, name: str) -> None:
+        """It was told everything until now, and counted with all the others: its own numbers follow those."""
+        if name not in self._choices:
+            self._seq |= {f"{lane}\n{name}": self._seq.get(lane, 0) for lane in ("alarm", "event")}
+
+    def dismiss(self, name: str) -> int:
+        """An uplink that is no more: what it owes is let go. How many that are."""
+        self._numbers_of_its_own(name)  # it may come back
+        owed = self.feeds[name].waiting()
+        for row in [row for row, entry in self.entries.items() if name in entry.owed]:
+            self.delivered(row, name)
+        del self.feeds[name]
+        self._choices.pop(name, None)
+        self._shown.pop(name, None)
+        self._states.pop(name, None)
+        self._gaps = {gap: row for gap, row in self._gaps.items() if gap.uplink != name}
+        self._untold = [lost for lost in self._untold if lost.uplink != name]
+        self._told_gaps = [lost for lost in self._told_gaps if lost.uplink != name]
+        self._history_news.set()
+        return sum(owed.values())
+
+    def let_go(self, source: str) -> None:
+        """A source that is no more, or has other channels from now on: what was gathered of it goes as it is."""
+        if source in self._gathers:
+            self._flush(source)
+            del self._gathers[source]
 
     # -- counting and telling ---------------------------------------------------------------------------
 

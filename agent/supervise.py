@@ -108,6 +108,10 @@ class Leases:
         lease = self._leases[name] = Lease(name, limit, self.clock, leaf)
         return lease
 
+    def withdraw(self, name: str) -> None:
+        """The leaf of this name is no more."""
+        self._leases.pop(name, None)
+
     def overdue(self) -> list[str]:
         """Names whose lease has run out."""
         return [lease.name for lease in self._leases.values() if lease.is_late()]

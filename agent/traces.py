@@ -59,11 +59,7 @@ class Traces:
         self.core, self.boot, self.config, self.put = core, boot, config, put
         self.left_out = 0  # traces that were too many, since the start
         self._rings: dict[str, deque[Frame]] = {}
-        self._spans = dict.fromkeys(core.benches, BEFORE)
-        for point in [point for bench in core.benches.values() for point in bench.points]:
-            if back := min(LONGEST, _looks_back(point.rule)):
-                for source in _columns(core, (point.rule.name, point.channel)):
-                    self._spans[source] = max(self._spans.get(source, BEFORE), BEFORE + back)
+        self._spans = _spans(core)
         self._cells = 0
         self._written: dict[Point, float] = {}  # up to when the rows of a point are in the journal
         self._edges: dict[Point, float] = {}  # when a point's alarm last moved
@@ -105,6 +101,24 @@ class Traces:
             done += sum(len(columns) * len(frames) for columns, frames in held.rows.values())
             self.put(self._trace(held))
         return done > 0
+
+    def turn(self, core: Core, config: str) -> None:
+        """Another judge from now on. What is due of points or channels that it does not know is written as it is."""
+        kept, rings = deque[Due](), {}
+        moved = {s for s in self._rings if s not in core.benches or not _same(self.core, core, s)}
+        for due in self._due:
+            if due.alarm.point in core.places and not moved & _columns(self.core, due.alarm.point).keys():
+                kept.append(due)
+            else:
+                self._hold(due.alarm, "after", due.alarm.at.mono, due.end)
+        while self._held:
+            self.put(self._trace(self._held.popleft()))
+        for source, ring in self._rings.items():
+            if source in moved:
+                self._cells -= sum(FRAME + len(frame.value) for frame in ring)
+            else:
+                rings[source] = ring
+        self.core, self.config, self._due, self._rings, self._spans = core, config, kept, rings, _spans(core)
 
     def close(self) -> None:
         """Write what is held, and what there is of what is not over."""
@@ -160,6 +174,22 @@ class Traces:
         if point in self._edges:
             told["moved"] = self._edges[point]  # monotonic s of the edge before: until then it could not be raised
         return told
+
+
+def _spans(core: Core) -> dict[str, float]:
+    """s that the frames of each source are kept before what they led to."""
+    spans = dict.fromkeys(core.benches, BEFORE)
+    for point in [point for bench in core.benches.values() for point in bench.points]:
+        if back := min(LONGEST, _looks_back(point.rule)):
+            for source in _columns(core, (point.rule.name, point.channel)):
+                spans[source] = max(spans.get(source, BEFORE), BEFORE + back)
+    return spans
+
+
+def _same(one: Core, other: Core, source: str) -> bool:
+    """Whether a source has the same channels in both."""
+    layouts = [core.benches[source].layout for core in (one, other)]
+    return layouts[0].key == layouts[1].key and layouts[0].unit == layouts[1].unit
 
 
 def _looks_back(rule: Any) -> float:

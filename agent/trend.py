@@ -145,6 +145,16 @@ class Trends:
                     ring.low[slot], ring.high[slot] = np.nan, np.nan
                     ring.low[slot, to], ring.high[slot, to] = low[row, of], high[row, of]
 
+    def turn(self, keys: Mapping[str, tuple[str, ...]], at: Instant) -> None:
+        """Sources have these channels from now on: what is known of those that stay, stays."""
+        moved = [source for source, key in self._keys.items() if keys.get(source) != key]
+        kept = [one for one in self.kept(at) if one.source in moved]
+        for source in moved:
+            self.room += len(self._keys.pop(source)) * SIZE * CELL * len(SPANS)
+            del self._rings[source]
+        self.left_out.clear()
+        self.adopt(kept, keys, at)
+
     def line(self, source: str, column: int, begin: float, end: float, now: float) -> Line | None:
         """One channel between two monotonic times, as finely as it is still known; None where nothing is."""
         rings = self._rings.get(source)

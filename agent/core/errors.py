@@ -22,11 +22,11 @@ class Fault(Exception):
 
 
 class ConfigFault(Fault):
-    """The configuration is wrong. `complaints` holds one line of text for each fault found."""
+    """The configuration is wrong. `complaints`: one line of text for each fault found; `outcome`: what came of it."""
 
-    def __init__(self, complaints: list[str]) -> None:
+    def __init__(self, complaints: list[str], outcome: str = "nothing was started") -> None:
         super().__init__("\n".join(complaints))
-        self.complaints = complaints
+        self.complaints, self.outcome = complaints, outcome
 
 
 class WorldFault(Fault):

@@ -339,8 +339,12 @@ class Feed(Protocol):
         as long as this life lasts. It must not block."""
 
 
-class Identity(Struct, frozen=True):
-    """Who speaks, for every message; and for languages that say all names first, what there is to be said."""
+class Identity(Struct):
+    """Who speaks, for every message; and for languages that say all names first, what there is to be said.
+
+    One for the whole life of the agent. With another configuration its last three fields change, and whoever said them
+    says them again.
+    """
 
     site: str
     node: str

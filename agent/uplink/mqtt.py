@@ -343,6 +343,7 @@ class Native(Session):
         self.swept = self.loop.time() + SWEEP
         self.unkept: set[str] = set()  # ids of active alarms that the broker lost
         self.stale = False  # what the birth says of them
+        self.bore = ""  # the configuration that it says
 
     def greet(self) -> None:
         self.wire.listen(self.language.alarms)
@@ -355,7 +356,7 @@ class Native(Session):
         self.births = [self._bear()]
 
     def _bear(self) -> Parcel:
-        self.stale = False
+        self.stale, self.bore = False, self.language.who.config
         largest = 0 if self.curt else self.largest  # 0 bytes have room for no alarm
         return self.say(self.language.birth(self.open_alarms(), self.clock.now(), largest, self.unkept))
 
@@ -404,7 +405,7 @@ class Native(Session):
         super().look()
         if self.loop.time() > self.swept:
             self._sweep()
-        if self.stale:
+        if self.stale or (self.up and self.bore != self.language.who.config):
             self._bear()
 
     def _is_open(self, alarm: Alarm) -> bool:

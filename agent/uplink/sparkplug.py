@@ -28,7 +28,7 @@ With `commands` it may write an envelope (`agent/commands.py`) to Node Control/C
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote
@@ -328,6 +328,11 @@ class Device:
             self.at = np.append(self.at, np.zeros(len(new), np.int64))
         return bool(new)
 
+    def loses(self, left: Collection[str]) -> None:
+        """Only these channels are there any longer."""
+        gone = [i for i, name in enumerate(self.key) if name not in left]
+        self.value[gone], self.quality[gone] = np.nan, Quality.OFFLINE
+
     def places(self, key: Sequence[str]) -> Array:
         """(len(key),) the column of each."""
         if key is self.key or tuple(key) == self.key:
@@ -388,9 +393,8 @@ class Edge(Session):
         self.names = Names(settings.aliases)
         self.seq = 0
         self.devices: dict[str, Device] = {}
-        self.points = {  # metric of each alarm point -> what the host knows of it
-            point: Told("", 0, float("-inf")) for point in who.points if settings.wants_point(point, who.points[point])
-        }
+        self.points = self._unsaid()  # metric of each alarm point -> what the host knows of it
+        self.config = who.config  # of these points
         self.few = False  # the births name no point before there is something to say of it
         self.asked = False  # somebody wants births
         self.bore = float("-inf")  # s of the loop, when they were last said
@@ -413,6 +417,11 @@ class Edge(Session):
 
     def goodbye(self, at: Instant) -> Message:
         return self.topics.death(self.bdseq)
+
+    def _unsaid(self) -> dict[tuple[str, str], Told]:
+        """Every alarm point, before anything was said of it."""
+        known, wants = self.who.points, self.settings.wants_point
+        return {point: Told("", 0, float("-inf")) for point, level in known.items() if wants(point, level)}
 
     def _be_born(self) -> None:
         births = [self.say(message) for message in self._births()]
@@ -690,6 +699,11 @@ class Edge(Session):
                     f"{self.wire.where}: no word of primary host {self.mine.host} in {self.mine.patience:g} s"
                 )
             return
+        if self.config != self.who.config:  # other names are in force
+            self.config, self.asked = self.who.config, True
+            self.points = {} if self.few else {p: self.points.get(p, told) for p, told in self._unsaid().items()}
+            for device in self.devices.values():
+                device.loses(self.who.layouts[device.source].key if device.source in self.who.layouts else ())
         self._bury()
         for held in (self.doubtful, self.doubtful_bulk):
             while held and (held[0][0] <= now or (held is self.doubtful_bulk and len(held) > HELD)):

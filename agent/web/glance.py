@@ -299,14 +299,14 @@ def tiles(desk: Desk) -> list[Tile]:
     return found
 
 
-_wirings: WeakKeyDictionary[Any, dict[str, list[str]]] = WeakKeyDictionary()
+_wirings: WeakKeyDictionary[Any, tuple[Config, dict[str, list[str]]]] = WeakKeyDictionary()
 
 
 def wirings(desk: Desk) -> dict[str, list[str]]:
-    """What each line is wired to, in words; it takes long to reckon, and does not change."""
-    if desk not in _wirings:
-        _wirings[desk] = {driver.name: driver.wiring() for driver in desk.config.drivers}
-    return _wirings[desk]
+    """What each line is wired to, in words; it takes long to reckon, and changes with the configuration only."""
+    if desk not in _wirings or _wirings[desk][0] is not desk.config:
+        _wirings[desk] = desk.config, {driver.name: driver.wiring() for driver in desk.config.drivers}
+    return _wirings[desk][1]
 
 
 class Lane(NamedTuple):
