@@ -223,8 +223,7 @@ class Agent:
         self._event(Event("started", "agent", at, f"version {__version__}, configuration {self.config.hash}"))
         for override in self.config.overrides:
             self._event(Event("limit-override", "agent", at, override))
-        for rule, why in self.config.off.items():
-            self._event(Event("rule-off", "agent", at, f"{rule} is off: {why}"))
+        self._tell_off(at, {})
         armed = [output for driver in self.config.drivers for output in driver.armed()]
         for one in self.config.interlocks:
             self._event(Event("interlock", one.name, at, one.label(self.config.site.language, armed)))
@@ -680,7 +679,7 @@ class Agent:
 
     async def _tick(self) -> None:
         """Once a second: time for the core; now and then the agent's own health; steps of the wall clock."""
-        health, steps = Health(self.config.store.path, self.config.layouts[Health.SOURCE]), Steps(self.clock.now())
+        health, steps = Health(self.config.store.path), Steps(self.clock.now())
         begun = starts(Path(self.config.store.path), self._now_begun()) if self.recorder is None else []
         failed, deaths, stepped = Lately(), Lately(), Lately()  # of the last hour
         renew, store = self.leases.grant("tick", TICK_LEASE).renew, self.leases.grant("store", STORE_LEASE).renew
@@ -757,10 +756,11 @@ class Agent:
                     clock_steps=stepped.count(at.mono),
                     clock_offset=offset(),
                 )
-                await self.queue.put(health.frame(at, measured, self.outbox.depth(), self._ages()))
+                columns = self.config.layouts[Health.SOURCE]  # a reload may have changed it
+                await self.queue.put(health.frame(at, columns, measured, self.outbox.depth(), self._ages()))
                 self._date(at)
-                if (columns := self.config.layouts.get(tls.SOURCE)) is not None:
-                    await self.queue.put(tls.left(self.config.uplinks, self.outbox.feed, columns, at))
+                if (papers := self.config.layouts.get(tls.SOURCE)) is not None:
+                    await self.queue.put(tls.left(self.config.uplinks, self.outbox.feed, papers, at))
                 worst = 0.0
 
     def _now_begun(self) -> Begun:
@@ -1055,6 +1055,7 @@ class Agent:
             self._event(event)
         for override in set(new.overrides) - set(former.overrides):
             self._event(Event("limit-override", "agent", at, override))
+        self._tell_off(at, former.off)
         self._act(verdict)
         for driver in new.drivers:
             if driver.name in plan.lines.started:
@@ -1066,6 +1067,12 @@ class Agent:
             self._duty("web", WEB_LEASE)
             self._kept("web", self._page)
         return {"text": text, **facts}
+
+    def _tell_off(self, at: Instant, known: Mapping[str, str]) -> None:
+        """Which rules of the agent itself the site wants to be off, and is not known to."""
+        for rule, why in self.config.off.items():
+            if known.get(rule) != why:
+                self._event(Event("rule-off", "agent", at, f"{rule} is off: {why}"))
 
     def _begin_line(self, driver: Driver, at: Instant) -> None:
         """A line that is new, or another now: what is held there is ordered, and in time the rest let go."""

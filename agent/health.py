@@ -131,19 +131,20 @@ class Health:
     PERIOD: ClassVar[float] = 5.0  # s
     LAYOUT: ClassVar[Layout] = columns(())
 
-    def __init__(self, disk: str, layout: Layout = LAYOUT) -> None:
-        self._machine, self._layout = Machine(disk), layout
+    def __init__(self, disk: str) -> None:
+        self._machine = Machine(disk)
 
     def frame(
         self,
         at: Instant,
+        layout: Layout,
         vitals: Vitals,
         depth: Mapping[Lane, int],
         ages: Mapping[str, Mapping[Lane, float]],
     ) -> Frame:
-        """One frame of the agent's own health. ages: by uplink, s that the oldest of a lane waits; absent: none does.
+        """One frame of the agent's own health; its layout is one of `columns`.
 
-        Live telemetry and backlog, which is older, are one lane here; a backlog whose age is not known yet is NaN.
+        ages: by uplink, s that the oldest of a lane waits; absent: none does. Live telemetry and backlog, which is older, are one lane here; a backlog whose age is not known yet is NaN.
         """
         told: dict[str, float] = {
             **vitals._asdict(),
@@ -157,11 +158,11 @@ class Health:
             told[f"queue.{name}.alarm"] = oldest.get("alarm", 0.0)
             told[f"queue.{name}.event"] = oldest.get("event", 0.0)
             told[f"queue.{name}.telemetry"] = oldest.get("backfill", oldest.get("telemetry", 0.0))
-        keys = self._layout.key
+        keys = layout.key
         value = np.array([told.get(key, math.nan) for key in keys], float)
         passing = [key in PASSING or key.startswith("queue.") for key in keys]
         unknown = np.where(passing, Quality.UNCERTAIN, Quality.OFFLINE)
-        return frame(self.SOURCE, at, self._layout, value, np.where(np.isnan(value), unknown, Quality.GOOD))
+        return frame(self.SOURCE, at, layout, value, np.where(np.isnan(value), unknown, Quality.GOOD))
 
 
 class Lately:

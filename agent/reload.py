@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import structs
 
+from . import upkeep
 from .carry import same_layout
 from .config import LIE, RESERVED, Config
 
@@ -151,9 +152,10 @@ def merged(old: Config, new: Config, plan: Plan) -> Config:
 
 
 def _written_rules(config: Config) -> list[Any]:
-    """Those that somebody wrote: the built-in ones follow the channels."""
-    builtin = config.site.builtin
-    return [r for r in config.rules if not (builtin and (r.name in RESERVED or r.name.startswith(f"{LIE}.")))]
+    """Those that somebody wrote or may change: the other built-in ones follow the channels."""
+    if not config.site.builtin:
+        return list(config.rules)
+    return [r for r in config.rules if r.name not in RESERVED - upkeep.names() and not r.name.startswith(f"{LIE}.")]
 
 
 def _named(workers: Iterable[Any]) -> dict[str, bytes]:

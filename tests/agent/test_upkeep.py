@@ -244,7 +244,7 @@ def test_an_age_is_told_by_the_clock_that_can_be_trusted(tmp_path):
 def test_a_frame_says_what_nobody_knows_as_offline_and_the_age_of_each_queue(tmp_path):
     layout = columns(["a", "b"])
     ages = {"a": {"alarm": 12.0, "backfill": 7000.0, "telemetry": 3.0}, "b": {}}
-    said = Health(str(tmp_path), layout).frame(Instant(5.0, 1.7e9, True), VITALS, {}, ages)
+    said = Health(str(tmp_path)).frame(Instant(5.0, 1.7e9, True), layout, VITALS, {}, ages)
     told = dict(zip(layout.key, zip(said.value, said.quality, strict=True), strict=True))
     assert told["queue.a.alarm"] == (12.0, Quality.GOOD)
     assert told["queue.a.telemetry"] == (7000.0, Quality.GOOD)
