@@ -1,6 +1,10 @@
 """For all tests: a busy machine is no failure."""
 
 import os
+
+# More workers than cores: threads of libraries that wait for one another at full speed gain nothing there.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
+
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
