@@ -24,11 +24,13 @@ TOGETHER = {
     "tests/agent/test_uplink_sparkplug.py",
     "tests/agent/test_watch.py",
     "tests/agent/test_watch_driver.py",
+    "tests/models/test_fatigue_stories.py",
     "tests/models/test_slope.py",
     "tests/models/test_tamper.py",
     "tests/models/test_water.py",
     "tests/models/vision/test_face.py",
     "tests/models/vision/test_looming.py",
+    "tests/test_day.py",
 }
 
 

@@ -21,7 +21,7 @@ TAMPER = Tamper(name="lies", channel=["s/*"], answers=("s/fan < 0.5",))
 KEYS, UNITS = ("a", "b", "c", "fan"), ("%", "%", "%", "")
 MADE = layout(KEYS, UNITS, [0.0, 0.0, 0.0, np.nan], [4.0, 4.0, 4.0, np.nan], stale=1e9)
 STEP = 30.0  # s
-ROWS = 5600
+ROWS = 6200
 
 
 def day(rows: int = ROWS, seed: int = 1) -> Series:
@@ -57,7 +57,7 @@ def run(series: Series, begin: int = 0, end: int | None = None, memory: Any = No
 
 
 CLEAN = day()
-BEGIN = 3800  # 32 h
+BEGIN = 4600  # 38 h
 SOON = 1600
 
 
