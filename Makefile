@@ -36,7 +36,7 @@ $(VENV)/.installed: $(VENV)/bin/python requirements.lock pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed requirements-dev.lock
-	@$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.lock
+	@$(PIP) install --no-compile --require-hashes --only-binary :all: -r requirements-dev.lock
 	@touch $@
 
 install: $(VENV)/.installed
@@ -76,7 +76,7 @@ decoders: build/decoders/.python build/decoders/.node build/decoders/.axe
 
 build/decoders/.python: $(SPB)/requirements.lock
 	@$(PYTHON) -m venv build/decoders/python
-	@build/decoders/python/bin/python -m pip --disable-pip-version-check -q install --no-deps --require-hashes --only-binary :all: -r $<
+	@build/decoders/python/bin/python -m pip --disable-pip-version-check -q install --no-compile --no-deps --require-hashes --only-binary :all: -r $<
 	@touch $@
 
 build/decoders/.node: $(SPB)/package-lock.json
