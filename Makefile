@@ -37,7 +37,7 @@ $(VENV)/.installed: $(VENV)/bin/python requirements.lock pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed requirements-dev.lock
-	@$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.lock
+	@$(PIP) install --no-compile --require-hashes --only-binary :all: -r requirements-dev.lock
 	@touch $@
 
 install: $(VENV)/.installed
@@ -46,9 +46,13 @@ dev: $(VENV)/.dev
 demo: install
 	@$(BIN)/vedette demo
 
-# In the gate the scoreboard's times are figures: a busy machine fails no test, a lost alarm does.
-test: lint types contracts unit dev
-	@$(BIN)/python -m tests.rigs.scoreboard --quick --lenient --lanes 3
+# What has one thread runs beside something else. In the gate the scoreboard's times are figures: a busy machine fails no
+# test, a lost alarm does.
+test:
+	@$(MAKE) --no-print-directory -j2 dev decoders
+	@$(MAKE) --no-print-directory lint contracts
+	@$(MAKE) --no-print-directory -j2 types unit
+	@$(BIN)/python -m tests.rigs.scoreboard --quick --lenient --lanes 4
 
 lint: dev
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
@@ -59,8 +63,12 @@ types: dev
 contracts: dev
 	@$(BIN)/lint-imports
 
-unit: dev decoders
-	@$(BIN)/python -m pytest -n 3 --dist loadscope
+unit: dev decoders build/.collected
+	@$(BIN)/python -m pytest -n 4 --dist loadscope
+
+# What pytest makes of the files of tests is made once, not by each worker at the same time.
+build/.collected: build/decoders/.python $(VENV)/.dev
+	@$(BIN)/python -m pytest --collect-only >/dev/null; touch $@
 
 # Other people's decoders, with what they need for themselves; a machine without npm tests without the one.
 SPB := tests/tools/sparkplug
@@ -69,7 +77,7 @@ decoders: build/decoders/.python build/decoders/.node build/decoders/.axe
 
 build/decoders/.python: $(SPB)/requirements.lock
 	@$(PYTHON) -m venv build/decoders/python
-	@build/decoders/python/bin/python -m pip --disable-pip-version-check -q install --no-deps --require-hashes --only-binary :all: -r $<
+	@build/decoders/python/bin/python -m pip --disable-pip-version-check -q install --no-compile --no-deps --require-hashes --only-binary :all: -r $<
 	@touch $@
 
 build/decoders/.node: $(SPB)/package-lock.json

@@ -157,6 +157,7 @@ class _Reader:
         self.places = Places()
         self.told = Complaints(self.places)
         self.files: list[Path] = []
+        self.trees: dict[Path, Table] = {}  # files of profiles: many rules are of one
         self.resolved: list[Any] = []
         self.overrides: list[str] = []
         self.legal: dict[str, float] = {}  # rule -> the limit of its profile
@@ -1043,7 +1044,9 @@ class _Reader:
         file, _, inside = name.partition("/")
         path = self._find("profiles", file)
         try:
-            tree: Any = self._toml(path) if path else None
+            if path and path not in self.trees:
+                self.trees[path] = self._toml(path)
+            tree: Any = self.trees[path] if path else None
         except ValueError as error:
             self.told.lines.append(str(error))
             return None

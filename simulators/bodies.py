@@ -115,6 +115,10 @@ def paint(rng: np.random.Generator) -> Colour:
     return float(b), float(g), float(r)
 
 
+_TURN = np.linspace(0, 2 * np.pi, 28, endpoint=False)
+CIRCLE: Array = np.stack([np.cos(_TURN), np.sin(_TURN)], -1)  # (28, 2) of radius 1
+
+
 class Sheet:
     """A drawing in metres: x to the right from the middle, y up from the ground."""
 
@@ -126,8 +130,10 @@ class Sheet:
 
     def at(self, points: Any) -> Array:
         p = np.asarray(points, float)
-        xy = np.stack([(p[..., 0] + self.width / 2) * self.ppm, (self.height - p[..., 1]) * self.ppm], -1)
-        return np.round(xy * 16 - 8).astype(np.int32)
+        xy = np.empty(p.shape)
+        xy[..., 0] = (p[..., 0] + self.width / 2) * self.ppm
+        xy[..., 1] = (self.height - p[..., 1]) * self.ppm
+        return np.rint(xy * 16 - 8).astype(np.int32)
 
     def fill(self, points: Any, colour: Any, opacity: int = 255) -> None:
         """opacity 0 cuts a hole."""
@@ -140,8 +146,7 @@ class Sheet:
         self.fill([(x1, y1), (x1, y2), (x2, y2), (x2, y1)], colour)
 
     def disc(self, x: float, y: float, r: float, colour: Any) -> None:
-        a = np.linspace(0, 2 * np.pi, 28, endpoint=False)
-        self.fill(np.stack([x + r * np.cos(a), y + r * np.sin(a)], -1), colour)
+        self.fill((x, y) + r * CIRCLE, colour)
 
     def line(self, a: Any, b: Any, wide: float, colour: Any) -> None:
         a, b = np.asarray(a, float), np.asarray(b, float)
@@ -169,7 +174,7 @@ class Sheet:
 
 
 def _bgr(colour: Any) -> tuple[int, int, int]:
-    b, g, r = (int(np.clip(c, 0, 255)) for c in colour)
+    b, g, r = (int(min(max(c, 0), 255)) for c in colour)
     return b, g, r
 
 

@@ -1,6 +1,10 @@
 """For all tests: a busy machine is no failure."""
 
 import os
+
+# More workers than cores: threads of libraries that wait for one another at full speed gain nothing there.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
+
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,11 +24,13 @@ TOGETHER = {
     "tests/agent/test_uplink_sparkplug.py",
     "tests/agent/test_watch.py",
     "tests/agent/test_watch_driver.py",
+    "tests/models/test_fatigue_stories.py",
     "tests/models/test_slope.py",
     "tests/models/test_tamper.py",
     "tests/models/test_water.py",
     "tests/models/vision/test_face.py",
     "tests/models/vision/test_looming.py",
+    "tests/test_day.py",
 }
 
 

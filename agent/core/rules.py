@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -103,15 +104,14 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
     doubts: ClassVar[bool] = False  # its alarm says that the data is bad, and colours nothing; see `colours.py`
 
     def __post_init__(self) -> None:
-        for field in structs.fields(self):
-            value = getattr(self, field.name)
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
             if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{field.name} must be a finite number, is {value}")
+                raise ValueError(f"{name} must be a finite number, is {value}")
         for text in (*self.when, *self.start_when, *self.clear_when):
             condition(text)
-        usual = {field.name: field.default for field in structs.fields(Rule)}
         for name in self.alien:
-            if (given := getattr(self, name)) and given != usual[name]:
+            if (given := getattr(self, name)) and given != _usual()[name]:
                 raise ValueError(f"{self.__struct_config__.tag} has no `{name}`")
         if self.lock and self.latch:
             raise ValueError("what latches is over when it is reset; it cannot be a lock as well")
@@ -130,6 +130,12 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
     def says(self) -> str:
         """Its limits, for people."""
         return ""
+
+
+@cache
+def _usual() -> dict[str, Any]:
+    """The fields of any rule where nothing is given."""
+    return {field.name: field.default for field in structs.fields(Rule)}
 
 
 class Limited(Rule, frozen=True, kw_only=True):

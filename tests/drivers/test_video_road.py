@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from functools import cache
 
 import numpy as np
 import pytest
@@ -19,16 +20,20 @@ from tests.drivers.test_video import Watch, camera, server
 from tests.tools.ground import Mark, seen
 
 RATE = 8.0  # pictures a second that the eye wants
-FILM = [
-    np.repeat(seen(0.6 * i, marks=[Mark(-1.8), Mark(1.8)], rough=12.0, seed=i)[..., None], 3, axis=2) for i in range(48)
-]
+
+
+@cache
+def film():
+    """The drive, and it begins again."""
+    shown = [seen(0.6 * i, marks=[Mark(-1.8), Mark(1.8)], rough=12.0, seed=i) for i in range(48)]
+    return [np.repeat(one[..., None], 3, axis=2) for one in shown]
 
 
 class Street:
     """What the camera is shown."""
 
     def picture(self, n, fault):
-        return FILM[0 if fault == "frozen" else n % len(FILM)]
+        return film()[0 if fault == "frozen" else n % len(film())]
 
 
 def made(url, **more):

@@ -45,7 +45,7 @@ def test_behind_glasses_nobody_is_said_to_sleep(site, story):
     assert [got.rule for got in one.others] == ["unseen.told"]
 
 
-def test_ten_minutes_of_normal_driving_are_quiet(site):
+def test_five_minutes_of_normal_driving_are_quiet(site):
     """Hours of it: `python -m tests.bench.cab`."""
-    one = scored(site, "awake", seed=5, seconds=600)
+    one = scored(site, "awake", seed=5, seconds=300)
     assert (one.false, one.others) == ([], [])

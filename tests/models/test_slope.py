@@ -107,8 +107,8 @@ def test_spikes_and_gaps_change_nothing():
 
 
 def test_a_register_that_holds_its_value_hides_no_movement():
-    """Read each 10 minutes, measured each 6 hours: between two measurements nothing stays, however big the step was."""
-    days = np.arange(0, 40, 1 / 144)
+    """Read each half hour, measured each 6 hours: between two measurements nothing stays, however big the step was."""
+    days = np.arange(0, 40, 1 / 48)
     at = np.floor(days / SIX_HOURS) * SIX_HOURS
     slow = 0.3 * at + np.random.default_rng(5).normal(0, 0.05, 4000)[(at / SIX_HOURS).astype(int)]
     out = run(days, slow + np.where(at > 30, 8.0 * (at - 30), 0.0))

@@ -21,7 +21,7 @@ TAMPER = Tamper(name="lies", channel=["s/*"], answers=("s/fan < 0.5",))
 KEYS, UNITS = ("a", "b", "c", "fan"), ("%", "%", "%", "")
 MADE = layout(KEYS, UNITS, [0.0, 0.0, 0.0, np.nan], [4.0, 4.0, 4.0, np.nan], stale=1e9)
 STEP = 30.0  # s
-ROWS = 7600
+ROWS = 6200
 
 
 def day(rows: int = ROWS, seed: int = 1) -> Series:
@@ -57,13 +57,13 @@ def run(series: Series, begin: int = 0, end: int | None = None, memory: Any = No
 
 
 CLEAN = day()
-BEGIN = 5600  # 47 h
+BEGIN = 4600  # 38 h
 SOON = 1600
 
 
 @cache
 def clean() -> Any:
-    """What is told of two days without a lie, and what is known then."""
+    """What is told of a day and a half without a lie, and what is known then."""
     return run(CLEAN, end=BEGIN)
 
 

@@ -216,7 +216,7 @@ def hear(ledger: Ledger, pid: int, ear: int, cut: Callable[[], None] | None = No
 
 def cut_disk(case: Case) -> None:
     rng = case.rng()
-    cuts = case.n(15 if case.sabotage else 25, 1000)
+    cuts = case.n(15, 1000)
     ledger = Ledger()
     with Disk(case.folder, 64) as disk:
         home = disk.home / "state"
@@ -381,7 +381,7 @@ def cut_model(case: Case) -> None:
     except ImportError as error:
         raise Skip("the model of sectors needs apsw") from error
     with ram(case.folder / "ram") as folder:
-        cuts = case.n(100 if case.sabotage else 300, 10_000)
+        cuts = case.n(100 if case.sabotage else 150, 10_000)
         harm = cut_card(folder, cuts, True)
         heedless = cut_card(folder, cuts // 4, False) if case.sabotage else Harm()
     case.figure("cuts of a card", cuts)

@@ -259,7 +259,7 @@ def sweep(case: Case) -> tuple[list[Fault], list[Fault]]:
             later.append(Fault("EIO", (kind,), 1 + n % 10, ever))
     rng = case.rng(3)
     early, later = rng.sample(early, len(early)), rng.sample(later, len(later))
-    return early[: case.n(4, len(early))], later[: case.n(6, len(later))]
+    return early[: case.n(3, len(early))], later[: case.n(4, len(later))]
 
 
 async def lives(lane: Lane, faults: Sequence[Fault]) -> None:

@@ -257,7 +257,7 @@ async def drain(case: Case, batches: int) -> None:
 
 
 def run(case: Case) -> None:
-    asyncio.run(drain(case, case.n(DAY // 20, DAY)))
+    asyncio.run(drain(case, case.n(DAY // 40, DAY)))
 
 
 TRIAL = Trial("T6", "24 h outage, then the drain", run, "window-off", red=("RSS rise", "alarm p99", "alarm max"))

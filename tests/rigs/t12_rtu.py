@@ -208,7 +208,7 @@ async def real(case: Case, seconds: float) -> tuple[list[Reading], int]:
 
 
 def run_trial(case: Case) -> None:
-    transactions = 3000 if case.sabotage else case.n(10_000, 100_000)
+    transactions = 2000 if case.sabotage else case.n(5000, 100_000)
     readings: dict[str, list[tuple[Reading, int]]] = {
         "RTU": [on_rtu(site, transactions // len(RTU_SITES), 11 + i) for i, site in enumerate(RTU_SITES)],
         "TCP": [on_tcp(site, transactions // len(TCP_SITES), 21 + i) for i, site in enumerate(TCP_SITES)],
@@ -219,7 +219,7 @@ def run_trial(case: Case) -> None:
         case.at_least(f"{kind} whole frames", sum(r.whole for r, _ in found) / sum(r.frames for r, _ in found), 0.5)
         case.figure(f"{kind} value older than its age says, s", max(r.oldest for r, _ in found))
         case.notes += [f"{kind}: {wrong}" for r, _ in found for wrong in r.wrong[:3]]
-    faults = case.n(60, 600)
+    faults = case.n(40, 600)
     for kind, serial in (("RTU", True), ("TCP", False)):
         case.at_most(f"{kind} usable again", max(polls_until_usable(serial, faults)), 2.0, "polls", DOUBT)
     seconds = case.n(4, 100)

@@ -162,7 +162,7 @@ def guided(case: Case, runs: int, seconds: float) -> None:
 
 
 def run_trial(case: Case) -> None:
-    frames = 30_000 if case.sabotage else case.n(150_000, 10_000_000)
+    frames = 15_000 if case.sabotage else case.n(80_000, 10_000_000)
     processes = max(2, min(4, os.cpu_count() or 2))
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("fork")) as pool:
         jobs = [
@@ -191,7 +191,7 @@ def run_trial(case: Case) -> None:
         case.at_most(f"slowest, {name}", ms, (10 if name == "site files" else 1) * SLOWEST, "ms")
     case.note("frames: " + json.dumps(counts))
     if not case.sabotage:
-        guided(case, case.n(40_000, 5_000_000), case.n(10, 80))
+        guided(case, case.n(20_000, 5_000_000), case.n(10, 80))
 
 
 TRIAL = Trial(

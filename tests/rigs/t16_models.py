@@ -93,7 +93,7 @@ def run(case: Case) -> None:
     points = case.n(100_000, 1_000_000)
     steps = case.n(16_000, 300_000) if plain else 4000
     examples = case.n(0, 500)  # of 50 steps, for each machine
-    seeds = {"mqtt": range(case.n(2, 300)), "sparkplug": range(1, case.n(2, 150) + 1)}
+    seeds = {"mqtt": range(1, case.n(1, 299) + 1), "sparkplug": range(1, case.n(1, 150) + 1)}
     if not plain:  # in these it is seen
         seeds = {"mqtt": range(1, 2), "sparkplug": range(2, 3)}
     with scratch(case) as folder, ProcessPoolExecutor(WORKERS, get_context("fork")) as pool:

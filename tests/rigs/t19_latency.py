@@ -159,7 +159,7 @@ async def main(case: Case) -> None:
                     stories = [asyncio.create_task(hazards.live(i)) for i in range(1, 1 + HAZARDS)]
                     stories.append(asyncio.create_task(hazards.siren()))
                     before, began = len(device.served), time.monotonic()
-                    await asyncio.sleep(case.n(10, 120))  # the measurement itself
+                    await asyncio.sleep(case.n(6, 120))  # the measurement itself
                     rate = (len(device.served) - before) * CHANNELS / (time.monotonic() - began)
                     hazards.stop.set()
                     await asyncio.gather(*stories)

@@ -28,12 +28,13 @@ def test_the_examples_are_true(name):
 
 def picture(cx, half):
     """A thing with texture, `half` px from its middle at `cx` to its sides."""
-    y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(float)
+    a, b = (np.arange(SIZE[1]) - cx) / half, (np.arange(SIZE[0]) - 120) / half
+    columns, rows = np.abs(a) <= 1, np.abs(b) <= 1
     k, phase, size = WAVES
-    a, b = (x - cx) / half, (y - 120) / half
-    light = sum(s * np.sin(i * a + j * b + p) for (i, j), p, s in zip(k, phase, size, strict=True))
-    inside = (np.abs(a) <= 1) & (np.abs(b) <= 1)
-    return np.where(inside, 120 + light, 90.0).astype(np.float32), (cx - half, 120 - half, cx + half, 120 + half)
+    light = sum(s * np.sin(i * a[columns] + j * b[rows, None] + p) for (i, j), p, s in zip(k, phase, size, strict=True))
+    frame = np.full(SIZE, 90.0, np.float32)
+    frame[np.ix_(rows, columns)] = 120 + light
+    return frame, (cx - half, 120 - half, cx + half, 120 + half)
 
 
 def aimed(across, turning=0.0, ahead=320.0):

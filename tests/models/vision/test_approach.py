@@ -24,10 +24,10 @@ def thing(x, y):
 
 def drawn(half, cx=160.0, cy=120.0, light=1.0, noise=1.0, seed=0, ground=0.0):
     """A picture of it, `half` px from its middle to its sides, and its box."""
-    y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(float)
-    back = 90 + 30 * np.sin(0.21 * (x + ground)) * np.cos(0.17 * y + 0.4)
-    inside = (np.abs(x - cx) <= half) & (np.abs(y - cy) <= half)
-    picture = np.where(inside, light * thing((x - cx) / half, (y - cy) / half), back)
+    y, x = np.arange(SIZE[0], dtype=float)[:, None], np.arange(SIZE[1], dtype=float)
+    picture = 90 + 30 * np.sin(0.21 * (x + ground)) * np.cos(0.17 * y + 0.4)
+    rows, columns = np.abs(y[:, 0] - cy) <= half, np.abs(x - cx) <= half
+    picture[np.ix_(rows, columns)] = light * thing((x[columns] - cx) / half, (y[rows] - cy) / half)
     picture += np.random.default_rng(seed).normal(0, noise, SIZE)
     return picture.astype(np.float32), (cx - half, cy - half, cx + half, cy + half)
 
