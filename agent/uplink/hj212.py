@@ -512,7 +512,9 @@ class Session:
     def _take_alarm(self, one: Item, alarm: Alarm) -> None:
         row = self._row(alarm)
         ends = alarm.event in ENDS
-        over = alarm.id in self.pages.over or alarm.id in self.ending.values()
+        over = ends and (
+            alarm.id in self.pages.over or alarm.id in self.ending.values()
+        )  # a begin may be answered last
         told = alarm.drill or row is None or not row.tell or not self._about(alarm) or over
         if told or not (ends or alarm.event == "raised"):
             self.feed.done(one)

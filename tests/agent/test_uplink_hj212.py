@@ -265,6 +265,23 @@ def test_what_is_not_answered_is_sent_again_then_the_link_counts_as_lost_and_not
     run(main())
 
 
+def test_a_begin_that_is_lost_while_its_end_is_answered_is_told_all_the_same(tmp_path: Path):
+    async def main() -> None:
+        quiet = {"real": 0, "minutes": 60, "started": False, "tries": 0}
+        async with platform(lose=1.0) as server, plant(tmp_path, server.port, **quiet) as here:
+            begin = here.alarm()
+            await until(lambda: server.messages == 1)
+            server.faults.lose = 0.0
+            here.alarm("cleared")
+            await until(here.delivered)
+            assert here.faults  # the link counted as lost over the begin
+        told = {(one.time, one.values.get("w01001-Rtd")) for one in server.of("2011")}
+        assert (local(begin.at.wall), "9.75") in told
+        assert len(server.of("2011")) == 2
+
+    run(main())
+
+
 def test_the_test_above_sees_an_uplink_that_waits_for_no_answer(tmp_path: Path):
     async def main() -> None:
         minute = time.time() // 60 * 60 - 120
