@@ -105,9 +105,8 @@ class Plant:
         at = SystemClock().now()
         state = "active-unacked" if event == "raised" else "normal"
         rule = more.pop("rule", "ph.high")
-        one = Alarm(
-            f"{self.outbox.boot}-{n}", self.edges, event, state, rule, "outlet/ph", "red", 9.75, 9.0, "", at, at, ""
-        )
+        id, value = f"{self.outbox.boot}-{n}", 9.75 if event == "raised" else 8.5
+        one = Alarm(id, self.edges, event, state, rule, "outlet/ph", "red", value, 9.0, "", at, at, "")
         self.outbox.put_alarms([one])
         return one
 
@@ -239,7 +238,7 @@ def test_an_alarm_is_told_at_once_at_its_begin_and_end_and_a_batch_waits_for_its
             assert first.time == local(raised.at.wall)
             assert (first.values["w01001-Rtd"], first.values["w01001-Flag"]) == ("9.75", "T")
             assert "w01018-Flag" not in first.values
-            assert (second.values["w01001-Rtd"], second.values["w01001-Flag"]) == ("7.00", "N")
+            assert (second.values["w01001-Rtd"], second.values["w01001-Flag"]) == ("8.50", "N")
             assert not here.delivered()  # until its minutes are answered
 
     run(main())
