@@ -277,6 +277,7 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
         ("agent.wire", "Wire._on_publish", always_success),
         ("agent.wire", "Wire.publish", without_a_fence),
         ("agent.uplink.jt808", "Session._fly", answered),
+        ("agent.uplink.past", "Dues.add", at_once),
     ),
     "window-off": (("agent.uplink.session", "Session.__init__", no_window),),  # T6
     "user-timeout-off": (  # T7: the kernel's own, a quarter hour
