@@ -53,6 +53,7 @@ BACK = {"2061": 7 * 86400.0, "2031": 31 * 86400.0}  # s of hours and days that a
 LONGEST = 31 * 86400.0  # s of history that a platform may ask for at once
 ENOUGH = 0.75  # of a period that must be fit for its mean to be normal; else the flag says what was wrong. project
 ENDS = ("cleared", "shelved", "suppressed", "taken-out", "reset")
+DECIDED = ("raised", "cleared")  # whose value is that which decided
 HOUR, DAY = 3600.0, 86400.0
 PORTS = {"tcp": 9015, "tls": 9016}
 
@@ -512,7 +513,9 @@ class Session:
     def _take_alarm(self, one: Item, alarm: Alarm) -> None:
         row = self._row(alarm)
         ends = alarm.event in ENDS
-        over = alarm.id in self.pages.over or alarm.id in self.ending.values()
+        over = ends and (
+            alarm.id in self.pages.over or alarm.id in self.ending.values()
+        )  # a begin may be answered last
         told = alarm.drill or row is None or not row.tell or not self._about(alarm) or over
         if told or not (ends or alarm.event == "raised"):
             self.feed.done(one)
@@ -676,8 +679,10 @@ class Session:
                 same = alarm.channel == factor.channel and alarm.unit == self._unit(
                     factor
                 )  # else it is a rate, or an age
-                if raised and same and alarm.value is not None:
-                    value = value._replace(value=alarm.value, quality=min(value.quality, int(Quality.OVER_RANGE)))
+                if same and alarm.value is not None and alarm.event in DECIDED:
+                    # The store gathers for a second: what it has may be older than what decided.
+                    known = value.quality if raised and value.quality <= Quality.OVER_RANGE else Quality.GOOD
+                    value = Value(alarm.value, int(known), at)
                 flag = (row.flag if raised and row is not None else "") or await self._flag_at(factor, value, at)
                 groups.append(self._rtd(factor, value, flag))
             if groups:

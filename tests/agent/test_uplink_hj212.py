@@ -105,9 +105,8 @@ class Plant:
         at = SystemClock().now()
         state = "active-unacked" if event == "raised" else "normal"
         rule = more.pop("rule", "ph.high")
-        one = Alarm(
-            f"{self.outbox.boot}-{n}", self.edges, event, state, rule, "outlet/ph", "red", 9.75, 9.0, "", at, at, ""
-        )
+        id, value = f"{self.outbox.boot}-{n}", 9.75 if event == "raised" else 8.5
+        one = Alarm(id, self.edges, event, state, rule, "outlet/ph", "red", value, 9.0, "", at, at, "")
         self.outbox.put_alarms([one])
         return one
 
@@ -239,7 +238,7 @@ def test_an_alarm_is_told_at_once_at_its_begin_and_end_and_a_batch_waits_for_its
             assert first.time == local(raised.at.wall)
             assert (first.values["w01001-Rtd"], first.values["w01001-Flag"]) == ("9.75", "T")
             assert "w01018-Flag" not in first.values
-            assert (second.values["w01001-Rtd"], second.values["w01001-Flag"]) == ("7.00", "N")
+            assert (second.values["w01001-Rtd"], second.values["w01001-Flag"]) == ("8.50", "N")
             assert not here.delivered()  # until its minutes are answered
 
     run(main())
@@ -261,6 +260,23 @@ def test_what_is_not_answered_is_sent_again_then_the_link_counts_as_lost_and_not
             assert {one.time for one in server.of("2051")} == {local(minute)}
             assert len(server.of("2011")) == 1
             assert server.wrong == []
+
+    run(main())
+
+
+def test_a_begin_that_is_lost_while_its_end_is_answered_is_told_all_the_same(tmp_path: Path):
+    async def main() -> None:
+        quiet = {"real": 0, "minutes": 60, "started": False, "tries": 0}
+        async with platform(lose=1.0) as server, plant(tmp_path, server.port, **quiet) as here:
+            begin = here.alarm()
+            await until(lambda: server.messages == 1)
+            server.faults.lose = 0.0
+            here.alarm("cleared")
+            await until(here.delivered)
+            assert here.faults  # the link counted as lost over the begin
+        told = {(one.time, one.values.get("w01001-Rtd")) for one in server.of("2011")}
+        assert (local(begin.at.wall), "9.75") in told
+        assert len(server.of("2011")) == 2
 
     run(main())
 

@@ -43,6 +43,61 @@ type = "forward"
 level = 2
 """
 
+BUREAU = """
+[[uplink]]
+name = "bureau"
+kind = "hj212"
+url = "{url}"
+mn = "1"
+password = "env:PW"
+lanes = ["alarm"]
+real = 0
+hours = false
+days = false
+timeout = 1
+tries = 0
+[[uplink.factor]]
+channel = "plant/c0"
+code = "c0"
+digits = 3
+[[uplink.alarm]]
+rule = "gas"
+flag = "T"
+[[uplink.alarm]]
+rule = "*"
+tell = false
+"""
+DEPOT = """
+[[uplink]]
+name = "depot"
+kind = "minefiles"
+url = "{url}"
+fingerprint = "{fingerprint}"
+password = "env:PW"
+mine = "1"
+mine_name = "m"
+lanes = ["alarm"]
+[[uplink.point]]
+channel = "plant/c0"
+code = "c0"
+type = "0001"
+[uplink.change.file]
+CDSS = {{ every = 60 }}
+TJSJ = {{ every = 60 }}
+YCBJ = {{ every = 2 }}
+"""
+PASSWORD = {"PW": "123456"}  # of a platform of HJ 212, and of a place of files
+
+
+def bureau(url: str) -> str:
+    """One more, of HJ 212: alarms alone, for a batch of telemetry waits there until its minutes are over."""
+    return BUREAU.format(url=url)
+
+
+def mine(url: str, fingerprint: str) -> str:
+    """One more, of the files of a mine."""
+    return DEPOT.format(url=url, fingerprint=fingerprint)
+
 
 def uplinks(sparkplug: str, jt808: str, deadline: float = 10.0) -> str:
     """Two more uplinks of a site, at these urls. `deadline`: s for the broker's confirmation."""
@@ -72,9 +127,36 @@ class Outlet:
         self.unmarked = sum(len(times) > 1 for times in self.times.values())  # MN, CN and time are the key
 
 
-def local(wall: float) -> str:
+def _turns(messages: Sequence[Heard], when: str) -> list[tuple[bool, set[float]]]:
+    """Of each edge of the hazard that was told in the native language, whether it begins, and `when` that was, s UTC:
+    two of them, for there it is rounded to ms."""
+    bodies = [m.body for m in messages if m.topic.endswith("/gas") and "/alarm/" in m.topic and m.payload]
+    turns = [b for b in bodies if b["event"] in ("raised", "cleared")]
+    return [(b["event"] == "raised", {(b[when] - 0.5) / 1000, (b[when] + 0.5) / 1000}) for b in turns]
+
+
+def untold(messages: Sequence[Heard], platform: Hj212Platform) -> int:
+    """How many edges of the hazard that were told in the native language are not in HJ 212, or are there and were none.
+
+    There an edge is known by its time, in whole seconds, and whether the alarm begins (T) or ends.
+    """
+    edges = [{(local(at), begins) for at in moments} for begins, moments in _turns(messages, "at")]
+    here = {(one.time, one.values["c0-Flag"] == "T") for one in platform.of("2011")}
+    return sum(not edge & here for edge in edges) + len(here - set().union(*edges))
+
+
+def unfiled(messages: Sequence[Heard], rows: Sequence[list[str]]) -> tuple[int, int]:
+    """(edges that no row of a file tells, rows of times that were no edge). There an alarm is known by its start."""
+    edges = [
+        {(local(at, "%Y-%m-%d %H:%M:%S"), begins) for at in moments} for begins, moments in _turns(messages, "since")
+    ]
+    here = {(row[5], True) for row in rows} | {(row[6], False) for row in rows if row[6]}
+    return sum(not edge & here for edge in edges), len(here - set().union(*edges))
+
+
+def local(wall: float, form: str = "%Y%m%d%H%M%S") -> str:
     """DataTime of a moment, s UTC."""
-    return time.strftime("%Y%m%d%H%M%S", time.gmtime(wall + 8 * 3600))
+    return time.strftime(form, time.gmtime(wall + 8 * 3600))
 
 
 class Count:

@@ -301,6 +301,7 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
         ("agent.wire", "Wire._on_publish", always_success),
         ("agent.wire", "Wire.publish", without_a_fence),
         ("agent.uplink.jt808", "Session._fly", answered),
+        ("agent.uplink.past", "Dues.add", at_once),
     ),
     "leak-memory": (("agent.daemon", "Agent._take", hoarding),),  # T17
     "leak-descriptors": (("agent.uplink.session", "Session.__init__", left_open),),  # T17

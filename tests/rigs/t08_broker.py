@@ -21,8 +21,10 @@ import msgspec
 
 from agent.uplink.jt808_words import FAILED
 from simulators.broker import read_packet
+from simulators.hj212 import Hj212Platform
 from simulators.jt808 import Jt808Platform
-from tests.rigs.others import Count, uplinks
+from tests.rigs.depot import Depot
+from tests.rigs.others import PASSWORD, Count, bureau, mine, unfiled, untold, uplinks
 from tests.rigs.pulse import Pulse, patient
 from tests.rigs.stage import Streams, owing, readings, running, stage, until
 from tests.rigs.trial import Case, Trial
@@ -353,39 +355,65 @@ class Fenced(Script):
 
 
 async def in_other_languages(case: Case, others: Count) -> None:
-    """The platforms of Sparkplug and JT/T 808 misbehave, both at a time: mute, refusing, talking nonsense, closing."""
+    """The platforms of the other languages misbehave, all at a time: mute, refusing, talking nonsense, closing. HJ 212
+    has no refusal: an answer to another message is none. Who takes files is full in the place of mute."""
     pulse, rng = Pulse(), case.rng(3)
     folder = case.folder / "others"
     folder.mkdir()
-    script, fenced, platform = Script(), Fenced(), Jt808Platform()
+    script, fenced, platform, bureaus = Script(), Fenced(), Jt808Platform(), Hj212Platform()
     for one in (script, fenced):
         await one.listen()
     await platform.start()
-    more = uplinks(fenced.url, f"tcp://127.0.0.1:{platform.port}", 1.0)
+    await bureaus.start()
+    depot = Depot(folder / "depot")
+    await depot.start()
+    more = uplinks(fenced.url, f"tcp://127.0.0.1:{platform.port}", 1.0) + bureau(f"tcp://127.0.0.1:{bureaus.port}")
+    more += mine(depot.url, depot.fingerprint)
     world = stage(folder, 5, 0.2, pulse.levels, script, uplink=more)
-    async with world as (_, _, _, path), running(patient(path), case.sabotage):
-        await until(lambda: fenced.births and platform.links, 20, "both are there")
-        faults = platform.faults
+    async with world as (_, _, _, path), running(patient(path), case.sabotage, PASSWORD):
+        await until(lambda: fenced.births and platform.links and bureaus.links and depot.links, 20, "all are there")
+        faults, theirs, its = platform.faults, bureaus.faults, depot.faults
         for _ in range(case.n(1, 8)):
-            fenced.mute, faults.deaf = True, True
+            fenced.mute, faults.deaf, theirs.lose, its.full = True, True, 1.0, 1.0
             await pulse.beat(case.n(2, 4), 0.5, rng)
             fenced.mute, faults.deaf, faults.refuse = False, False, FAILED
+            theirs.lose, theirs.other_qn = 0.0, 1.0
+            its.full, its.refuse = 0.0, 1.0
             fenced.kick()
             await pulse.beat(case.n(1, 4), 0.5, rng)
-            faults.refuse = 0
+            faults.refuse, theirs.other_qn, its.refuse = 0, 0.0, 0.0
             if not case.sabotage:
                 faults.garbage = faults.bad_check = 0.3
                 faults.close_after = 12
+                theirs.garbage = theirs.bad_check = theirs.lose = 0.3
+                theirs.close_after = 2
+                its.torn = its.fixed = 0.3
                 fenced.kick()
                 await pulse.beat(case.n(1, 6), 0.5, rng)
                 faults.garbage = faults.bad_check = 0.0
                 faults.close_after = 0
+                theirs.garbage = theirs.bad_check = theirs.lose = 0.0
+                theirs.close_after = 0
+                its.torn = its.fixed = 0.0
                 fenced.stop()
                 platform.drop()
+                bureaus.drop()
+                depot.drop()
                 await pulse.beat(0.5, 0.3, rng)
                 await fenced.listen()
         await others.settle(len(pulse.turns), fenced.heard, platform, 8.0 if case.sabotage else 40.0)
-    await platform.stop()
+        with contextlib.suppress(AssertionError):
+            await until(
+                lambda: not untold(script.heard, bureaus) and unfiled(script.heard, depot.rows()[0]) == (0, 0),
+                2.0 if case.sabotage else 20.0,
+            )
+        others.lost["hj212"] = untold(script.heard, bureaus)
+        others.unmarked["hj212"] = len(bureaus.wrong)  # MN, CN and time are the mark: what comes again has them
+        rows, partly = depot.rows()
+        others.lost["minefiles"], others.unmarked["minefiles"] = unfiled(script.heard, rows)
+        others.unmarked["minefiles"] += len(partly)
+    for far in (platform, bureaus, depot):
+        await far.stop()
     for one in (script, fenced):
         one.stop()
 
@@ -422,6 +450,6 @@ TRIAL = Trial(
     "broker misbehaves",
     run,
     "refusals-ignored",
-    red=("alarms lost", "alarms lost, sparkplug", "alarms lost, jt808"),
+    red=("alarms lost", "alarms lost, sparkplug", "alarms lost, jt808", "alarms lost, hj212", "alarms lost, minefiles"),
     every=True,
 )
