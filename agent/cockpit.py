@@ -20,7 +20,7 @@ import threading
 import time
 import tty
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -34,9 +34,10 @@ from . import config, control, status, terminal
 from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
 from .core.frame import Quality
+from .said import Said
 from .status import Channel, Device, Line, Link, Point, Status
 from .web.coach import share
-from .web.texts import Words, full
+from .web.texts import full
 
 PERIOD = 1.0  # s between two looks
 ASK = 3.0  # s that the daemon may take to answer
@@ -58,79 +59,6 @@ STYLES = {
     "dim": "dim",
     "title": "bold",
 }
-MORE: Mapping[str, tuple[str, str]] = {  # English, Chinese; the rest is `web/texts.py`
-    "up since": ("up {span}", "已运行 {span}"),
-    "is old": ("NO ANSWER for {span}: what you see is old", "已 {span} 无应答:显示的是旧数据"),
-    "not running": ("NO AGENT RUNS HERE. What its files say:", "此处没有代理在运行。以下内容来自其文件:"),
-    "last sign": ("last sign of life {span} ago", "最后活动于 {span} 前"),
-    "never ran": ("no sign of life", "从未运行"),
-    "unwatched": ("nobody watches", "无人监测"),
-    "none open": ("none was open", "当时无未结束的报警"),
-    "quiet": ("no alarms", "无报警"),
-    "unacked": ("{n} not acknowledged", "{n} 个未确认"),
-    "put away n": ("{n} put away", "{n} 个已搁置/抑制/停用"),
-    "well": ("all {n} channels are well", "全部 {n} 个测点正常"),
-    "unwell": ("{k} of {n} channels are not well", "{n} 个测点中 {k} 个异常"),
-    "more": ("{n} more: {press}", "还有 {n} 个:{press}"),
-    "folded n": ("[+{n}]", "[另 {n}]"),
-    "limit at": ("limit {limit}", "限值 {limit}"),
-    "of version": ("version {version}", "版本 {version}"),
-    "config is": ("configuration {config}", "配置 {config}"),
-    "since at": ("since", "始于"),
-    "written": ("written {span} ago", "写于 {span} 前"),
-    "n-active-unacked": ("NEW", "未确认"),
-    "n-active-acked": ("seen", "已确认"),
-    "n-returned-unacked": ("over", "已恢复"),
-    "n-latched-unacked": ("LATCH", "自锁"),
-    "n-latched-acked": ("latch", "待复位"),
-    "n-shelved": ("shelved", "搁置"),
-    "n-suppressed": ("suppr.", "抑制"),
-    "n-out-of-service": ("out", "停用"),
-    "self": ("Agent", "代理"),
-    "record n": ("record {n}", "记录 {n}"),
-    "signed by": ("signed {who}", "签名 {who}"),
-    "unsigned": ("NOT signed", "未签名"),
-    "clock ok": ("clock trusted", "时钟可信"),
-    "clock doubt": ("clock NOT trusted", "时钟不可信"),
-    "clock back": ("clock set back by {span}", "时钟曾回拨 {span}"),
-    "disk": ("disk {share} % free", "磁盘剩余 {share} %"),
-    "memory": ("memory {mb} MB", "内存 {mb} MB"),
-    "machine memory": ("{share} % of the machine's free", "本机可用 {share} %"),
-    "descriptors": ("{n} descriptors", "{n} 个文件描述符"),
-    "lag": ("late {ms} ms", "延迟 {ms} ms"),
-    "load": ("load {load}", "负载 {load}"),
-    "trouble with": ("{file}: {why}", "{file}:{why}"),
-    "restarts": ("{n} restarts of parts", "部件重启 {n} 次"),
-    "crashes": ("{n} crashes", "崩溃 {n} 次"),
-    "degraded": ("{n} parts fail again and again", "{n} 个部件反复失败"),
-    "orders_unmet": ("{n} outputs not as wanted", "{n} 个输出未到位"),
-    "dropped n": ("{n} dropped", "丢弃 {n}"),
-    "evidence_trouble": ("evidence is not kept", "证据未能保存"),
-    "store_quarantined": ("{n} files quarantined", "{n} 个文件已隔离"),
-    "limit set": (
-        "limit of {rule} is {limit}, not {usual}; set by {by}",
-        "{rule} 限值为 {limit},原为 {usual},由 {by} 设定",
-    ),
-    "command": ("command {id}: {state}", "命令 {id}:{state}"),
-    "no devices": ("nothing counted yet", "暂无统计"),
-    "ms": ("{ms} ms", "{ms} ms"),
-    "nothing waits": ("nothing waits", "无待发"),
-    "errors of": ("{p} % errors", "{p} % 错误"),
-    "keys": (
-        "q quit   a alarms  c channels  l lines  u uplinks  e events  s site",
-        "q 退出   a 报警  c 测点  l 线路  u 上行  e 事件  s 现场",
-    ),
-    "scroll": ("arrows, PgUp, PgDn: {a} to {b} of {n}", "方向键、PgUp、PgDn:{a} 至 {b},共 {n}"),
-    "ack hint": ("vedette alarms --ack ID --by NAME", "vedette alarms --ack ID --by NAME"),
-}
-
-
-class Said(Words):
-    """The texts of one language: those of the page, and what only a cockpit says."""
-
-    def __call__(self, key: str, **facts: object) -> str:
-        pair = MORE.get(key)
-        return super().__call__(key, **facts) if pair is None else pair[self._i].format(**facts)
 
 
 class Block(NamedTuple):
@@ -229,7 +157,7 @@ def _fitted(blocks: Sequence[Block], pen: Pen, wide: int, room: int | None) -> l
     lines = []
     for block, n in zip(blocks, take, strict=True):
         hidden = max(block.total, len(block.rows)) - n
-        note = pen.t("more", n=hidden, press=block.key) if hidden > 0 and block.key and room is not None else ""
+        note = pen.t("hidden n", n=hidden, press=block.key) if hidden > 0 and block.key and room is not None else ""
         lines += [_rule(block.title, note, pen, wide), *block.rows[:n]]
     return lines
 
@@ -421,7 +349,7 @@ def _agent(s: Status, pen: Pen, wide: int) -> Iterator[Text]:
     t, v, machine, words = pen.t, s.vitals, s.machine, list[str]()
     if s.journal is not None:
         words.append(f"{t('journal')}: {t('record n', n=s.journal.record)}")
-        words.append(t("signed by", who=s.journal.fingerprint) if s.journal.fingerprint else t("unsigned"))
+        words.append(t("signed by", who=s.journal.fingerprint) if s.journal.fingerprint else t("not signed"))
         words += [t("written", span=pen.span(s.journal.age))] if s.journal.age is not None else []
     words += [t("config is", config=s.config[:8])] if s.config else []
     if machine.disk_free is not None and machine.disk_bytes is not None:
@@ -435,7 +363,7 @@ def _agent(s: Status, pen: Pen, wide: int) -> Iterator[Text]:
         words.append(t("descriptors", n=f"{files:.0f}"))
     if (lag := v.get("loop_lag")) is not None:
         words.append(t("lag", ms=f"{1e3 * lag:.0f}"))
-    words.append(t("load", load=f"{machine.load:.2f}"))
+    words.append(t("load is", load=f"{machine.load:.2f}"))
     yield from _packed(words, wide)
     if s.clock_back:
         yield row(Text(t("clock back", span=pen.span(s.clock_back)), style=STYLES["doubt"]))
@@ -463,9 +391,7 @@ def _agent(s: Status, pen: Pen, wide: int) -> Iterator[Text]:
 def run(args: argparse.Namespace) -> int:
     """The verb. On a terminal until somebody leaves; else once."""
     if not args.every > 0:
-        return terminal.complain(
-            args, f"vedette status: --every {args.every:g}: more than 0 s is expected", os.EX_USAGE
-        )
+        raise terminal.Stop(os.EX_USAGE, f"--every {args.every:g}: more than 0 s is expected")
     if args.json:
         found, why = look(Path(args.config), 0)
         print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())

@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("pyte", reason="the emulator of a terminal is not installed")
 
-from agent import audit, cockpit, status
+from agent import audit, cockpit, said, status
 from agent.control import home
 from tests.rigs.stage import heard, running, stage, told
 from tests.rigs.stage import until as stood
@@ -163,7 +163,7 @@ def picture(seed: int, channels: int, alarms: int) -> status.Status:
         return "".join(rng.choice(string.ascii_letters + "矿井瓦斯 …%[/]") for _ in range(rng.randint(1, most)))
 
     levels = ("red", "orange", "yellow", "blue")
-    states = [key.removeprefix("n-") for key in cockpit.MORE if key.startswith("n-")]
+    states = [key.removeprefix("n-") for key in said.MORE if key.startswith("n-")]
     point = [
         status.Point(
             id=word(),
@@ -248,18 +248,12 @@ def test_nothing_is_wider_or_longer_than_the_screen(wide, tall):
     for seed in range(6):
         s = picture(seed, 40 * seed, 10 * seed)
         for language in ("en", "zh"):
-            pen = cockpit.Pen(cockpit.Said(language), shapes=seed % 2 == 0)
+            pen = cockpit.Pen(said.Said(language), shapes=seed % 2 == 0)
             for view in ("", *filter(None, cockpit.VIEWS.values())):
                 lines = cockpit.drawn(s, pen, wide, tall, view, top=seed * 7, silent=5.0)
                 assert len(lines) <= max(tall, 6), view
                 assert max(cell_len(line.plain) for line in lines) <= wide
                 assert all("\n" not in line.plain for line in lines)
-
-
-def test_both_languages_say_the_same():
-    for key, (en, zh) in cockpit.MORE.items():
-        fields = [{name for _, name, _, _ in string.Formatter().parse(text) if name} for text in (en, zh)]
-        assert fields[0] == fields[1], key
 
 
 def test_a_site_file_with_faults_still_names_its_state(tmp_path):
