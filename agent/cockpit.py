@@ -20,7 +20,8 @@ import threading
 import time
 import tty
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -66,7 +67,7 @@ class Block(NamedTuple):
 
     key: str  # that shows it alone; empty: none does
     title: str
-    rows: Sequence[Text]
+    rows: Sequence[Text | Callable[[], Text]]  # or what makes one: most are never shown
     least: int  # rows that it should have, if there are so many
     total: int = 0  # of which `rows` are the first; 0: these are all
 
@@ -114,7 +115,7 @@ def drawn(
     alone, from its row `top` on. `silent`: s since the agent answered, where it does not."""
     head = _head(s, pen, silent)
     if view:
-        block = next(block for block in _blocks(s, pen, wide, True) if block.key == view[0])
+        block = next(block for block in _blocks(s, pen, wide, True) if block.key == view[:1])
         return [_cut(line, wide) for line in [*head, *_alone(block, pen, wide, tall, top, len(head))]]
     foot = [Text(pen.t("keys"), style="dim")] if tall is not None else []
     room = None if tall is None else max(0, tall - len(head) - len(foot))
@@ -158,8 +159,12 @@ def _fitted(blocks: Sequence[Block], pen: Pen, wide: int, room: int | None) -> l
     for block, n in zip(blocks, take, strict=True):
         hidden = max(block.total, len(block.rows)) - n
         note = pen.t("hidden n", n=hidden, press=block.key) if hidden > 0 and block.key and room is not None else ""
-        lines += [_rule(block.title, note, pen, wide), *block.rows[:n]]
+        lines += [_rule(block.title, note, pen, wide), *_made(block.rows[:n])]
     return lines
+
+
+def _made(rows: Sequence[Text | Callable[[], Text]]) -> list[Text]:
+    return [one if isinstance(one, Text) else one() for one in rows]
 
 
 def _rule(title: str, note: str, pen: Pen, wide: int) -> Text:
@@ -171,10 +176,10 @@ def _rule(title: str, note: str, pen: Pen, wide: int) -> Text:
 def _alone(block: Block, pen: Pen, wide: int, tall: int | None, top: int, above: int) -> list[Text]:
     n = len(block.rows)
     if tall is None:
-        return [_rule(block.title, "", pen, wide), *block.rows]
+        return [_rule(block.title, "", pen, wide), *_made(block.rows)]
     room = max(1, tall - above - 2)
     top = max(0, min(top, n - room))
-    rows = list(block.rows[top : top + room])
+    rows = _made(block.rows[top : top + room])
     note = pen.t("scroll", a=min(n, top + 1), b=min(n, top + room), n=n) if n > room else ""
     rows += [Text()] * (room - len(rows))
     return [_rule(block.title, note, pen, wide), *rows, Text(pen.t("keys"), style="dim")]
@@ -224,13 +229,15 @@ def _blocks(s: Status, pen: Pen, wide: int, whole: bool) -> list[Block]:
     ids = {alarm.id for alarm in s.alarms}
     under = Counter(alarm.fold for alarm in s.alarms if alarm.fold in ids - {alarm.id})
     alone = [alarm for alarm in s.alarms if whole or alarm.fold not in ids - {alarm.id}]
-    alarms = [line for alarm in alone for line in _alarm(alarm, pen, wide, whole, under[alarm.id])]
-    if whole or not s.alarms:
-        alarms += [line for alarm in s.away for line in _alarm(alarm, pen, wide, whole, 0)]
+    alone += s.away if whole or not s.alarms else []
+    alarms: list[Text | Callable[[], Text]] = []
+    for alarm in alone:
+        alarms.append(partial(_alarm, alarm, pen, wide, whole, under[alarm.id]))
+        alarms += [partial(_more, alarm, pen)] if whole else []
     title = t("alarms") if not whole else f"{t('alarms')}  {t('ack hint')}"
     measured = max(s.channels_measured, s.channels_unwell)
     well = t("unwell", k=s.channels_unwell, n=measured) if s.channels_unwell else t("well", n=measured)
-    channels = [_channel(one, pen, wide) for one in s.channels]
+    channels = [partial(_channel, one, pen, wide) for one in s.channels]
     lines = [line for one in s.lines for line in _line(one, pen, wide, whole)]
     uplinks = [line for one in s.uplinks for line in _link(one, pen, wide)] or [Text(t("no uplinks"), style="dim")]
     agent = list(_agent(s, pen, wide))
@@ -248,7 +255,7 @@ def _blocks(s: Status, pen: Pen, wide: int, whole: bool) -> list[Block]:
     ]
 
 
-def _alarm(one: Point, pen: Pen, wide: int, whole: bool, under: int) -> Iterator[Text]:
+def _alarm(one: Point, pen: Pen, wide: int, whole: bool, under: int) -> Text:
     t = pen.t
     word = t(f"n-{one.state}")
     style = (
@@ -257,12 +264,16 @@ def _alarm(one: Point, pen: Pen, wide: int, whole: bool, under: int) -> Iterator
     doubt = "" if one.synced else "?"
     cells: list[Any] = [pen.mark(one.level), (Text(word, style=style), 7), (f"{pen.span(one.age)}{doubt}", -9)]
     more = f" {t('folded n', n=under)}" if under and not whole else ""
-    yield row(*cells, more.lstrip() + " " * bool(more) + one.text + ("" if whole or wide < 130 else f"  {one.id}"))
-    if whole:
-        by = f"  {t('by')} {one.by}{': ' + one.reason if one.reason else ''}" if one.by else ""
-        after = f"  {t('after', first=one.first)}" if one.first not in ("", one.id) else ""
-        said = f"{one.id}  {one.rule}  {t('since at')} {full(one.since)}{after}{by}"
-        yield row(("", 4), ("", 7), Text(said, style="dim"))
+    return row(*cells, more.lstrip() + " " * bool(more) + one.text + ("" if whole or wide < 130 else f"  {one.id}"))
+
+
+def _more(one: Point, pen: Pen) -> Text:
+    """The second line of an alarm."""
+    t = pen.t
+    by = f"  {t('by')} {one.by}{': ' + one.reason if one.reason else ''}" if one.by else ""
+    after = f"  {t('after', first=one.first)}" if one.first not in ("", one.id) else ""
+    text = f"{one.id}  {one.rule}  {t('since at')} {full(one.since)}{after}{by}"
+    return row(("", 4), ("", 7), Text(text, style="dim"))
 
 
 def _channel(one: Channel, pen: Pen, wide: int) -> Text:
@@ -454,11 +465,13 @@ class Cockpit:
         self.site = Path(args.config)
         self.console = _console(sys.stdout)
         self.view, self.top = "", 0
-        self.status, self.why = look(self.site, ROWS)  # a broken configuration is told before the screen changes
+        self.status, self.why = look(
+            self.site, self._rows()
+        )  # a broken configuration is told before the screen changes
         self.answered = time.monotonic()
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
-        self._left = threading.Event()
+        self._left, self._asking = threading.Event(), threading.Event()  # the latter: ask again, at once
 
     def fly(self) -> int:
         """Show it. 0 where the agent answered to the last."""
@@ -475,6 +488,7 @@ class Cockpit:
             pass  # as good as q
         finally:
             self._left.set()
+            self._asking.set()
             for number, handler in before.items():
                 signal.signal(number, handler)
         return 0 if self.status.running and self._silent() < OLD + ASK else os.EX_UNAVAILABLE
@@ -488,6 +502,10 @@ class Cockpit:
         pen = _pen(self.args, self.status, sys.stdout)
         lines = drawn(self.status, pen, wide, tall, self.view, self.top, silent)
         return Group(*lines)
+
+    def _rows(self) -> int:
+        """Channels to ask for: as many as can be seen, and a page more."""
+        return int(self.top + 2 * self.console.size.height)
 
     def _silent(self) -> float:
         return time.monotonic() - self.answered
@@ -508,8 +526,9 @@ class Cockpit:
         if not text or text[0] in "qQ\x03\x04":
             self._left.set()
         elif text in moves:
-            most = max(0, len(self.status.channels) + 2 * len(self.status.alarms) + 200)
+            most = max(self.status.channels_measured, 2 * len(self.status.alarms + self.status.away), 200)
             self.top = max(0, min(self.top + moves[text], most))
+            self._asking.set()
         elif text in VIEWS:
             self.view, self.top = VIEWS[text], 0
         elif len(text) > 1 and text[0] != "\x1b":
@@ -521,7 +540,7 @@ class Cockpit:
         home, next_disk = control.home(self.site), 0.0
         while not self._left.is_set():
             try:
-                self.status, self.why = asked(home, ROWS), ""
+                self.status, self.why = asked(home, self._rows()), ""
                 self.answered = time.monotonic()
             except WorldFault as fault:
                 self.why = str(fault)
@@ -531,7 +550,8 @@ class Cockpit:
                     with contextlib.suppress(ConfigFault, OSError):
                         self.status = status.remains(config.load(self.site))
             self._wake()
-            self._left.wait(self.args.every)
+            self._asking.wait(self.args.every)
+            self._asking.clear()
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
