@@ -198,7 +198,7 @@ def _verb(one: Verb) -> Iterator[str]:
         )
     for key, keys in SHAPES.items():
         if key.partition(" ")[0] == one.name:
-            yield from (".IP", rf"\fB\-\-json\fP: {_esc(shape(key, keys))}.")
+            yield from (".IP", r"\fB\-\-json\fP:", *_para(f"{shape(key, keys)}."))
 
 
 def _synopsis(parser: argparse.ArgumentParser) -> str:
@@ -220,7 +220,7 @@ def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
     for action in parser._actions:
         plain = not action.option_strings and not isinstance(action, argparse._SubParsersAction)
         if plain and action.help and action.help != argparse.SUPPRESS:
-            yield from (".TP", rf"\fI{_esc(str(action.metavar or action.dest))}\fP", _told(action))
+            yield from (".TP", rf"\fI{_esc(str(action.metavar or action.dest))}\fP", *_told(action))
 
 
 def _options(parser: argparse.ArgumentParser, only: tuple[str, ...], but: tuple[str, ...] = ()) -> Iterator[str]:
@@ -240,12 +240,11 @@ def _options(parser: argparse.ArgumentParser, only: tuple[str, ...], but: tuple[
             if action.choices is not None:
                 value = "|".join(map(str, action.choices))
         shown = ", ".join(rf"\fB{_esc(name)}\fP" for name in names)
-        yield from (".TP", f"{shown} \\fI{_esc(value)}\\fP" if value else shown, _told(action))
+        yield from (".TP", f"{shown} \\fI{_esc(value)}\\fP" if value else shown, *_told(action))
 
 
-def _told(action: argparse.Action) -> str:
-    text = (action.help or "").replace("%%", "%") or "see above"
-    return _esc(_sentence(text))
+def _told(action: argparse.Action) -> list[str]:
+    return _para(_sentence((action.help or "").replace("%%", "%") or "see above"))
 
 
 def _sentence(text: str) -> str:
@@ -258,7 +257,7 @@ def _sentence(text: str) -> str:
 
 
 def _para(text: str) -> list[str]:
-    return [_esc(text)]
+    return [_esc(line) for line in textwrap.wrap(text, 76, break_on_hyphens=False)]
 
 
 def _esc(text: str) -> str:
@@ -291,7 +290,7 @@ _vedette_words() {
     local -a file found
     local i=${words[(I)(-c|--config)]}
     (( i )) && file=(-c ${words[i + 1]})
-    found=(${(f)"$(${words[1]:-vedette} completion $1 $file 2>/dev/null)"})
+    found=(${(f)"$(vedette completion $1 $file 2>/dev/null)"})
     compadd -a found
 }
 """,
