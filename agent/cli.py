@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import csv
+import io
 import os
 import re
 import shutil
@@ -61,6 +62,8 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     args = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show ends nothing; JSON is UTF-8 (RFC 8259)
+        sys.stdout.reconfigure(encoding="utf-8" if args.json else None, errors="replace")
     try:
         code = int(args.verb(args) or 0)
         sys.stdout.flush()

@@ -47,6 +47,20 @@ OLD = 3.0  # s after which it is said that what is shown is old
 ROWS = 200  # channels that are asked for: more than fit on any screen
 PIPE = 120  # columns where there is no terminal
 TWO = 136  # columns from which there are two halves
+SOON = 168.0  # h in which the disk would be full, from which on it is said
+TROUBLES = (
+    "degraded",
+    "orders_unmet",
+    "store_quarantined",
+    "evidence_trouble",
+    "write_errors",
+    "crashes",
+    "under_voltage",
+    "throttled",
+    "children_died",
+    "restarts",
+)
+REMARKS = ("throttled", "children_died", "restarts")  # of these, what may pass
 VIEWS = {"s": "", "\x1b": "", "a": "alarms", "c": "channels", "l": "lines", "u": "uplinks", "e": "events"}
 SHAPES = {"red": "◆1", "orange": "▲2", "yellow": "■3", "blue": "●4"}  # as `web/figures.py`
 PLAIN = {"red": "*1", "orange": "^2", "yellow": "#3", "blue": "o4"}  # where the terminal has no such letters
@@ -374,13 +388,17 @@ def _agent(s: Status, pen: Pen, wide: int) -> Iterator[Text]:
         words.append(t("descriptors", n=f"{files:.0f}"))
     if (lag := v.get("loop_lag")) is not None:
         words.append(t("lag", ms=f"{1e3 * lag:.0f}"))
+    if (heat := v.get("temperature")) is not None:
+        words.append(t("temperature", n=f"{heat:.0f}"))
     words.append(t("load is", load=f"{machine.load:.2f}"))
     yield from _packed(words, wide)
     if s.clock_back:
         yield row(Text(t("clock back", span=pen.span(s.clock_back)), style=STYLES["doubt"]))
-    for key in ("degraded", "orders_unmet", "store_quarantined", "evidence_trouble", "crashes", "restarts"):
+    if (hours := v.get("disk_full_in")) is not None and hours < SOON:
+        yield row(Text(t("disk_full_in", span=pen.span(3600 * hours)), style=STYLES["doubt"]))
+    for key in TROUBLES:
         if n := v.get(key):
-            yield row(Text(t(key, n=f"{n:.0f}"), style=STYLES["doubt" if key == "restarts" else "bad"]))
+            yield row(Text(t(key, n=f"{n:.0f}"), style=STYLES["doubt" if key in REMARKS else "bad"]))
     if n := sum(s.dropped.values()):
         yield row(Text(t("dropped n", n=n), style=STYLES["bad"]))
     for file, why in s.store.items():

@@ -101,11 +101,12 @@ def test_a_technician_watches_the_gateway_through_a_hazard_and_the_end_of_the_ag
 def files_speak(path, alarm):
     """What the files of an agent say that was killed; nobody touches them."""
     before = contents(path.parent / "state")
-    once = subprocess.run([*VEDETTE, "status", "-c", path], capture_output=True, text=True)
+    plain = os.environ | {"PYTHONIOENCODING": "ascii"}  # a terminal of long ago
+    once = subprocess.run([*VEDETTE, "status", "-c", path], capture_output=True, text=True, env=plain)
     assert once.returncode == os.EX_UNAVAILABLE
     assert "NO AGENT RUNS HERE" in once.stdout
     assert "last sign of life" in once.stdout
-    assert " ◆1  out " in once.stdout
+    assert " *1  out " in once.stdout
     assert "\x1b" not in once.stdout
     assert "is `vedette run` running" in once.stderr
     found = json.loads(vedette("status", "--json", "-c", path, ok=False))
@@ -223,7 +224,7 @@ def picture(seed: int, channels: int, alarms: int) -> status.Status:
         lines=[status.Line(name=word(), kind="modbus", lost=word(200) if i else "", devices=devices) for i in range(3)],
         uplinks=[status.Link(name=word(), kind="mqtt", state="down", lost=word(200), lanes=lanes)],
         journal=status.Head(record=1, checksum="", trouble=word(200)),
-        vitals={"degraded": 1.0, "crashes": 2.0, "memory": 60.0},
+        vitals={**dict.fromkeys(cockpit.TROUBLES, 2.0), "memory": 60.0, "temperature": 71.0, "disk_full_in": 9.0},
         machine=status.Machine(load=0.1, memory_free=0.5, disk_free=0.5, disk_bytes=10**10),
         events=[status.Told(kind=word(), source=word(), text=word(300), wall=0.0, age=1.0) for _ in range(20)],
         faults=[word(200)],
