@@ -26,7 +26,7 @@ import hashlib
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,15 +152,21 @@ class Verdict(NamedTuple):
     unseen: tuple[int, ...] = ()  # heads of witnesses that are older than the oldest record: not compared
 
 
-def verify(folder: Path, trusted: Collection[str] = (), heads: Collection[tuple[int, str]] = ()) -> Verdict:
+def verify(
+    folder: Path,
+    trusted: Collection[str] = (),
+    heads: Collection[tuple[int, str]] = (),
+    each: Callable[[Iterable[Path]], Iterable[Path]] = iter,
+) -> Verdict:
     """Check a whole journal. Raises `OSError` where it cannot be read.
 
     `trusted`: public keys in base64, of which each signature must be one's; with none given any will do, and
-    `Verdict.keys` says whose they are. `heads`: number and checksum of records that a witness noted.
+    `Verdict.keys` says whose they are. `heads`: number and checksum of records that a witness noted. `each`: hands the
+    segments on, one by one, for somebody who wants to know how far it is.
     """
     reading = _Reading(frozenset(trusted), dict(heads))
     found = segments(folder)
-    for path in found:
+    for path in each(found):
         reading.segment(path, path is found[-1])
     if found:
         reading.begin(found[0])

@@ -6,7 +6,9 @@ import argparse
 import asyncio
 import contextlib
 import csv
+import io
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -14,11 +16,24 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from . import __version__, console, dispatch, doctor, exhibits, nets, registrar, simulate, terminal, workshop
+from . import (
+    __version__,
+    console,
+    dispatch,
+    doctor,
+    exhibits,
+    handbook,
+    manual,
+    nets,
+    registrar,
+    simulate,
+    terminal,
+    workshop,
+)
 from .core.errors import ConfigFault, WorldFault
 from .web import passwd
 
@@ -27,20 +42,41 @@ if TYPE_CHECKING:
     from .core.alarm import Alarm
     from .core.rules import Item
     from .profiles import Profile
+    from .said import Said
 
+UNKNOWN = re.compile(r"argument (?P<what>.+): invalid choice: '(?P<word>.*)' \(choose from (?P<known>.*)\)")
 USAGE, UNAVAILABLE, CONFIG = os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_CONFIG
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        print(f"{self.prog}: {message}", file=sys.stderr)
+        """Wrong words: what would be right, briefly. Without any words: everything that there is."""
+        if message.endswith("required: VERB"):
+            print(self.format_help(), end="", file=sys.stderr)
+            raise SystemExit(USAGE)
+        from .complaints import nearest
+
+        if (wrong := UNKNOWN.match(message)) is not None:
+            known = wrong["known"].replace("'", "").split(", ")
+            message = f"no {wrong['what'].lower()} `{wrong['word']}`{nearest(wrong['word'], known)}"
+        print(
+            f"{self.prog}: {message}{'' if message[-1] == '?' else ';'} `{self.prog} --help` says more", file=sys.stderr
+        )
         raise SystemExit(USAGE)
+
+    def format_help(self) -> str:
+        if self.prog != "vedette":
+            return super().format_help()
+        said = sys.argv[sys.argv.index("--lang") + 1 :][:1] if "--lang" in sys.argv else []
+        spoken = terminal.spoken({"LANG": said[0]} if said else os.environ)
+        return manual.overview(self, spoken or "en", min(100, shutil.get_terminal_size().columns - 2))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     args = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show ends nothing; JSON is UTF-8 (RFC 8259)
+        sys.stdout.reconfigure(encoding="utf-8" if args.json else None, errors="replace")
     try:
         code = int(args.verb(args) or 0)
         sys.stdout.flush()
@@ -49,10 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _show_complaints(fault, args)
         return CONFIG
     except WorldFault as fault:
-        if args.json:
-            print(msgspec.json.encode({"error": str(fault)}).decode())
-        print(f"vedette: {fault}", file=sys.stderr)
-        return UNAVAILABLE
+        return terminal.complain(args, str(fault), UNAVAILABLE)
+    except terminal.Stop as stop:
+        return terminal.complain(args, str(stop), stop.code, args.called)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -69,14 +104,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="vedette",
-        description="A sentry at the edge: reads hazard sensors, judges on the spot, delivers alarms.",
-        epilog="A supplement to certified safety systems, never one of them.",
+        description=handbook.ABOUT[0],
+        epilog=handbook.SUPPLEMENT[0],
     )
+    parser.add_argument("--version", action="version", version=f"vedette {__version__}", help="the version")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
 
     def verb(name: str, call: Callable[[argparse.Namespace], int | None], help: str, site: bool = False) -> Any:
-        sub = verbs.add_parser(name, help=help, description=help)
-        sub.set_defaults(verb=call)
+        sub = verbs.add_parser(
+            name,
+            help=help,
+            description=manual.described(name, help),
+            epilog=manual.ending(name),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(verb=call, called=name)
         sub.add_argument("--json", action="store_true", help="answer as JSON for programs")
         sub.add_argument("--lang", choices=("en", "zh"), help="language for people (as the locale says)")
         if site:
@@ -90,12 +132,12 @@ def _parser() -> argparse.ArgumentParser:
     probe = verb("probe", _probe, "read registers ad hoc: tcp://host:502/1/holding/0x1000:4")
     probe.add_argument("url", help="tcp://HOST[:PORT]/UNIT/KIND/ADDRESS[:COUNT], or rtu:///dev/ttyUSB0/UNIT/...")
     probe.add_argument("--as", dest="as_", default="uint16", metavar="TYPE[:ORDER]", help="e.g. float32:CDAB")
-    probe.add_argument("--baud", type=int, default=9600)
-    probe.add_argument("--parity", choices=("N", "E", "O"), default="N")
-    probe.add_argument("--timeout", type=float, default=1.0, metavar="S")
+    probe.add_argument("--baud", type=int, default=9600, metavar="N", help="of a serial line (9600)")
+    probe.add_argument("--parity", choices=("N", "E", "O"), default="N", help="of a serial line (N)")
+    probe.add_argument("--timeout", type=float, default=1.0, metavar="S", help="s for a reply (1)")
     simulate.add(verb)
     replay = verb("replay", _replay, "run a recording through the same core; print or compare the alarms")
-    replay.add_argument("folder", type=Path, nargs="+", help="folder with site.toml and frames.jsonl")
+    replay.add_argument("folder", type=Path, nargs="+", metavar="FOLDER", help="folder with site.toml and frames.jsonl")
     replay.add_argument("--compare", action="store_true", help="compare with alarms.jsonl; exit 1 on a difference")
     replay.add_argument(
         "--what-if",
@@ -105,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
         help="alarms gained and lost by another setting: limit=0.8, or NAME:FIELD=VALUE of one rule or detector",
     )
     record = verb("record", _record, "read the site and write frames and alarms into a folder", site=True)
-    record.add_argument("folder", type=Path)
+    record.add_argument("folder", type=Path, metavar="FOLDER", help="a new or empty one")
     record.add_argument("--seconds", type=float, default=None, help="stop by itself after this time")
     detects = verb("detect", _detect, "judge a CSV file by its own past: time, then channels; score and alarm by row")
     detects.add_argument("file", nargs="?", default="-", metavar="FILE", help="`-` reads standard input")
@@ -154,13 +196,12 @@ def _parser() -> argparse.ArgumentParser:
     watches.add_argument("--fps", type=float, default=0.0, help="pictures a second, where the film does not tell (10)")
     nets.arguments(verb("models", lambda _: USAGE, "nets that look at pictures: list, verify, import, fetch, bench"))
     verb("version", lambda args: _say(args, {"version": __version__}, f"vedette {__version__}"), "the version")
+    manual.add(verb, parser)
     return parser
 
 
 def _say(args: argparse.Namespace, facts: Any, text: str) -> int:
-    """One answer, as JSON or as text."""
-    print(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode() if args.json else text)
-    return 0
+    return terminal.answer(args, facts, text)
 
 
 def _show_complaints(fault: ConfigFault, args: argparse.Namespace) -> None:
@@ -292,6 +333,7 @@ def _test(args: argparse.Namespace) -> int:
     from .core.frame import Frame, Quality, aged
     from .core.ports import Driver, Event
     from .core.words import number
+    from .said import Said
 
     site = config.load(args.config)
 
@@ -307,7 +349,10 @@ def _test(args: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     texts: list[str] = []  # strings of devices: no fault
     complaints: list[str] = []
-    for driver, said in zip(site.drivers, asyncio.run(all_of_them()), strict=True):
+    with terminal.waiting("asking every device"):
+        answers = asyncio.run(all_of_them())
+    t, ink = Said(terminal.language(args, site.site.language)), terminal.Ink()
+    for driver, said in zip(site.drivers, answers, strict=True):
         if isinstance(said, WorldFault):
             complaints.append(f"{driver.name}: {said}")
             continue
@@ -330,12 +375,21 @@ def _test(args: argparse.Namespace) -> int:
                 )
     width = max((len(row["channel"]) for row in rows), default=8)
     text = [
-        f"{row['channel']:{width}}  {number(row['value']):>10} {row['unit']:6} {row['quality']}"
+        f"{row['channel']:{width}}  {number(row['value']):>10} {row['unit']:6} "
+        + ink("" if row["quality"] == "GOOD" else "doubt", _quality(row["quality"], t))
         + (f"  raw {number(row['raw'])}" if row["raw"] != row["value"] else "")
         for row in rows
     ]
-    _say(args, {"channels": rows, "texts": texts, "complaints": complaints}, "\n".join([*text, *texts, *complaints]))
+    lines = [*text, *texts, *(ink("bad", complaint) for complaint in complaints)]
+    _say(args, {"channels": rows, "texts": texts, "complaints": complaints}, "\n".join(lines))
     return UNAVAILABLE if complaints or any(row["quality"] != "GOOD" for row in rows) else 0
+
+
+def _quality(name: str, t: Said) -> str:
+    """A name of `Quality`, for people."""
+    from .core.frame import Quality
+
+    return name if t.language == "en" else t.quality(int(Quality[name]))
 
 
 def _probe(args: argparse.Namespace) -> int:
@@ -347,8 +401,7 @@ def _probe(args: argparse.Namespace) -> int:
         settings = {"baud": args.baud, "parity": args.parity, "timeout": args.timeout}
         readings = asyncio.run(read_once(args.url, args.as_, **settings))
     except ValueError as error:
-        print(f"vedette probe: {error}", file=sys.stderr)
-        return USAGE
+        raise terminal.Stop(USAGE, str(error)) from None
     rows = [{"at": r.at, "wire": r.wire.hex(" "), "value": r.value, "quality": r.quality.name} for r in readings]
 
     def shown(value: float | str) -> str:
@@ -366,7 +419,7 @@ def _probe(args: argparse.Namespace) -> int:
 
 
 def _record(args: argparse.Namespace) -> int:
-    from . import config, daemon
+    from . import config, daemon, log
 
     site = config.load(args.config)
     try:
@@ -383,8 +436,18 @@ def _record(args: argparse.Namespace) -> int:
             rules=tuple(msgspec.structs.replace(rule, drive=[]) for rule in site.rules),
             store=msgspec.structs.replace(site.store, path=state),
         )
+        if args.json:
+            log.divert(sys.stderr)
         asyncio.run(daemon.run(quiet, record=args.folder, seconds=args.seconds))
-    return 0
+    counted = {name: _lines(args.folder / f"{name}.jsonl") for name in ("frames", "alarms")}
+    text = f"{args.folder}: {counted['frames']} lines of frames, {counted['alarms']} alarm edges"
+    return _say(args, {"folder": str(args.folder), **counted}, text)
+
+
+def _lines(path: Path) -> int:
+    """How many lines a file has."""
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
 def _copy_site(site: Path, sources: Sequence[Path], folder: Path) -> None:
@@ -408,7 +471,7 @@ def _replay(args: argparse.Namespace) -> int:
 
     if args.what_if:
         return _what_if(args)
-    differ = 0
+    differ, facts = 0, list[dict[str, Any]]()
     for folder in args.folder:
         alarms = _replayed(folder, config.load(folder / "site.toml"))
         lines = [msgspec.json.encode(alarm).decode() for alarm in alarms]
@@ -417,31 +480,43 @@ def _replay(args: argparse.Namespace) -> int:
         except OSError as error:
             raise ConfigFault([f"{error.filename}: {error.strerror}"]) from None
         if not args.compare:
-            for line in lines:
+            facts.append({"folder": str(folder), "alarms": alarms})
+            for line in () if args.json else lines:
                 print(line)
             continue
         import difflib
 
         change = list(difflib.unified_diff(expected, lines, "expected", "replayed", lineterm="", n=0))
         differ += bool(change)
-        print("\n".join([f"{folder.name}: {'differs' if change else 'the same'}, {len(lines)} alarms", *change]))
+        facts.append({"folder": str(folder), "same": not change, "edges": len(lines), "difference": change})
+        if not args.json:
+            print("\n".join([f"{folder.name}: {'differs' if change else 'the same'}, {len(lines)} alarms", *change]))
+    if args.json:
+        _say(args, facts, "")
     return 1 if differ else 0
 
 
 def _what_if(args: argparse.Namespace) -> int:
     from . import config, whatif
 
+    facts = []
     for folder in args.folder:
         site = other = config.load(folder / "site.toml")
         try:
             for change in args.what_if:
                 other = whatif.changed(other, change)
         except ValueError as error:
-            print(f"vedette replay: {error}", file=sys.stderr)
-            return USAGE
-        before, after = (_replayed(folder, one) for one in (site, other))
-        print(f"{folder.name} with {' and '.join(args.what_if)}")
-        print("\n".join(f"  {line}" for line in whatif.lines(whatif.compare(before, after))))
+            raise terminal.Stop(USAGE, str(error)) from None
+        changes = whatif.compare(*(_replayed(folder, one) for one in (site, other)))
+        pairs = [
+            {side: stood and stood.raised for side, stood in change._asdict().items()} for change in changes
+        ]  # of each occurrence, the edge that raised it
+        facts.append({"folder": str(folder), "with": args.what_if, "changes": pairs})
+        if not args.json:
+            print(f"{folder.name} with {' and '.join(args.what_if)}")
+            print("\n".join(f"  {line}" for line in whatif.lines(changes)))
+    if args.json:
+        _say(args, facts, "")
     return 0
 
 
@@ -449,8 +524,12 @@ def _replayed(folder: Path, site: Config) -> list[Alarm]:
     """The alarms of a recording under this configuration. Raises `ConfigFault`."""
     from . import journal
 
+    frames = folder / "frames.jsonl"
+    progress = terminal.Progress(f"replay of {folder.name}", unit="lines")
     try:
-        return list(journal.replay(site.core(), journal.read(folder / "frames.jsonl", site.layouts)))
+        with progress:
+            progress.of = _lines(frames) if progress.shown else 0
+            return list(journal.replay(site.core(), progress.each(journal.read(frames, site.layouts))))
     except OSError as error:
         raise ConfigFault([f"{error.filename}: {error.strerror}"]) from None
 
@@ -461,11 +540,10 @@ def _watch(args: argparse.Namespace) -> int:
     try:
         facts = watch.run(args)
     except ImportError as error:
-        print(f'vedette watch: OpenCV is not there ({error}): pip install "vedette[video]"', file=sys.stderr)
-        return USAGE
+        text = f'OpenCV is not there ({error}): pip install "vedette[video]"'
+        raise terminal.Stop(USAGE, text) from None
     except ValueError as error:
-        print(f"vedette watch: {error}", file=sys.stderr)
-        return USAGE
+        raise terminal.Stop(USAGE, str(error)) from None
     if facts["why"]:
         print(f"vedette watch: {facts['why']}", file=sys.stderr)
     text = "{pictures} pictures of {seconds:.1f} s, {warnings} warnings, {ms:.0f} ms each".format(**facts)
@@ -483,24 +561,28 @@ def _detect(args: argparse.Namespace) -> int:
             settings["model"] = args.model
         one = msgspec.convert({"name": "detect", "channel": ["*"], **settings}, models.detector(args.kind))
     except msgspec.ValidationError as error:
-        print(f"vedette detect: {error}", file=sys.stderr)
-        return USAGE
+        raise terminal.Stop(USAGE, str(error)) from None
     name = "standard input" if args.file == "-" else args.file
     if args.out and args.file != "-" and os.path.exists(args.out) and os.path.samefile(args.file, args.out):
-        print(f"vedette detect: {args.out} is what is read; write somewhere else", file=sys.stderr)
-        return USAGE
-    told, kept = 0, []
+        raise terminal.Stop(USAGE, f"{args.out} is what is read; write somewhere else")
+    told, kept, n = list[dict[str, Any]](), [], 0
+    progress = terminal.Progress("detect", unit="rows")
     with contextlib.ExitStack() as stack:
         try:
             lines = sys.stdin if args.file == "-" else stack.enter_context(open(args.file, encoding="utf-8-sig"))
             keys, found = detect.rows(name, lines)
             if unknown := [key for key in args.channel if key not in keys]:
-                print(f"vedette detect: no channel `{unknown[0]}`; there are {', '.join(keys)}", file=sys.stderr)
-                return USAGE
-            out = stack.enter_context(open(args.out, "w", encoding="utf-8")) if args.out else sys.stdout
-            for judged in detect.write(out, detect.judged(one, keys, found, args.channel)):
+                raise terminal.Stop(USAGE, f"no channel `{unknown[0]}`; there are {', '.join(keys)}")
+            if args.out:
+                out: IO[str] = stack.enter_context(open(args.out, "w", encoding="utf-8"))
+            else:
+                out = stack.enter_context(open(os.devnull, "w")) if args.json else sys.stdout
+            stack.enter_context(progress)
+            for n, judged in enumerate(detect.write(out, detect.judged(one, keys, found, args.channel)), 1):
+                progress(n)
                 if judged.because:
-                    told += 1
+                    told.append({"at": judged.row.stamp, "because": judged.because})
+                    progress.clear()
                     print(
                         "\n    ".join([f"{judged.row.stamp}  {judged.because[0]}", *judged.because[1:]]),
                         file=sys.stderr,
@@ -510,44 +592,45 @@ def _detect(args: argparse.Namespace) -> int:
         except BrokenPipeError:
             raise  # whoever read it has seen enough
         except OSError as error:
-            print(f"vedette detect: {error.filename}: {error.strerror}", file=sys.stderr)
-            return UNAVAILABLE
+            raise terminal.Stop(os.EX_NOINPUT, f"{error.filename}: {error.strerror}") from None
         except UnicodeDecodeError:
-            print(f"vedette detect: {name}: no text in UTF-8", file=sys.stderr)
-            return os.EX_DATAERR
+            raise terminal.Stop(os.EX_DATAERR, f"{name}: no text in UTF-8") from None
         except (ValueError, csv.Error) as error:
-            print(f"vedette detect: {error}", file=sys.stderr)
-            return os.EX_DATAERR
-    print("\n".join([*detect.plot(keys, kept), f"{told} alarms"]), file=sys.stderr)
+            raise terminal.Stop(os.EX_DATAERR, str(error)) from None
+    print("\n".join([*detect.plot(keys, kept), f"{len(told)} alarms"]), file=sys.stderr)
+    if args.json:
+        _say(args, {"rows": n, "channels": keys, "alarms": told, "out": args.out}, "")
     return 0
 
 
 def _explain(args: argparse.Namespace) -> int:
     from . import audit
 
-    folder = registrar.folder_of(args)
+    folder, t = registrar.folder_of(args), console.said_to(args)
     edges = [edge for edge in audit.edges(folder) if edge.id == args.alarm]
     if not edges:
-        print(f"vedette: no alarm {args.alarm} in {folder}; `vedette alarms` shows those that stand", file=sys.stderr)
-        return 1
-    return _say(args, msgspec.to_builtins(edges), "\n".join(_explained(edges)))
+        raise WorldFault(t("no alarm", id=args.alarm, folder=folder))
+    return _say(args, msgspec.to_builtins(edges), "\n".join(_explained(edges, t)))
 
 
-def _explained(edges: Sequence[Alarm]) -> Iterator[str]:
+def _explained(edges: Sequence[Alarm], t: Said) -> Iterator[str]:
     """An alarm from its first edge to its last: what, why, after which standard, and what became of it."""
     first = edges[0]
-    yield f"{first.level} {first.id}: {first.text}"
+    level = first.level if t.language == "en" else t.level(first.level)
+    yield f"{terminal.Ink()(first.level, level)} {first.id}: {first.text}"
     yield from (f"  {sentence}" for sentence in first.because)
     if first.value is not None and first.limit is not None:
-        yield f"  value {first.value:.6g} {first.unit}, limit {first.limit:.6g} {first.unit}".rstrip()
+        shown = {"value": f"{first.value:.6g}", "limit": f"{first.limit:.6g}", "unit": first.unit}
+        yield f"  {t('value and limit', **shown)}".rstrip()
     clause = f"{first.basis.standard} {first.basis.clause}".strip()
-    yield f"  rule {first.rule}, after {clause}{' (to be verified)' if first.basis.verify else ''}"
+    yield f"  {t('by rule', rule=first.rule, clause=clause)}{t('verify it') if first.basis.verify else ''}"
     if first.advice:
         yield f"  {first.advice}"
     for edge in edges:
         clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(edge.at.wall))
-        by = f" by {edge.by}" if edge.by else ""
-        yield f"  {clock}{' ' if edge.at.synced else '?'} {edge.event}{by}{f': {edge.reason}' if edge.reason else ''}"
+        by = t("by whom", who=edge.by) if edge.by else ""
+        what = edge.event if t.language == "en" else t(edge.event)
+        yield f"  {clock}{' ' if edge.at.synced else '?'} {what}{by}{f': {edge.reason}' if edge.reason else ''}"
 
 
 def _profiles(args: argparse.Namespace) -> int:
@@ -562,8 +645,7 @@ def _profiles(args: argparse.Namespace) -> int:
         return _say(args, profile, "\n".join(_described(wanted, profile)))
     found = {name: profile for name, profile in known.items() if name.startswith(wanted)}
     if not found:
-        print(f"vedette: no profile `{wanted}`{nearest(wanted, known)}", file=sys.stderr)
-        return USAGE
+        raise terminal.Stop(USAGE, f"no profile `{wanted}`{nearest(wanted, known)}")
     text = "\n".join(
         f"{name:34} {p.title.get('en', '')} {p.title.get('zh', '')} [{p.unit}]" for name, p in found.items()
     )

@@ -20,7 +20,8 @@ import threading
 import time
 import tty
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -34,9 +35,10 @@ from . import config, control, status, terminal
 from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
 from .core.frame import Quality
+from .said import Said
 from .status import Channel, Device, Line, Link, Point, Status
 from .web.coach import share
-from .web.texts import Words, full
+from .web.texts import full
 
 PERIOD = 1.0  # s between two looks
 ASK = 3.0  # s that the daemon may take to answer
@@ -45,6 +47,20 @@ OLD = 3.0  # s after which it is said that what is shown is old
 ROWS = 200  # channels that are asked for: more than fit on any screen
 PIPE = 120  # columns where there is no terminal
 TWO = 136  # columns from which there are two halves
+SOON = 168.0  # h in which the disk would be full, from which on it is said
+TROUBLES = (
+    "degraded",
+    "orders_unmet",
+    "store_quarantined",
+    "evidence_trouble",
+    "write_errors",
+    "crashes",
+    "under_voltage",
+    "throttled",
+    "children_died",
+    "restarts",
+)
+REMARKS = ("throttled", "children_died", "restarts")  # of these, what may pass
 VIEWS = {"s": "", "\x1b": "", "a": "alarms", "c": "channels", "l": "lines", "u": "uplinks", "e": "events"}
 SHAPES = {"red": "◆1", "orange": "▲2", "yellow": "■3", "blue": "●4"}  # as `web/figures.py`
 PLAIN = {"red": "*1", "orange": "^2", "yellow": "#3", "blue": "o4"}  # where the terminal has no such letters
@@ -58,79 +74,6 @@ STYLES = {
     "dim": "dim",
     "title": "bold",
 }
-MORE: Mapping[str, tuple[str, str]] = {  # English, Chinese; the rest is `web/texts.py`
-    "up since": ("up {span}", "已运行 {span}"),
-    "is old": ("NO ANSWER for {span}: what you see is old", "已 {span} 无应答:显示的是旧数据"),
-    "not running": ("NO AGENT RUNS HERE. What its files say:", "此处没有代理在运行。以下内容来自其文件:"),
-    "last sign": ("last sign of life {span} ago", "最后活动于 {span} 前"),
-    "never ran": ("no sign of life", "从未运行"),
-    "unwatched": ("nobody watches", "无人监测"),
-    "none open": ("none was open", "当时无未结束的报警"),
-    "quiet": ("no alarms", "无报警"),
-    "unacked": ("{n} not acknowledged", "{n} 个未确认"),
-    "put away n": ("{n} put away", "{n} 个已搁置/抑制/停用"),
-    "well": ("all {n} channels are well", "全部 {n} 个测点正常"),
-    "unwell": ("{k} of {n} channels are not well", "{n} 个测点中 {k} 个异常"),
-    "more": ("{n} more: {press}", "还有 {n} 个:{press}"),
-    "folded n": ("[+{n}]", "[另 {n}]"),
-    "limit at": ("limit {limit}", "限值 {limit}"),
-    "of version": ("version {version}", "版本 {version}"),
-    "config is": ("configuration {config}", "配置 {config}"),
-    "since at": ("since", "始于"),
-    "written": ("written {span} ago", "写于 {span} 前"),
-    "n-active-unacked": ("NEW", "未确认"),
-    "n-active-acked": ("seen", "已确认"),
-    "n-returned-unacked": ("over", "已恢复"),
-    "n-latched-unacked": ("LATCH", "自锁"),
-    "n-latched-acked": ("latch", "待复位"),
-    "n-shelved": ("shelved", "搁置"),
-    "n-suppressed": ("suppr.", "抑制"),
-    "n-out-of-service": ("out", "停用"),
-    "self": ("Agent", "代理"),
-    "record n": ("record {n}", "记录 {n}"),
-    "signed by": ("signed {who}", "签名 {who}"),
-    "unsigned": ("NOT signed", "未签名"),
-    "clock ok": ("clock trusted", "时钟可信"),
-    "clock doubt": ("clock NOT trusted", "时钟不可信"),
-    "clock back": ("clock set back by {span}", "时钟曾回拨 {span}"),
-    "disk": ("disk {share} % free", "磁盘剩余 {share} %"),
-    "memory": ("memory {mb} MB", "内存 {mb} MB"),
-    "machine memory": ("{share} % of the machine's free", "本机可用 {share} %"),
-    "descriptors": ("{n} descriptors", "{n} 个文件描述符"),
-    "lag": ("late {ms} ms", "延迟 {ms} ms"),
-    "load": ("load {load}", "负载 {load}"),
-    "trouble with": ("{file}: {why}", "{file}:{why}"),
-    "restarts": ("{n} restarts of parts", "部件重启 {n} 次"),
-    "crashes": ("{n} crashes", "崩溃 {n} 次"),
-    "degraded": ("{n} parts fail again and again", "{n} 个部件反复失败"),
-    "orders_unmet": ("{n} outputs not as wanted", "{n} 个输出未到位"),
-    "dropped n": ("{n} dropped", "丢弃 {n}"),
-    "evidence_trouble": ("evidence is not kept", "证据未能保存"),
-    "store_quarantined": ("{n} files quarantined", "{n} 个文件已隔离"),
-    "limit set": (
-        "limit of {rule} is {limit}, not {usual}; set by {by}",
-        "{rule} 限值为 {limit},原为 {usual},由 {by} 设定",
-    ),
-    "command": ("command {id}: {state}", "命令 {id}:{state}"),
-    "no devices": ("nothing counted yet", "暂无统计"),
-    "ms": ("{ms} ms", "{ms} ms"),
-    "nothing waits": ("nothing waits", "无待发"),
-    "errors of": ("{p} % errors", "{p} % 错误"),
-    "keys": (
-        "q quit   a alarms  c channels  l lines  u uplinks  e events  s site",
-        "q 退出   a 报警  c 测点  l 线路  u 上行  e 事件  s 现场",
-    ),
-    "scroll": ("arrows, PgUp, PgDn: {a} to {b} of {n}", "方向键、PgUp、PgDn:{a} 至 {b},共 {n}"),
-    "ack hint": ("vedette alarms --ack ID --by NAME", "vedette alarms --ack ID --by NAME"),
-}
-
-
-class Said(Words):
-    """The texts of one language: those of the page, and what only a cockpit says."""
-
-    def __call__(self, key: str, **facts: object) -> str:
-        pair = MORE.get(key)
-        return super().__call__(key, **facts) if pair is None else pair[self._i].format(**facts)
 
 
 class Block(NamedTuple):
@@ -138,7 +81,7 @@ class Block(NamedTuple):
 
     key: str  # that shows it alone; empty: none does
     title: str
-    rows: Sequence[Text]
+    rows: Sequence[Text | Callable[[], Text]]  # or what makes one: most are never shown
     least: int  # rows that it should have, if there are so many
     total: int = 0  # of which `rows` are the first; 0: these are all
 
@@ -186,7 +129,7 @@ def drawn(
     alone, from its row `top` on. `silent`: s since the agent answered, where it does not."""
     head = _head(s, pen, silent)
     if view:
-        block = next(block for block in _blocks(s, pen, wide, True) if block.key == view[0])
+        block = next(block for block in _blocks(s, pen, wide, True) if block.key == view[:1])
         return [_cut(line, wide) for line in [*head, *_alone(block, pen, wide, tall, top, len(head))]]
     foot = [Text(pen.t("keys"), style="dim")] if tall is not None else []
     room = None if tall is None else max(0, tall - len(head) - len(foot))
@@ -229,9 +172,13 @@ def _fitted(blocks: Sequence[Block], pen: Pen, wide: int, room: int | None) -> l
     lines = []
     for block, n in zip(blocks, take, strict=True):
         hidden = max(block.total, len(block.rows)) - n
-        note = pen.t("more", n=hidden, press=block.key) if hidden > 0 and block.key and room is not None else ""
-        lines += [_rule(block.title, note, pen, wide), *block.rows[:n]]
+        note = pen.t("hidden n", n=hidden, press=block.key) if hidden > 0 and block.key and room is not None else ""
+        lines += [_rule(block.title, note, pen, wide), *_made(block.rows[:n])]
     return lines
+
+
+def _made(rows: Sequence[Text | Callable[[], Text]]) -> list[Text]:
+    return [one if isinstance(one, Text) else one() for one in rows]
 
 
 def _rule(title: str, note: str, pen: Pen, wide: int) -> Text:
@@ -243,10 +190,10 @@ def _rule(title: str, note: str, pen: Pen, wide: int) -> Text:
 def _alone(block: Block, pen: Pen, wide: int, tall: int | None, top: int, above: int) -> list[Text]:
     n = len(block.rows)
     if tall is None:
-        return [_rule(block.title, "", pen, wide), *block.rows]
+        return [_rule(block.title, "", pen, wide), *_made(block.rows)]
     room = max(1, tall - above - 2)
     top = max(0, min(top, n - room))
-    rows = list(block.rows[top : top + room])
+    rows = _made(block.rows[top : top + room])
     note = pen.t("scroll", a=min(n, top + 1), b=min(n, top + room), n=n) if n > room else ""
     rows += [Text()] * (room - len(rows))
     return [_rule(block.title, note, pen, wide), *rows, Text(pen.t("keys"), style="dim")]
@@ -296,13 +243,15 @@ def _blocks(s: Status, pen: Pen, wide: int, whole: bool) -> list[Block]:
     ids = {alarm.id for alarm in s.alarms}
     under = Counter(alarm.fold for alarm in s.alarms if alarm.fold in ids - {alarm.id})
     alone = [alarm for alarm in s.alarms if whole or alarm.fold not in ids - {alarm.id}]
-    alarms = [line for alarm in alone for line in _alarm(alarm, pen, wide, whole, under[alarm.id])]
-    if whole or not s.alarms:
-        alarms += [line for alarm in s.away for line in _alarm(alarm, pen, wide, whole, 0)]
+    alone += s.away if whole or not s.alarms else []
+    alarms: list[Text | Callable[[], Text]] = []
+    for alarm in alone:
+        alarms.append(partial(_alarm, alarm, pen, wide, whole, under[alarm.id]))
+        alarms += [partial(_more, alarm, pen)] if whole else []
     title = t("alarms") if not whole else f"{t('alarms')}  {t('ack hint')}"
     measured = max(s.channels_measured, s.channels_unwell)
     well = t("unwell", k=s.channels_unwell, n=measured) if s.channels_unwell else t("well", n=measured)
-    channels = [_channel(one, pen, wide) for one in s.channels]
+    channels = [partial(_channel, one, pen, wide) for one in s.channels]
     lines = [line for one in s.lines for line in _line(one, pen, wide, whole)]
     uplinks = [line for one in s.uplinks for line in _link(one, pen, wide)] or [Text(t("no uplinks"), style="dim")]
     agent = list(_agent(s, pen, wide))
@@ -320,7 +269,7 @@ def _blocks(s: Status, pen: Pen, wide: int, whole: bool) -> list[Block]:
     ]
 
 
-def _alarm(one: Point, pen: Pen, wide: int, whole: bool, under: int) -> Iterator[Text]:
+def _alarm(one: Point, pen: Pen, wide: int, whole: bool, under: int) -> Text:
     t = pen.t
     word = t(f"n-{one.state}")
     style = (
@@ -329,12 +278,16 @@ def _alarm(one: Point, pen: Pen, wide: int, whole: bool, under: int) -> Iterator
     doubt = "" if one.synced else "?"
     cells: list[Any] = [pen.mark(one.level), (Text(word, style=style), 7), (f"{pen.span(one.age)}{doubt}", -9)]
     more = f" {t('folded n', n=under)}" if under and not whole else ""
-    yield row(*cells, more.lstrip() + " " * bool(more) + one.text + ("" if whole or wide < 130 else f"  {one.id}"))
-    if whole:
-        by = f"  {t('by')} {one.by}{': ' + one.reason if one.reason else ''}" if one.by else ""
-        after = f"  {t('after', first=one.first)}" if one.first not in ("", one.id) else ""
-        said = f"{one.id}  {one.rule}  {t('since at')} {full(one.since)}{after}{by}"
-        yield row(("", 4), ("", 7), Text(said, style="dim"))
+    return row(*cells, more.lstrip() + " " * bool(more) + one.text + ("" if whole or wide < 130 else f"  {one.id}"))
+
+
+def _more(one: Point, pen: Pen) -> Text:
+    """The second line of an alarm."""
+    t = pen.t
+    by = f"  {t('by')} {one.by}{': ' + one.reason if one.reason else ''}" if one.by else ""
+    after = f"  {t('after', first=one.first)}" if one.first not in ("", one.id) else ""
+    text = f"{one.id}  {one.rule}  {t('since at')} {full(one.since)}{after}{by}"
+    return row(("", 4), ("", 7), Text(text, style="dim"))
 
 
 def _channel(one: Channel, pen: Pen, wide: int) -> Text:
@@ -421,7 +374,7 @@ def _agent(s: Status, pen: Pen, wide: int) -> Iterator[Text]:
     t, v, machine, words = pen.t, s.vitals, s.machine, list[str]()
     if s.journal is not None:
         words.append(f"{t('journal')}: {t('record n', n=s.journal.record)}")
-        words.append(t("signed by", who=s.journal.fingerprint) if s.journal.fingerprint else t("unsigned"))
+        words.append(t("signed by", who=s.journal.fingerprint) if s.journal.fingerprint else t("not signed"))
         words += [t("written", span=pen.span(s.journal.age))] if s.journal.age is not None else []
     words += [t("config is", config=s.config[:8])] if s.config else []
     if machine.disk_free is not None and machine.disk_bytes is not None:
@@ -435,13 +388,17 @@ def _agent(s: Status, pen: Pen, wide: int) -> Iterator[Text]:
         words.append(t("descriptors", n=f"{files:.0f}"))
     if (lag := v.get("loop_lag")) is not None:
         words.append(t("lag", ms=f"{1e3 * lag:.0f}"))
-    words.append(t("load", load=f"{machine.load:.2f}"))
+    if (heat := v.get("temperature")) is not None:
+        words.append(t("temperature", n=f"{heat:.0f}"))
+    words.append(t("load is", load=f"{machine.load:.2f}"))
     yield from _packed(words, wide)
     if s.clock_back:
         yield row(Text(t("clock back", span=pen.span(s.clock_back)), style=STYLES["doubt"]))
-    for key in ("degraded", "orders_unmet", "store_quarantined", "evidence_trouble", "crashes", "restarts"):
+    if (hours := v.get("disk_full_in")) is not None and hours < SOON:
+        yield row(Text(t("disk_full_in", span=pen.span(3600 * hours)), style=STYLES["doubt"]))
+    for key in TROUBLES:
         if n := v.get(key):
-            yield row(Text(t(key, n=f"{n:.0f}"), style=STYLES["doubt" if key == "restarts" else "bad"]))
+            yield row(Text(t(key, n=f"{n:.0f}"), style=STYLES["doubt" if key in REMARKS else "bad"]))
     if n := sum(s.dropped.values()):
         yield row(Text(t("dropped n", n=n), style=STYLES["bad"]))
     for file, why in s.store.items():
@@ -463,9 +420,7 @@ def _agent(s: Status, pen: Pen, wide: int) -> Iterator[Text]:
 def run(args: argparse.Namespace) -> int:
     """The verb. On a terminal until somebody leaves; else once."""
     if not args.every > 0:
-        return terminal.complain(
-            args, f"vedette status: --every {args.every:g}: more than 0 s is expected", os.EX_USAGE
-        )
+        raise terminal.Stop(os.EX_USAGE, f"--every {args.every:g}: more than 0 s is expected")
     if args.json:
         found, why = look(Path(args.config), 0)
         print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
@@ -528,11 +483,13 @@ class Cockpit:
         self.site = Path(args.config)
         self.console = _console(sys.stdout)
         self.view, self.top = "", 0
-        self.status, self.why = look(self.site, ROWS)  # a broken configuration is told before the screen changes
+        self.status, self.why = look(
+            self.site, self._rows()
+        )  # a broken configuration is told before the screen changes
         self.answered = time.monotonic()
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
-        self._left = threading.Event()
+        self._left, self._asking = threading.Event(), threading.Event()  # the latter: ask again, at once
 
     def fly(self) -> int:
         """Show it. 0 where the agent answered to the last."""
@@ -549,6 +506,7 @@ class Cockpit:
             pass  # as good as q
         finally:
             self._left.set()
+            self._asking.set()
             for number, handler in before.items():
                 signal.signal(number, handler)
         return 0 if self.status.running and self._silent() < OLD + ASK else os.EX_UNAVAILABLE
@@ -562,6 +520,10 @@ class Cockpit:
         pen = _pen(self.args, self.status, sys.stdout)
         lines = drawn(self.status, pen, wide, tall, self.view, self.top, silent)
         return Group(*lines)
+
+    def _rows(self) -> int:
+        """Channels to ask for: as many as can be seen, and a page more."""
+        return int(self.top + 2 * self.console.size.height)
 
     def _silent(self) -> float:
         return time.monotonic() - self.answered
@@ -582,8 +544,9 @@ class Cockpit:
         if not text or text[0] in "qQ\x03\x04":
             self._left.set()
         elif text in moves:
-            most = max(0, len(self.status.channels) + 2 * len(self.status.alarms) + 200)
+            most = max(self.status.channels_measured, 2 * len(self.status.alarms + self.status.away), 200)
             self.top = max(0, min(self.top + moves[text], most))
+            self._asking.set()
         elif text in VIEWS:
             self.view, self.top = VIEWS[text], 0
         elif len(text) > 1 and text[0] != "\x1b":
@@ -595,7 +558,7 @@ class Cockpit:
         home, next_disk = control.home(self.site), 0.0
         while not self._left.is_set():
             try:
-                self.status, self.why = asked(home, ROWS), ""
+                self.status, self.why = asked(home, self._rows()), ""
                 self.answered = time.monotonic()
             except WorldFault as fault:
                 self.why = str(fault)
@@ -605,7 +568,8 @@ class Cockpit:
                     with contextlib.suppress(ConfigFault, OSError):
                         self.status = status.remains(config.load(self.site))
             self._wake()
-            self._left.wait(self.args.every)
+            self._asking.wait(self.args.every)
+            self._asking.clear()
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from . import registrar
+from . import registrar, terminal
 from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
+from .terminal import Ink, Stop, answer
+
+if TYPE_CHECKING:
+    from .said import Said
 
 RELOAD = 150.0  # s that the daemon may take to check a file and go on by it
 SHADES = (*LEVELS, "none")  # worst first
@@ -32,13 +33,13 @@ DEEDS = {  # what people do to one point
 def add(verb: Callable[..., Any]) -> None:
     """The verbs' arguments."""
     alarms = verb("alarms", _alarms, "open alarms of the running daemon; acknowledge, shelve, reset one", site=True)
-    alarms.add_argument("--ack", metavar="ID")
+    alarms.add_argument("--ack", metavar="ID", help="acknowledge: somebody has seen it; needs --by")
     for deed, what in DEEDS.items():
         alarms.add_argument(f"--{deed}", metavar="POINT", help=f"{what}; POINT is an alarm's ID or RULE@CHANNEL")
     alarms.add_argument("--load", action="store_true", help="how many alarms there are, and which come most")
     alarms.add_argument("--by", metavar="NAME", default="", help="who does it")
     alarms.add_argument("--reason", metavar="TEXT", default="", help="why, or the number of the permit")
-    alarms.add_argument("--hours", type=float, default=0.0, help="of shelving, at most 8")
+    alarms.add_argument("--hours", type=float, default=0.0, metavar="H", help="of shelving, at most 8")
     verb("colours", _colours, "colours of site, items and points, and what is missing for a lower one", site=True)
     sub = verb("status", _status, "the gateway as a cockpit: alarms, channels, lines, uplinks; live", site=True)
     sub.add_argument("--once", action="store_true", help="print it once, and leave; as on a pipe")
@@ -55,10 +56,11 @@ def add(verb: Callable[..., Any]) -> None:
     presence.add_argument("--by", metavar="NAME", default="", help="who, or what, says so")
 
 
-def _say(args: argparse.Namespace, facts: Any, text: str) -> int:
-    """One answer, as JSON or as text."""
-    print(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode() if args.json else text)
-    return 0
+def said_to(args: argparse.Namespace) -> Said:
+    """The texts in the language of whoever asks."""
+    from .said import Said
+
+    return Said(terminal.language(args, terminal.of_site(args)))
 
 
 def _ask(args: argparse.Namespace, timeout: float = 5.0, /, **request: Any) -> dict[str, Any]:
@@ -92,15 +94,17 @@ def _reload(args: argparse.Namespace) -> int:
         raise ConfigFault(reply["complaints"], "nothing was changed")
     if "error" in reply:
         raise WorldFault(reply["error"])
-    return _say(args, reply, reply["ok"])
+    return answer(args, reply, reply["ok"])
 
 
 def _drill(args: argparse.Namespace) -> int:
     from .drill import PATIENCE, lines
 
-    reply = _ask(args, 4 * PATIENCE, verb="drill", name=args.name, by=args.by)
-    verdict = "every link is proven" if reply["proven"] else "NOT proven"
-    _say(args, reply["drill"], "\n".join([*lines(reply["drill"]), f"drill of {args.name}: {verdict}"]))
+    t = said_to(args)
+    with terminal.waiting(f"drill of {args.name}"):
+        reply = _ask(args, 4 * PATIENCE, verb="drill", name=args.name, by=args.by)
+    verdict = t("proven" if reply["proven"] else "not proven", name=args.name)
+    answer(args, reply["drill"], "\n".join([*lines(reply["drill"]), verdict]))
     return 0 if reply["proven"] else os.EX_UNAVAILABLE
 
 
@@ -108,33 +112,41 @@ def _presence(args: argparse.Namespace) -> int:
     if args.person is None:
         found = _ask(args, verb="presence")["presence"]
         lines = [f"{zone:20} {person}" for person, zone in sorted(found.items(), key=lambda pair: pair[::-1])]
-        return _say(args, found, "\n".join(lines) or "nobody is in a zone")
+        return answer(args, found, "\n".join(lines) or said_to(args)("nobody in"))
     if args.zone is None:
-        print(f"vedette presence: where is {args.person}? give a zone, or `out`", file=sys.stderr)
-        return os.EX_USAGE
+        raise Stop(os.EX_USAGE, f"where is {args.person}? give a zone, or `out`")
     reply = _ask(args, verb="presence", person=args.person, zone=args.zone, by=args.by)
-    return _say(args, reply, reply["ok"])
+    return answer(args, reply, reply["ok"])
 
 
 def _alarms(args: argparse.Namespace) -> int:
+    t = said_to(args)
     if args.ack:
+        _named(args, "who acknowledges?")
         reply = _ask(args, verb="ack", id=args.ack, by=args.by)
-        return _say(args, reply, f"acknowledged {args.ack}")
+        return answer(args, reply, t("acked", id=args.ack))
     for verb in DEEDS:
         if point := getattr(args, verb.replace("-", "_")):
+            _named(args, "who does it?")
             reply = _ask(args, verb=verb, point=point, by=args.by, reason=args.reason, seconds=3600 * args.hours)
-            return _say(args, reply, f"{verb}: {reply['ok']}")
+            return answer(args, reply, f"{verb}: {reply['ok']}")
     reply = _ask(args, verb="alarms")
     if args.load:
-        return _say(args, reply["load"], "\n".join(_load_lines(reply["load"])))
+        return answer(args, reply["load"], "\n".join(_load_lines(reply["load"], t)))
     alarms = sorted(
         reply["alarms"],
         key=lambda a: (not a["channel"].startswith("colour/"), LEVELS.index(a["level"]), -a["since"]["wall"]),
     )
-    return _say(args, alarms, "\n".join(_alarm_lines(alarms)) or "no open alarms")
+    return answer(args, alarms, "\n".join(_alarm_lines(alarms, t, Ink())) or t("none open now"))
 
 
-def _alarm_lines(alarms: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _named(args: argparse.Namespace, question: str) -> None:
+    """Whoever acts says who he is."""
+    if not args.by.strip():
+        raise Stop(os.EX_USAGE, f"{question} give --by NAME")
+
+
+def _alarm_lines(alarms: Sequence[dict[str, Any]], t: Said, ink: Ink) -> Iterator[str]:
     """One line for each alarm that stands for itself, those folded under it counted and named."""
     folds: dict[str, list[dict[str, Any]]] = {}
     for alarm in alarms:
@@ -143,51 +155,68 @@ def _alarm_lines(alarms: Sequence[dict[str, Any]]) -> Iterator[str]:
         clock = time.strftime("%m-%d %H:%M:%S", time.localtime(a["since"]["wall"]))
         doubt = " " if a["since"]["synced"] else "?"
         first = a.get("first", a["id"])
-        after = f"  (after {first})" if first != a["id"] else ""
-        yield f"{a['level']:6} {clock}{doubt} {a['state']:17} {a['id']}  {a['text']}{after}"
+        after = f"  ({t('after', first=first)})" if first != a["id"] else ""
+        state = f"{a['state']:17}" if t.language == "en" else t(f"n-{a['state']}")
+        state = ink("bold", state) if "unacked" in a["state"] else state
+        yield f"{ink(a['level'], _level(a['level'], t))} {clock}{doubt} {state} {a['id']}  {a['text']}{after}"
         if others:
-            yield f"{'':6} +{len(others)} folded: {' '.join(other['id'] for other in others)}"
+            yield f"{'':6} {t('under', n=len(others), ids=' '.join(other['id'] for other in others))}"
+
+
+def _level(level: str, t: Said) -> str:
+    """A level or colour, six columns wide."""
+    return f"{level:6}" if t.language == "en" else f"{t(level)}  "
 
 
 def _colours(args: argparse.Namespace) -> int:
-    tree = _ask(args, verb="colours")["colours"]
-    text = "\n".join(line for item in tree for line in _branch(item, ""))
-    return _say(args, tree, text or "no [[item]] in the site file; `vedette alarms` shows the points")
+    tree, t = _ask(args, verb="colours")["colours"], said_to(args)
+    text = "\n".join(line for item in tree for line in _branch(item, "", t, Ink()))
+    return answer(args, tree, text or t("no items"))
 
 
-def _branch(item: dict[str, Any], indent: str) -> Iterator[str]:
+def _branch(item: dict[str, Any], indent: str, t: Said, ink: Ink) -> Iterator[str]:
     """An item and what it is made of, worst first; points without a colour are only counted."""
     since = item["since"]
-    clock = time.strftime(" since %m-%d %H:%M:%S", time.localtime(since["wall"])) if since else ""
+    clock = time.strftime("%m-%d %H:%M:%S", time.localtime(since["wall"])) if since else ""
     missing = f"; {item['missing']}" if item["missing"] else ""
-    yield f"{indent}{item['colour']:6} {item['name']}{clock}{missing}"
+    shade = ink(item["colour"], _level(item["colour"], t))
+    yield f"{indent}{shade} {item['name']}{t('since then', clock=clock) if clock else ''}{missing}"
     indent += "  "
     for part in sorted(item["items"], key=lambda part: SHADES.index(part["colour"])):
-        yield from _branch(part, indent)
+        yield from _branch(part, indent, t, ink)
     for channel, colour in sorted(item["points"].items(), key=lambda row: SHADES.index(row[1])):
         if colour != "none" or channel in item["unseen"]:
-            yield f"{indent}{colour:6} {channel}{'  unseen' if channel in item['unseen'] else ''}"
+            unseen = ink("doubt", t("not seen")) if channel in item["unseen"] else ""
+            yield f"{indent}{ink(colour, _level(colour, t))} {channel}{unseen}"
     plain = sum(colour == "none" and name not in item["unseen"] for name, colour in item["points"].items())
     if plain:
-        yield f"{indent}none   {plain} points"
+        yield f"{indent}{_level('none', t)} {t('plain points', n=plain)}"
 
 
-def _load_lines(load: dict[str, Any]) -> Iterator[str]:
+def _load_lines(load: dict[str, Any], t: Said) -> Iterator[str]:
     """What the alarms of the last minutes and of the last day ask of people."""
-    yield f"raised in 10 min  {load['in_10_min']}{'  FLOOD' if load['flood'] else ''}"
-    yield f"standing          {load['standing']}, {load['stale']} of them for more than a day"
-    yield f"chattering        {load['chattering']}"
-    yield f"most in 24 h      {len(load['top'])} points with {load['top_share']:.0f} % of all"
+    yield t("in 10", n=load["in_10_min"], flood=t("is flood") if load["flood"] else "")
+    yield t("standing n", n=load["standing"], stale=load["stale"])
+    yield t("chattering n", n=load["chattering"])
+    yield t("top n", n=len(load["top"]), share=f"{load['top_share']:.0f}")
     yield from (f"{n:6}  {rule}@{channel}" for (rule, channel), n in load["top"])
 
 
 def _queue(args: argparse.Namespace) -> int:
-    status = _ask(args, verb="status")
-    text = [f"{lane:10} {n} waiting" for lane, n in status["waiting"].items()]
-    text += [f"{lane:10} {n} dropped" for lane, n in status["dropped"].items() if n]
-    text += [f"uplink {name} {state}" for name, state in status["uplinks"].items()]
+    status, t = _ask(args, verb="status"), said_to(args)
+
+    def lane(name: str) -> str:
+        return f"{name:10}" if t.language == "en" else t(name)
+
+    text = [f"{lane(name)} {t('n waiting', n=n)}" for name, n in status["waiting"].items()]
+    text += [f"{lane(name)} {t('n dropped', n=n)}" for name, n in status["dropped"].items() if n]
+
+    def told(state: str) -> str:
+        return t(state) if t.language == "zh" and state in ("up", "down") else state
+
+    text += [t("uplink is", name=name, state=told(state)) for name, state in status["uplinks"].items()]
     text += [registrar.head_line(status["journal"])]
-    return _say(args, status, "\n".join(text))
+    return answer(args, status, "\n".join(text))
 
 
 def _status(args: argparse.Namespace) -> int:

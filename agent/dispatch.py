@@ -28,6 +28,7 @@ import msgspec
 from . import durable, keys
 from .commands import FINAL, SCHEMA, VERBS, AnyDeed, Command, Envelope, opened, signed, written
 from .core.errors import LineLost, Refused, WorldFault
+from .terminal import Stop, answer
 
 if TYPE_CHECKING:
     from .wire import Broker, Wire
@@ -41,11 +42,11 @@ LOOK = 3.0  # s for what the broker keeps, and for this machine's daemon
 def add(verb: Callable[..., Any]) -> None:
     """The verbs' arguments."""
     key = verb("key", _key, "a key to sign commands with: new FILE, or show FILE")
-    key.add_argument("deed", choices=("new", "show"))
-    key.add_argument("file", type=Path)
+    key.add_argument("deed", choices=("new", "show"), help="make one, or show the public one")
+    key.add_argument("file", type=Path, metavar="FILE", help="the private key, PEM")
     about = "sign a command and send it; or sign, or send, one that somebody else made"
     sub = verb("command", _command, about, site=True)
-    sub.add_argument("deed", choices=(*VERBS, "sign", "send"))
+    sub.add_argument("deed", choices=(*VERBS, "sign", "send"), help="what is to be done")
     sub.add_argument("words", nargs="*", metavar="NAME=VALUE", help="what the deed needs; @FILE reads a file")
     sub.add_argument("--as", dest="as_", metavar="NAME", default="", help="who signs, as [[issuer]] calls you")
     sub.add_argument("--key", type=Path, metavar="FILE", help="your private key")
@@ -76,8 +77,7 @@ def _key(args: argparse.Namespace) -> int:
         raise WorldFault(str(error)) from None
     facts = {"key": keys.text(key), "fingerprint": keys.fingerprint(key)}
     text = f'key = "{facts["key"]}"   # fingerprint {facts["fingerprint"]}'
-    print(msgspec.json.encode(facts).decode() if args.json else text)
-    return 0
+    return answer(args, facts, text)
 
 
 # -- making -------------------------------------------------------------------------------------------
@@ -154,8 +154,7 @@ def _command(args: argparse.Namespace) -> int:
     try:
         return _sent(args)
     except (ValueError, msgspec.MsgspecError) as error:
-        print(f"vedette command: {error}", file=sys.stderr)
-        return os.EX_USAGE
+        raise Stop(os.EX_USAGE, str(error)) from None
     except OSError as error:
         raise WorldFault(f"{error.filename}: {error.strerror}") from None
 
@@ -211,7 +210,7 @@ def _told(args: argparse.Namespace, order: Order, words: Iterator[dict[str, Any]
             reason = f" ({last['reason']})" if last.get("reason") else ""
             print(f"{last['state']}{reason}{text}", flush=True)
     if args.json:
-        print(msgspec.json.encode(last or {"state": "unanswered", "id": order.command.id}).decode())
+        answer(args, last or {"state": "unanswered", "id": order.command.id}, "")
     if not last or last["state"] not in FINAL:
         raise LineLost(
             f"command {order.command.id}: no end of it in {args.wait:g} s; ask the node before sending another"

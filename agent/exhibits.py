@@ -9,14 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from . import terminal
 from .core.errors import WorldFault
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ DEEDS = ("list", "show", "verify", "protect", "release", "export")
 def add(verb: Callable[..., Any]) -> None:
     """The verb's arguments."""
     sub = verb("evidence", run, "clips of alarms: list, show, verify, protect, release, export", site=True)
-    sub.add_argument("deed", choices=DEEDS)
+    sub.add_argument("deed", choices=DEEDS, help="what to do with it")
     sub.add_argument(
         "id", nargs="?", default="", help="as `list` shows it, or an alarm's id: the evidence of all cameras"
     )
@@ -44,15 +44,26 @@ def add(verb: Callable[..., Any]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises `WorldFault` where it cannot be done."""
     if (args.deed != "list" and not args.id) or (args.deed == "export" and args.to is None):
-        print(f"vedette evidence {args.deed}: which? `vedette evidence list` shows them", file=sys.stderr)
-        return os.EX_USAGE
+        raise terminal.Stop(os.EX_USAGE, f"{args.deed} which? `vedette evidence list` shows them")
     if args.deed in ("protect", "release"):
         return _guard(args)
     shelf = _shelf(args)
     if args.deed == "list":
         return _list(args, shelf)
     ids = _meant(shelf, args.id)
-    return max({"show": _show, "verify": _verify, "export": _export}[args.deed](args, shelf, id) for id in ids)
+    with terminal.waiting(f"{args.deed} {args.id}"):
+        told = [{"show": _show, "verify": _verify, "export": _export}[args.deed](args, shelf, id) for id in ids]
+    facts = [one.facts for one in told]
+    terminal.answer(args, facts if len(facts) > 1 else facts[0], "\n".join(one.text for one in told))
+    return max(one.code for one in told)
+
+
+class Told(NamedTuple):
+    """What is said of one piece."""
+
+    facts: dict[str, Any]
+    text: str
+    code: int = 0
 
 
 def _shelf(args: argparse.Namespace) -> Path:
@@ -95,10 +106,6 @@ def _read(shelf: Path, id: str) -> Manifest:
         raise WorldFault(f"{id}: {error}") from None
 
 
-def _say(args: argparse.Namespace, facts: Any, text: str) -> None:
-    print(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode() if args.json else text)
-
-
 # -- deeds --------------------------------------------------------------------------------------------
 
 
@@ -131,11 +138,10 @@ def _list(args: argparse.Namespace, shelf: Path) -> int:
         marks += f"  missing: {', '.join(one.missing)}" if one is not None and one.missing else ""
         lines.append(f"{piece.id}  {when}  {piece.bytes / 1e6:6.1f} MB  {what}{marks}")
     total = sum(row["bytes"] for row in rows)
-    _say(args, rows, "\n".join([*lines, f"{len(rows)} pieces, {total / 1e6:.1f} MB in {shelf}"]))
-    return 0
+    return terminal.answer(args, rows, "\n".join([*lines, f"{len(rows)} pieces, {total / 1e6:.1f} MB in {shelf}"]))
 
 
-def _show(args: argparse.Namespace, shelf: Path, id: str) -> int:
+def _show(args: argparse.Namespace, shelf: Path, id: str) -> Told:
     from . import evidence
 
     one = _read(shelf, id)
@@ -155,11 +161,10 @@ def _show(args: argparse.Namespace, shelf: Path, id: str) -> int:
     ]
     if guard is not None:
         lines.append(f"  protected by {guard.by}{': ' + guard.reason if guard.reason else ''}")
-    _say(args, {**msgspec.to_builtins(one), "protected": msgspec.to_builtins(guard)}, "\n".join(lines))
-    return 0
+    return Told({**msgspec.to_builtins(one), "protected": msgspec.to_builtins(guard)}, "\n".join(lines))
 
 
-def _verify(args: argparse.Namespace, shelf: Path, id: str) -> int:
+def _verify(args: argparse.Namespace, shelf: Path, id: str) -> Told:
     from . import audit, evidence
 
     one = _read(shelf, id)
@@ -182,8 +187,7 @@ def _verify(args: argparse.Namespace, shelf: Path, id: str) -> int:
         faults += [f"journal: {fault}" for fault in broken]
     verdict = "NOT as it was" if faults else f"{len(one.files)} files as they were, manifest {sha256}"
     facts = {"id": id, "sha256": sha256, "faults": faults, "whole": not faults}
-    _say(args, facts, "\n".join([*faults, f"{id}: {verdict}"]))
-    return 1 if faults else 0
+    return Told(facts, "\n".join([*faults, f"{id}: {verdict}"]), 1 if faults else 0)
 
 
 def _of(folder: Path, alarm: str) -> Iterator[tuple[Record, dict[str, Any]]]:
@@ -204,13 +208,13 @@ def _of(folder: Path, alarm: str) -> Iterator[tuple[Record, dict[str, Any]]]:
             yield record, body
 
 
-def _export(args: argparse.Namespace, shelf: Path, id: str) -> int:
+def _export(args: argparse.Namespace, shelf: Path, id: str) -> Told:
     from . import evidence
 
     one = _read(shelf, id)
     if faults := evidence.verify(shelf / id):
-        print("\n".join([*faults, f"{id}: NOT as it was; nothing was exported"]), file=sys.stderr)
-        return 1
+        text = "\n".join([*faults, f"{id}: NOT as it was; nothing was exported"])
+        return Told({"id": id, "to": None, "faults": faults}, text, 1)
     to = args.to / id
     folder = _journal(args, shelf)
     try:
@@ -225,8 +229,7 @@ def _export(args: argparse.Namespace, shelf: Path, id: str) -> int:
         raise WorldFault(f"export to {to}: {error}") from None
     if faults := evidence.verify(to):
         raise WorldFault(f"export to {to}: the copy is not the same: {', '.join(faults)}")
-    _say(args, {"id": id, "to": str(to)}, f"{id} is in {to}")
-    return 0
+    return Told({"id": id, "to": str(to), "faults": []}, f"{id} is in {to}")
 
 
 def _guard(args: argparse.Namespace) -> int:
@@ -238,5 +241,4 @@ def _guard(args: argparse.Namespace) -> int:
     reply = control.ask(state, {**request, "protect": args.deed == "protect"}, 30.0)
     if "error" in reply:
         raise WorldFault(reply["error"])
-    _say(args, reply, f"{args.id} {'protected' if args.deed == 'protect' else 'released'}")
-    return 0
+    return terminal.answer(args, reply, f"{args.id} {'protected' if args.deed == 'protect' else 'released'}")

@@ -144,7 +144,8 @@ class Health:
     ) -> Frame:
         """One frame of the agent's own health; its layout is one of `columns`.
 
-        ages: by uplink, s that the oldest of a lane waits; absent: none does. Live telemetry and backlog, which is older, are one lane here; a backlog whose age is not known yet is NaN.
+        ages: by uplink, s that the oldest of a lane waits; absent: none does. Live telemetry and backlog, which is
+        older, are one lane here; a backlog whose age is not known yet is NaN.
         """
         told: dict[str, float] = {
             **vitals._asdict(),

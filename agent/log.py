@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import queue
 import threading
-from typing import Any
+from typing import Any, TextIO
 
 LINES = 1000  # that may wait
 PATIENCE = 1.0  # s that the end of the process waits for the last lines
@@ -24,6 +24,11 @@ def line(kind: str, **facts: Any) -> str:
     return " ".join([kind, *(f"{key}={_shown(value)}" for key, value in facts.items() if value not in ("", None))])
 
 
+def divert(stream: TextIO) -> None:
+    """Write to another stream from now on: the standard output is somebody's JSON."""
+    _WRITER.stream = stream
+
+
 def say(kind: str, **facts: Any) -> None:
     """Write one line soon. Never blocks, never raises."""
     _WRITER.put(line(kind, **facts))
@@ -33,6 +38,7 @@ class _Writer:
     def __init__(self) -> None:
         self._lines: queue.Queue[str] = queue.Queue(LINES)
         self._lost = 0
+        self.stream: TextIO | None = None  # the standard output
         self._thread: threading.Thread | None = None
 
     def put(self, text: str) -> None:
@@ -57,7 +63,7 @@ class _Writer:
             if lost:
                 text += f"\nlog-lost lines={lost}"
             try:
-                print(text, flush=True)
+                print(text, flush=True, file=self.stream)
             except (OSError, ValueError):
                 self._lost += lost + 1
             finally:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from . import terminal
 from .core.errors import NetFault
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def arguments(models: Any) -> None:
     check = verb("verify", _verify, "hash, load and run every net that is here; exit 1 where something is wrong")
     check.add_argument("name", nargs="*", help="only these")
     take = verb("import", _import, "take a net out of a file: a known one by its hash, any other by its family")
-    take.add_argument("file", type=Path, metavar="FILE")
+    take.add_argument("file", type=Path, metavar="FILE", help="an ONNX file")
     take.add_argument("--name", help="what it is called here (the file's name)")
     take.add_argument("--family", help="how its output is read: yolox, nanodet, yunet, marks, eye, ...")
     take.add_argument("--kinds", metavar="A,B,...", help="of its classes, in its order, empty where not told; or coco")
@@ -59,25 +60,25 @@ def arguments(models: Any) -> None:
         ("task", "what it is for"),
         ("licence", "SPDX"),
         ("source", "repository @ commit"),
-        ("about", ""),
+        ("about", "a sentence on it"),
     ):
         take.add_argument(f"--{name}", help=what)
-    take.add_argument("--colour", choices=("bgr", "rgb", "grey"))
-    take.add_argument("--fit", choices=("letter-box", "stretch"))
-    take.add_argument("--layout", choices=("nchw", "nhwc"))
+    take.add_argument("--colour", choices=("bgr", "rgb", "grey"), help="order of its channels")
+    take.add_argument("--fit", choices=("letter-box", "stretch"), help="how a picture is made to fit")
+    take.add_argument("--layout", choices=("nchw", "nhwc"), help="order of its input")
     take.add_argument("--score", type=float, help="least that is told, 0 to 1")
     take.add_argument("--overlap", type=float, help="above which two are one thing")
     take.add_argument("--scale", type=float, help="of a pixel of 0 to 255, before --mean")
     take.add_argument("--pad", type=int, help="grey beside the picture, 0 to 255")
     get = verb("fetch", _fetch, "get a net that a manifest describes, from its address or a mirror")
-    get.add_argument("name")
+    get.add_argument("name", metavar="NAME", help="as `vedette models list` shows it")
     get.add_argument("--from", dest="mirror", default="", metavar="MIRROR", help="http(s)://..., or a folder")
     get.add_argument("--timeout", type=float, default=60.0, metavar="S", help="for all of it (60)")
     bench = verb("bench", _bench, "ms a picture: shown, run, read; and all of it by the bare run of the same net")
     bench.add_argument("name", nargs="*", help="only these")
-    bench.add_argument("--threads", type=int, default=1, metavar="N")
+    bench.add_argument("--threads", type=int, default=1, metavar="N", help="of the runtime (1)")
     bench.add_argument("--provider", default="cpu", help="cpu, xnnpack, openvino, cuda, ... (cpu)")
-    bench.add_argument("--rounds", type=int, default=30, metavar="N")
+    bench.add_argument("--rounds", type=int, default=30, metavar="N", help="of which the median counts (30)")
     bench.add_argument("--picture", metavar="FILE", help="instead of a drawn one of 1280 x 720")
 
 
@@ -88,7 +89,7 @@ def _folders(args: argparse.Namespace) -> tuple[Path, ...]:
 
 
 def _say(args: argparse.Namespace, facts: Any, lines: list[str]) -> None:
-    print(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode() if args.json else "\n".join(lines))
+    terminal.answer(args, facts, "\n".join(lines))
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -119,7 +120,8 @@ def _list(args: argparse.Namespace) -> int:
 
 def _verify(args: argparse.Namespace) -> int:
     folders = _folders(args)
-    checks = [one for one in _checks(folders) if not args.name or one.name in args.name]
+    with terminal.Progress("models verify", unit="nets") as progress:
+        checks = [one for one in progress.each(_checks(folders)) if not args.name or one.name in args.name]
     if unknown := set(args.name) - {one.name for one in checks}:
         raise NetFault(f"no model `{min(unknown)}`; `vedette models list` shows what there is")
     bad = sum(one.state == "wrong" for one in checks)
@@ -182,8 +184,7 @@ def _import(args: argparse.Namespace) -> int:
             name = args.name or args.file.stem.lower().replace(" ", "_")
             manifest = shelf.described(name, args.family, held, _given(args))
     except (ValueError, msgspec.ValidationError) as error:
-        print(f"vedette models import: {args.file}: {error}", file=sys.stderr)
-        return os.EX_USAGE
+        raise terminal.Stop(os.EX_USAGE, f"import {args.file}: {error}") from None
     known, _ = entries(folders)
     if name in known and known[name].manifest.sha256 != manifest.sha256:
         raise NetFault(f"another net is called `{name}` ({known[name].told}): give this one another --name")
@@ -216,7 +217,9 @@ def _fetch(args: argparse.Namespace) -> int:
         else:
             _say(args, {"name": one.name, "path": str(one.path)}, [f"{one.name} is here already: {one.path}"])
             return 0
-    return _put(args, shelf.put(one.name, one.manifest, shelf.fetch(one, args.mirror, args.timeout), folders[0]))
+    with terminal.waiting(f"fetch {one.name}, {one.manifest.bytes / 1e6:.1f} MB"):
+        weights = shelf.fetch(one, args.mirror, args.timeout)
+    return _put(args, shelf.put(one.name, one.manifest, weights, folders[0]))
 
 
 def _put(args: argparse.Namespace, one: Entry) -> int:
@@ -235,11 +238,13 @@ def _bench(args: argparse.Namespace) -> int:
     names = args.name or [name for name, one in known.items() if one.path.is_file()]
     facts: dict[str, Any] = {}
     lines = [f"{'ms a picture':20} {'shown':>7} {'run':>7} {'read':>7} {'all':>7} {'bare':>7} {'all/bare':>9}  found"]
-    for name in names:
+    progress = terminal.Progress("models bench", len(names), "nets")
+    for name in progress.each(names):
         one = net.load(name, threads=args.threads, provider=args.provider, folders=folders)
         facts[name] = row = _timed(one, _picture(args.picture), max(1, args.rounds), args.threads)
         figures = " ".join(f"{row[key]:7.2f}" for key in ("shown", "run", "read", "all", "bare"))
         lines.append(f"{name:20} {figures} {row['ratio']:9.3f}  {row['found']}")
+    progress.clear()
     if not names:
         lines = ["no net is here: `vedette models list`, then `fetch` or `import`"]
     _say(args, {"threads": args.threads, "provider": args.provider, "nets": facts}, lines)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from . import terminal
 from .core.errors import WorldFault
+from .said import Said
+from .terminal import Stop, answer
 
 if TYPE_CHECKING:
     from .audit import Verdict
@@ -47,7 +49,7 @@ def add(verb: Callable[..., Any]) -> None:
     sub = verb(
         "report", _report, "a draft of the accident report or hazard ticket of an alarm; a person sends it", site=True
     )
-    sub.add_argument("kind", choices=("accident", "hazard"))
+    sub.add_argument("kind", choices=("accident", "hazard"), help="which paper")
     sub.add_argument("alarm", metavar="ID", help="as `vedette alarms` shows it")
     sub.add_argument("--by", metavar="NAME", default="", help="who has it drafted")
     sub.add_argument("--known", metavar="TIME", default="", help="when the first person knew: YYYY-MM-DD HH:MM, local")
@@ -82,16 +84,15 @@ def _audit(args: argparse.Namespace) -> int:
             return _export(args)
         return _last(args) if args.last else _verify(args)
     except ValueError as error:
-        print(f"vedette audit: {error}", file=sys.stderr)
-        return os.EX_USAGE
+        raise Stop(os.EX_USAGE, str(error)) from None
 
 
 def _last(args: argparse.Namespace) -> int:
     from . import audit
 
-    for record in deque(audit.records(folder_of(args)), args.last):
-        print(record.body.decode(errors="replace"))
-    return 0
+    records = deque(audit.records(folder_of(args)), args.last)
+    facts = [{"n": record.n, "checksum": record.chain, "record": msgspec.Raw(record.body)} for record in records]
+    return answer(args, facts, "\n".join(record.body.decode(errors="replace") for record in records))
 
 
 def _key(args: argparse.Namespace) -> int:
@@ -103,7 +104,7 @@ def _key(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise WorldFault(f"{error}. It is made when the agent starts for the first time") from None
     facts = {"public": keys.text(key), "fingerprint": keys.fingerprint(key), "file": str(path)}
-    return _say(args, facts, f"public key {facts['public']}\nfingerprint {facts['fingerprint']}\n{path}")
+    return answer(args, facts, f"public key {facts['public']}\nfingerprint {facts['fingerprint']}\n{path}")
 
 
 def site_of(args: argparse.Namespace) -> Site:
@@ -129,13 +130,14 @@ def _export(args: argparse.Namespace) -> int:
     if not (site.state / "journal").is_dir():
         raise WorldFault(f"no journal in {site.state}")
     out = args.out or Path(f"incident-{args.alarm}.zip")
-    told = bundle.export(site, args.alarm, out, time.time())
+    with terminal.waiting(f"bundle of {args.alarm}"):
+        told = bundle.export(site, args.alarm, out, time.time())
     lines = [
         f"{out}: {len(told['files'])} files, {len(told['ranges'])} excerpts of the journal",
         *(f"missing: {what}" for what in told["missing"]),
         *([] if told["signed"] else ["NOT signed: the gateway's private key cannot be read here"]),
     ]
-    return _say(args, {"out": str(out), **told}, "\n".join(lines))
+    return answer(args, {"out": str(out), **told}, "\n".join(lines))
 
 
 def _report(args: argparse.Namespace) -> int:
@@ -150,8 +152,7 @@ def _report(args: argparse.Namespace) -> int:
         if args.out:
             args.out.write_bytes((path.with_suffix(".html") if args.out.suffix == ".html" else path).read_bytes())
     except ValueError as error:
-        print(f"vedette report: {error}", file=sys.stderr)
-        return os.EX_USAGE
+        raise Stop(os.EX_USAGE, str(error)) from None
     except OSError as error:
         raise WorldFault(f"{error.filename}: {error.strerror}") from None
     try:
@@ -163,7 +164,7 @@ def _report(args: argparse.Namespace) -> int:
     lines = [f"{path}, version {told.version}, sha256 {told.sha256}", journal, due]
     lines.append(f"blank, for a person: {', '.join(blank)}" if blank else "nothing is blank")
     facts = {**msgspec.to_builtins(told), "path": str(path), "blank": blank}
-    return _say(args, facts, "\n".join(filter(None, lines)))
+    return answer(args, facts, "\n".join(filter(None, lines)))
 
 
 def _moment(text: str) -> float | None:
@@ -210,34 +211,31 @@ def _verify(args: argparse.Namespace) -> int:
     from . import audit, keys
 
     folder, trusted, heads = folder_of(args), _trusted(args), [_head(text) for text in args.head]
-    verdict = audit.verify(folder, trusted, heads)
-    if verdict.faults:  # a running daemon may have been in the middle of a line
-        time.sleep(audit.PAUSE)
-        verdict = audit.verify(folder, trusted, heads)
+    with terminal.Progress("journal", len(audit.segments(folder)), "segments") as progress:
+        verdict = audit.verify(folder, trusted, heads, progress.each)
+        if verdict.faults:  # a running daemon may have been in the middle of a line
+            time.sleep(audit.PAUSE)
+            verdict = audit.verify(folder, trusted, heads, progress.each)
+    t, ink = Said(terminal.language(args, terminal.of_site(args))), terminal.Ink()
     whose = [keys.fingerprint(keys.public(key)) for key in verdict.keys]
     facts = verdict._asdict() | {"faults": [fault._asdict() for fault in verdict.faults], "fingerprints": whose}
     lines = [
-        f"{verdict.records} records, {verdict.first} to {verdict.last}, newest checksum {verdict.head}",
-        _signed(verdict, bool(trusted), whose),
-        *(f"head {n} is older than the oldest record, and was not compared" for n in verdict.unseen),
-        *(f"record {n} is there as a witness noted it" for n in verdict.met),
-        *(f"{'FIRST ' if i == 0 else ''}{fault}" for i, fault in enumerate(verdict.faults[:SHOWN])),
-        *([f"and {len(verdict.faults) - SHOWN} more"] if len(verdict.faults) > SHOWN else []),
-        "broken" if verdict.faults else "whole",
+        t("n records", n=verdict.records, first=verdict.first, last=verdict.last, head=verdict.head),
+        _signed(verdict, bool(trusted), whose, t),
+        *(t("head older", n=n) for n in verdict.unseen),
+        *(t("head met", n=n) for n in verdict.met),
+        *(t("first fault", fault=fault) if i == 0 else str(fault) for i, fault in enumerate(verdict.faults[:SHOWN])),
+        *([t("and n more", n=len(verdict.faults) - SHOWN)] if len(verdict.faults) > SHOWN else []),
+        ink("bad", t("broken journal")) if verdict.faults else t("whole journal"),
     ]
-    _say(args, facts | {"whole": not verdict.faults}, "\n".join(lines))
+    answer(args, facts | {"whole": not verdict.faults}, "\n".join(lines))
     return 1 if verdict.faults else 0
 
 
-def _signed(verdict: Verdict, trusted: bool, whose: list[str]) -> str:
+def _signed(verdict: Verdict, trusted: bool, whose: list[str], t: Said) -> str:
     """How far it is signed, and by whom."""
     if not verdict.signed:
-        return "nothing is signed"
-    by = f"by {', '.join(whose)}" + ("" if trusted else ", which was compared with no key of yours: give --key")
+        return t("nothing signed")
+    by = t("signed to", n=verdict.signed, who=", ".join(whose)) + ("" if trusted else t("no key of yours"))
     rest = verdict.last - verdict.signed
-    return f"signed up to record {verdict.signed} {by}" + (f"; the last {rest} not yet" if rest else "")
-
-
-def _say(args: argparse.Namespace, facts: Any, text: str) -> int:
-    print(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode() if args.json else text)
-    return 0
+    return by + (t("not yet signed", n=rest) if rest else "")

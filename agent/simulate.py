@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .core.errors import ConfigFault
+from .terminal import Progress, Stop, answer
 
 
 def add(verb: Callable[..., Any]) -> None:
@@ -65,7 +67,7 @@ def _simulate(args: argparse.Namespace) -> int:
     if args.scenario == "fleet":
         return _simulate_fleet(args)
     if not args.scenario:
-        raise ConfigFault(["simulate what? a scenario, jt808, hj212, fleet, --road STORY or --cabin STORY"])
+        raise Stop(os.EX_USAGE, "what? a scenario, jt808, hj212, fleet, --road STORY or --cabin STORY")
     return asyncio.run(simulate(args.scenario))
 
 
@@ -102,7 +104,7 @@ def _simulate_jt808(args: argparse.Namespace) -> int:
     ]
     unknown += [] if args.dialect in DIALECTS else [f"no dialect `{args.dialect}`{nearest(args.dialect, DIALECTS)}"]
     if unknown:
-        raise ConfigFault(unknown)
+        raise Stop(os.EX_USAGE, "; ".join(unknown))
     return asyncio.run(simulate(args.port, args.misbehave, args.files, args.dialect))
 
 
@@ -117,7 +119,7 @@ def _simulate_hj212(args: argparse.Namespace) -> int:
         if word not in WORDS
     ]
     if unknown:
-        raise ConfigFault(unknown)
+        raise Stop(os.EX_USAGE, "; ".join(unknown))
     return asyncio.run(simulate(args.port, args.misbehave, args.pw))
 
 
@@ -128,26 +130,34 @@ def _simulate_road(args: argparse.Namespace) -> int:
     from .complaints import nearest
 
     if args.road == "list":
-        for name, story in STORIES.items():
-            print(f"{name:14} {story.seconds:4.1f} s  {story.place}, {' '.join(story.weather)}: {story.about}")
-        return 0
+        lines = [
+            f"{name:14} {story.seconds:4.1f} s  {story.place}, {' '.join(story.weather)}: {story.about}"
+            for name, story in STORIES.items()
+        ]
+        return answer(args, {name: story.about for name, story in STORIES.items()}, "\n".join(lines))
     weather = tuple(word for word in args.weather.split(",") if word)
     unknown = [f"no story `{args.road}`{nearest(args.road, STORIES)}"] if args.road not in STORIES else []
     unknown += [f"no weather `{word}`{nearest(word, WEATHER)}" for word in weather if word not in WEATHER]
     if unknown:
-        raise ConfigFault(unknown)
+        raise Stop(os.EX_USAGE, "; ".join(unknown))
     if not (args.out or args.truth or args.boxes):
         table = RoadTable("road", args.road, "", weather, args.seed, args.width or 640, args.fps or 10.0, args.port)
         return asyncio.run(serve(table))
     try:
         from simulators.road import told, written
     except ImportError as error:
-        raise ConfigFault([f"--road: {error}; install vedette[video]"]) from None
+        raise Stop(os.EX_UNAVAILABLE, f"--road: {error}; install vedette[video]") from None
     drive = told(args.road, args.seed, weather, args.width or 1280, args.fps or 20.0)
-    for n in written(drive, args.out, args.truth, args.boxes):
-        print(f"\r{n + 1} of {drive.frames} pictures", end="", flush=True)
-    print(f"\n{drive.story.about}: {' '.join(str(p) for p in (args.out, args.truth, args.boxes) if p)}")
-    return 0
+    with Progress("road", drive.frames, "pictures") as progress:
+        for n in written(drive, args.out, args.truth, args.boxes):
+            progress(n + 1)
+    return _filmed(args, drive.story.about, drive.frames, args.out, args.truth, args.boxes)
+
+
+def _filmed(args: argparse.Namespace, about: str, pictures: int, *files: Path | None) -> int:
+    names = [str(file) for file in files if file]
+    facts = {"about": about, "pictures": pictures, "files": names}
+    return answer(args, facts, f"{about}, {pictures} pictures: {' '.join(names)}")
 
 
 def _simulate_cabin(args: argparse.Namespace) -> int:
@@ -157,29 +167,32 @@ def _simulate_cabin(args: argparse.Namespace) -> int:
     from .complaints import nearest
 
     if args.cabin == "list":
-        for name, story in STORIES.items():
-            print(f"{name:15} {story.seconds:6.1f} s  {story.light}: {story.about}")
-        return 0
+        lines = [f"{name:15} {story.seconds:6.1f} s  {story.light}: {story.about}" for name, story in STORIES.items()]
+        return answer(args, {name: story.about for name, story in STORIES.items()}, "\n".join(lines))
     unknown = [f"no story `{args.cabin}`{nearest(args.cabin, STORIES)}"] if args.cabin not in STORIES else []
     if args.light and args.light not in LIGHTS:
         unknown.append(f"no light `{args.light}`{nearest(args.light, LIGHTS)}")
     if unknown:
-        raise ConfigFault(unknown)
+        raise Stop(os.EX_USAGE, "; ".join(unknown))
     width, fps = args.width or 640, args.fps or 15.0
     if not (args.out or args.truth or args.events):
         return asyncio.run(serve(CabinTable("cabin", args.cabin, "", args.light, args.seed, width, fps, args.port)))
     try:
         from simulators.cabin import told, written
     except ImportError as error:
-        raise ConfigFault([f"--cabin: {error}; install vedette[video]"]) from None
+        raise Stop(os.EX_UNAVAILABLE, f"--cabin: {error}; install vedette[video]") from None
     trip = told(args.cabin, args.seed, args.light, width, fps, args.seconds, args.style)
-    for n in written(trip, args.out, args.truth, args.events):
-        print(f"\r{n + 1} of {trip.frames} pictures", end="", flush=True)
-    print(f"\n{trip.story.about}: {' '.join(str(p) for p in (args.out, args.truth, args.events) if p)}")
-    return 0
+    with Progress("cabin", trip.frames, "pictures") as progress:
+        for n in written(trip, args.out, args.truth, args.events):
+            progress(n + 1)
+    return _filmed(args, trip.story.about, trip.frames, args.out, args.truth, args.events)
 
 
 def _demo(args: argparse.Namespace) -> int:
     from simulators.demo import demo
 
-    return asyncio.run(demo(broker=args.broker))
+    if not args.json:
+        return asyncio.run(demo(broker=args.broker))
+    code = asyncio.run(demo(broker=args.broker, say=lambda line: print(line, file=sys.stderr, flush=True)))
+    answer(args, {"passed": code == 0}, "")
+    return code

@@ -7,9 +7,12 @@ Colour and progress are for terminals only. Nothing here knows what is said.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+import threading
 import time
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -49,11 +52,11 @@ def answer(args: argparse.Namespace, facts: Any, text: str) -> int:
     return 0
 
 
-def complain(args: argparse.Namespace, text: str, code: int) -> int:
-    """Why it was not done. The code."""
+def complain(args: argparse.Namespace, text: str, code: int, verb: str = "") -> int:
+    """Why `verb` was not done. The code."""
     if getattr(args, "json", False):
         print(msgspec.json.encode({"error": text}).decode())
-    print(text, file=sys.stderr)
+    print(f"vedette {verb}".rstrip() + f": {text}", file=sys.stderr)
     return code
 
 
@@ -61,6 +64,15 @@ def language(args: argparse.Namespace, usual: Language = "en") -> Language:
     """In which language people are told: as they say, else as their machine does, else as the site's file does."""
     said: Language | None = getattr(args, "lang", None)
     return said or spoken(os.environ) or usual
+
+
+def of_site(args: argparse.Namespace) -> Language:
+    """The language of the site file that is meant; English where it says none, or cannot be read."""
+    try:
+        said = tomllib.loads(Path(args.config).read_text("utf-8"))["site"]["language"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "en"
+    return "zh" if said == "zh" else "en"
 
 
 def spoken(environ: Mapping[str, str]) -> Language | None:
@@ -155,3 +167,33 @@ def _wide() -> int:
         return os.get_terminal_size(sys.stderr.fileno()).columns or 80
     except OSError:
         return 80
+
+
+class Stop(Exception):
+    """A verb cannot do what it was asked for: why, and the exit code (sysexits(3))."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@contextlib.contextmanager
+def waiting(what: str, of: float = 0.0) -> Iterator[None]:
+    """Show that a work goes on that does not say how far it is; `of`: s that it takes, where that is known."""
+    ended = threading.Event()
+    with Progress(what, of, "s") as progress:
+
+        def tick() -> None:
+            begin = time.monotonic()
+            while not ended.wait(BREATH):
+                progress(round(time.monotonic() - begin))
+
+        ticker = threading.Thread(target=tick, name="progress", daemon=True)
+        if progress.shown:
+            ticker.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            if progress.shown:
+                ticker.join()

@@ -46,6 +46,7 @@ from .core.errors import ConfigFault
 from .core.frame import Frame, Instant, Layout, Quality, frame
 from .detect import number
 from .sights import CABIN, AnyTask, Cabin, Mount, Road, Zones
+from .terminal import Progress
 from .vision import EYES, CabinEye, RoadEye, eye
 
 if TYPE_CHECKING:
@@ -491,11 +492,13 @@ def run(args: Any) -> dict[str, Any]:
         )
         keys = () if args.role == "road" else tuple(key for key, *_ in watch.task.columns)
         rows, show, one = Rows(out, events, things, keys, args.role == "driver"), None, None
-        for i, picture in enumerate(shown):
+        progress = stack.enter_context(Progress("watch", unit="pictures"))
+        for i, picture in enumerate(progress.each(shown)):
             one = watch.look(picture, speed.at(picture.at))
             rows.add(i, one)
             for edge in one.edges:
                 warnings += edge.event == EVENT_NAMES[Event.RAISE]
+                progress.clear()
                 print(f"{picture.at:8.2f} s  {edge.event:6} {edge.level:7} {edge.text}", file=sys.stderr)
             if args.show and not args.show.endswith(".png"):
                 show = show or _film(args.show, picture.image, args.fps)

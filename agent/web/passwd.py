@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .. import terminal
 from ..core.errors import ConfigFault, WorldFault
+from .texts import Words
 
 
 def add(verb: Callable[..., Any]) -> None:
@@ -38,29 +40,27 @@ def run(args: argparse.Namespace) -> int:
         known = people.read(state)
     except ValueError as error:
         raise WorldFault(str(error)) from None
+    t = Words(terminal.language(args, site.site.language))
     name = people.named(args.name)
     if not name:
-        for one, entry in sorted(known.items()):
-            print(f"{one}  since {time.strftime('%Y-%m-%d', time.localtime(entry.since))}")
-        if not known:
-            print("nobody yet: vedette passwd NAME")
-        return 0
+        rows = [(one, entry.since) for one, entry in sorted(known.items())]
+        lines = [f"{one}  since {time.strftime('%Y-%m-%d', time.localtime(since))}" for one, since in rows]
+        facts = [{"name": one, "since": since} for one, since in rows]
+        return terminal.answer(args, facts, "\n".join(lines) or t("nobody may"))
     if args.remove:
         if name not in known:
             raise WorldFault(f"there is no {name}")
         people.keep(state, {one: entry for one, entry in known.items() if one != name})
-        print(f"{name} may act no longer")
-        return 0
+        return terminal.answer(args, {"name": name, "may": False}, t("may no longer", name=name))
     password = sys.stdin.readline().rstrip("\n") if args.stdin else _asked(name)
     if why := people.fault(name, password):
-        print(f"vedette passwd: {why}", file=sys.stderr)
-        return os.EX_DATAERR
+        raise terminal.Stop(os.EX_DATAERR, why)
     try:
         people.keep(state, {**known, name: people.Entry(people.hashed(password), time.time())})
     except OSError as error:
         raise WorldFault(f"{state}: {error.strerror}; run it as the user of the daemon") from None
-    print(f"{name} may act on the page" + ("" if site.web is not None else "; the site file has no [web] yet"))
-    return 0
+    text = t("may act", name=name) + ("" if site.web is not None else t("no web"))
+    return terminal.answer(args, {"name": name, "may": True, "page": site.web is not None}, text)
 
 
 def _asked(name: str) -> str:

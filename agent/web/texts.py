@@ -338,6 +338,12 @@ TEXTS: Mapping[str, tuple[str, str]] = {  # English, Chinese
         "Logging in from another machine needs TLS: set certificate and key in [web].",
         "从其他机器登录需要 TLS:请在 [web] 中设置 certificate 和 key。",
     ),
+    # vedette passwd
+    "nobody may": ("nobody yet: vedette passwd NAME", "尚无人员:vedette passwd 姓名"),
+    "may no longer": ("{name} may act no longer", "{name} 不得再操作"),
+    "may act": ("{name} may act on the page", "{name} 可在页面上操作"),
+    "no web": ("; the site file has no [web] yet", ";现场文件中尚无 [web]"),
+    # errors
     "not found": ("There is no such page.", "页面不存在。"),
     "forbidden": ("Not allowed.", "不允许。"),
     "busy": ("Too much at once. Try again in a moment.", "请求过多,请稍后再试。"),

@@ -14,6 +14,8 @@ from agent.core.frame import Instant, Quality, frame, layout
 from agent.core.ports import Identity
 from agent.core.ports import Item as Message
 from agent.core.rules import Bad, Frozen, High, Item, Silence
+from agent.said import Said
+from agent.terminal import Ink
 from agent.uplink import mqtt
 
 COUNTS = {"blue": 4, "yellow": 3, "orange": 2}
@@ -547,7 +549,7 @@ def test_the_tree_says_what_is_missing_for_a_lower_colour():
     pond.tick(32)
     north = pond.core.tree(pond.memory, at(32))[0].items[0]
     assert north.missing == "a named person resets it, to blue"
-    lines = list(console._branch(msgspec.to_builtins(pond.core.tree(pond.memory, at(32))[0]), ""))
+    lines = list(console._branch(msgspec.to_builtins(pond.core.tree(pond.memory, at(32))[0]), "", Said("en"), Ink()))
     assert [line.split(" since")[0] for line in lines] == [
         "orange site",
         "  orange north",

@@ -258,7 +258,7 @@ def test_an_alarm_is_explained_from_the_journal(tmp_path, capsys):
     assert "No limit is exceeded by this alone" in said
     assert cli.main(["explain", alarms[0].id, "--folder", str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["because"] == list(alarms[0].because)
-    assert cli.main(["explain", "x-1", "--folder", str(folder)]) == 1
+    assert cli.main(["explain", "x-1", "--folder", str(folder)]) == cli.UNAVAILABLE
     assert "no alarm x-1" in capsys.readouterr().err
     assert cli.main(["explain", "x-1", "--folder", str(tmp_path / "none")]) != 0
 

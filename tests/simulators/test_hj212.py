@@ -96,5 +96,5 @@ def test_a_device_is_answered_counted_and_asked_what_is_typed():
 
 
 def test_words_that_do_not_exist_are_refused(capsys: pytest.CaptureFixture[str]):
-    assert main(["simulate", "hj212", "--misbehave", "silnt"]) == 78
+    assert main(["simulate", "hj212", "--misbehave", "silnt"]) == 64
     assert "did you mean `silent`" in capsys.readouterr().err

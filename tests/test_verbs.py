@@ -1,0 +1,343 @@
+"""Every verb as a technician, a script and a shell meet it: help, wrong words, JSON, colour, progress, completion,
+manual. The shells, man(1) and groff are the other side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from agent import handbook, manual, said, terminal
+from agent.cli import _parser, main
+from agent.web.texts import TEXTS
+from tests.rigs.stage import heard, running, stage, told
+from tests.tools.mosquitto import needs_mosquitto
+from tests.tools.subscriber import Subscriber
+
+DESIGN = "run check test probe simulate demo replay record queue alarms audit models version"  # section 7, and doctor
+
+
+def parsers():
+    """Every parser, by the words that lead to it."""
+
+    def walk(words, parser):
+        yield words, parser
+        for one in manual.verbs(parser):
+            yield from walk(f"{words} {one.name}", one.parser)
+
+    return dict(walk("vedette", _parser()))
+
+
+# -- help ---------------------------------------------------------------------------------------------
+
+
+def test_every_verb_says_what_it_does_with_an_example_and_every_word_is_explained():
+    found = parsers()
+    names = [words.split()[1] for words in found if words.count(" ") == 1]
+    assert set(DESIGN.split()) <= set(names)
+    assert [name for name in names if name not in handbook.EXAMPLES] == []
+    assert [name for name in names if name not in handbook.ZH] == []
+    grouped = [name for *_, mine in handbook.GROUPS.values() for name in mine]
+    assert len(grouped) == len(set(grouped))
+    assert set(names) <= set(grouped)
+    silent = [
+        f"{words} {action.option_strings or action.dest}"
+        for words, parser in found.items()
+        for action in parser._actions
+        if not action.help and not isinstance(action, argparse._SubParsersAction)
+    ]
+    assert silent == []
+    for words, parser in found.items():
+        assert parser.format_help().strip(), words
+        assert "--json" in parser.format_help() or words == "vedette"
+
+
+def test_examples_are_words_that_are_understood():
+    import shlex
+
+    parser = _parser()
+    known = {one.name for one in manual.verbs(parser)}
+    for name, shown in handbook.EXAMPLES.items():
+        for line, _ in shown if name in known else ():
+            words = shlex.split(line.partition(" | ")[0].partition(" > ")[0])
+            assert words[:2] == ["vedette", name]
+            parser.parse_args(words[1:])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "see what is:"),
+        (["alrams"], "no verb `alrams`; did you mean `alarms`?"),
+        (["audit", "verfy"], "no deed `verfy`; did you mean `verify`?"),
+        (["alarms", "--by"], "`vedette alarms --help` says more"),
+    ],
+)
+def test_wrong_words_are_answered_with_better_ones(words, says, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == os.EX_USAGE
+    told = capsys.readouterr()
+    assert says in told.err
+    assert told.out == ""
+
+
+def test_help_is_chinese_for_whoever_reads_chinese(monkeypatch, capsys):
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0
+    assert "查看现状" in capsys.readouterr().out
+
+
+# -- answers ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("check -c nowhere.toml", os.EX_CONFIG),
+        ("alarms -c nowhere.toml", os.EX_CONFIG),
+        ("alarms --ack x -c nowhere.toml", os.EX_USAGE),  # who?
+        ("status --every 0", os.EX_USAGE),
+        ("probe tcp://127.0.0.1", os.EX_USAGE),
+        ("probe tcp://127.0.0.1:1/1/holding/0 --timeout 1", os.EX_UNAVAILABLE),
+        ("detect nowhere.csv", os.EX_NOINPUT),
+        ("replay nowhere", os.EX_CONFIG),
+        ("profiles nobody", os.EX_USAGE),
+        ("hazards nowhere.toml", os.EX_CONFIG),
+        ("audit --folder nowhere", os.EX_UNAVAILABLE),
+        ("models verify nobody", os.EX_UNAVAILABLE),
+        ("simulate", os.EX_USAGE),
+        ("simulate --road nobody", os.EX_USAGE),
+        ("command report", os.EX_USAGE),
+        ("key show nowhere", os.EX_UNAVAILABLE),
+    ],
+)
+def test_what_cannot_be_done_is_told_once_as_text_and_as_json(words, code, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*words.split(), "--json"]) == code
+    facts = json.loads(capsys.readouterr().out)
+    assert set(facts) in ({"error"}, {"complaints"})
+    assert main(words.split()) == code
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert str(facts.get("error") or facts["complaints"][0]) in told.err
+
+
+@needs_mosquitto
+def test_json_has_the_shape_that_the_manual_promises(tmp_path, capsys):
+    def ask(*words, code=0):
+        assert main([*map(str, words), "--json"]) == code, capsys.readouterr().err
+        return json.loads(capsys.readouterr().out)
+
+    def fits(shape, answer):
+        first, *more = keys = handbook.SHAPES[shape]
+        if first == "*":
+            assert isinstance(answer, list), shape
+            assert answer, shape
+            assert all(set(more) <= set(one) for one in answer), shape
+        else:
+            assert set(keys) <= set(answer), (shape, set(keys) - set(answer))
+        checked.add(shape)
+        return answer
+
+    checked = set[str]()
+
+    async def main_() -> None:
+        async with stage(tmp_path, 3, 0.1, lambda: [1.5]) as (_, line, broker, path):
+            site, later = ("-c", path), asyncio.to_thread
+            with Subscriber(broker.port, "vedette/#") as ear:
+                async with running(path):
+                    alarm = told(await heard(ear, lambda ms: told(ms, "alarm/")), "alarm/")[0]["id"]
+                    for shape in ("alarms", "alarms --load", "status", "queue"):
+                        fits(shape, await later(ask, *shape.split(), *site))
+                    fits("check", await later(ask, "check", *site))
+                    fits("test", await later(ask, "test", *site))
+                    fits("probe", await later(ask, "probe", f"{line.url}/1/holding/0:2"))
+                    assert await later(ask, "colours", *site) == []  # no item
+                    assert await later(ask, "alarms", "--ack", alarm, "--by", "Li", *site) == {"ok": alarm}
+            fits("explain", await later(ask, "explain", alarm, *site))
+            fits("audit", await later(ask, "audit", *site))
+            fits("audit key", await later(ask, "audit", "key", *site))
+            fits("audit --last", await later(ask, "audit", "--last", 3, *site))
+        assert await later(ask, "passwd", *site) == []
+
+    asyncio.run(main_())
+    (tmp_path / "in.csv").write_text("t,x\n" + "".join(f"{i},{i % 7}\n" for i in range(50)))
+    assert fits("detect", ask("detect", tmp_path / "in.csv"))["rows"] == 50
+    fits("key", ask("key", "new", tmp_path / "anna.pem"))
+    fits("version", ask("version"))
+    case = "tests/cases/acknowledged"
+    fits("replay", ask("replay", case))
+    (compared,) = fits("replay --compare", ask("replay", case, "--compare"))
+    assert compared["same"]
+    fits("replay --what-if", ask("replay", case, "--what-if", "limit=0.8"))
+    left = handbook.SHAPES.keys() - checked
+    assert left == {"colours", "demo", "passwd", "record", "watch"}, "those have no place here"
+
+
+def test_what_is_offered_while_somebody_types_is_never_an_error(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for words in manual.WORDS:
+        assert main(["completion", words, "-c", "nowhere.toml"]) == 0
+    assert "coal/ch4/T1" in capsys.readouterr().out
+
+
+# -- languages, colour, progress ----------------------------------------------------------------------
+
+
+def test_both_languages_say_the_same_facts():
+    import string
+
+    for key, (en, zh) in said.MORE.items():
+        fields = [{name for _, name, _, _ in string.Formatter().parse(text) if name} for text in (en, zh)]
+        assert fields[0] == fields[1], key
+    assert said.MORE.keys().isdisjoint(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("lang", "environ", "site", "spoken"),
+    [
+        (None, {"LANG": "C.UTF-8"}, "zh", "zh"),
+        (None, {"LANG": "en_US.UTF-8"}, "zh", "en"),
+        (None, {"LC_ALL": "zh_CN.UTF-8", "LANG": "en_US"}, "en", "zh"),
+        ("en", {"LC_ALL": "zh_CN.UTF-8"}, "zh", "en"),
+        (None, {}, "en", "en"),
+    ],
+)
+def test_the_language_is_asked_of_the_words_then_the_machine_then_the_site(lang, environ, site, spoken, monkeypatch):
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert terminal.language(argparse.Namespace(lang=lang), site) == spoken
+
+
+def test_progress_is_for_terminals_only_and_leaves_nothing_behind():
+    screen = pytest.importorskip("tests.tools.screen", reason="the emulator of a terminal is not installed")
+    code = (
+        "from agent import terminal; terminal.PATIENCE = terminal.BREATH = 0\n"
+        "with terminal.Progress('replay', 8, 'frames') as progress:\n"
+        "    for n in range(9): progress(n)\n"
+        "print('done')"
+    )
+    words = [sys.executable, "-c", code]
+    with screen.screen(words) as see:
+        assert see.ended() == 0
+        assert b"replay  50 % of 8 frames" in see.raw
+        assert see.text.strip() == "done"
+    plain = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert (plain.stdout, plain.stderr) == ("done\n", "")
+
+
+@pytest.mark.parametrize(
+    ("environ", "coloured"),
+    [({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False), ({}, False)],
+)
+def test_nobody_gets_colour_who_does_not_want_it(environ, coloured, monkeypatch):
+    class Terminal:
+        def isatty(self) -> bool:
+            return True
+
+    for name in ("TERM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    ink = terminal.Ink(Terminal())  # type: ignore[arg-type]
+    assert (ink("red", "red") != "red") == coloured
+    assert ink("", "plain") == "plain"
+
+
+# -- shells and the manual ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory):
+    pytest.importorskip("shtab", reason="not installed: completion of shells")
+    folder = tmp_path_factory.mktemp("shells")
+    for shell in manual.SHELLS:
+        (folder / f"vedette.{shell}").write_text(manual.script(_parser(), shell))
+    (folder / "vedette").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m agent.cli "$@"\n')
+    (folder / "vedette").chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("vedette al", {"alarms"}),
+        ("vedette audit ex", {"export"}),
+        ("vedette models ver", {"verify"}),
+        ("vedette alarms --sh", {"--shelve"}),
+        ("vedette status --lang ", {"en", "zh"}),
+        ("vedette check -c site.t", {"site.toml"}),
+        ("vedette profiles coal/ch4/T3-", {"coal/ch4/T3-series"}),  # asked of the program itself
+    ],
+)
+def test_bash_completes(typed, offered, scripts, tmp_path):
+    (tmp_path / "site.toml").write_text("")
+    code = r"""
+source "$1/vedette.bash"; PATH="$1:$PATH"; COMP_LINE=$2; COMP_POINT=${#2}
+read -ra COMP_WORDS <<< "$2"; [[ $2 == *" " ]] && COMP_WORDS+=("")
+COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
+[[ $(complete -p vedette) =~ -F\ ([^ ]+) ]] && "${BASH_REMATCH[1]}" vedette "${COMP_WORDS[COMP_CWORD]}" \
+    "${COMP_WORDS[COMP_CWORD - 1]}"
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+    done = subprocess.run(
+        ["bash", "-c", code, "bash", str(scripts), typed],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert set(filter(None, done.stdout.split("\n"))) == offered
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_understand_their_script(shell, scripts):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    subprocess.run([shell, "-n", scripts / f"vedette.{shell}"], check=True, capture_output=True)
+    if shell == "fish":
+        line = f'source {scripts}/vedette.fish; complete -C "vedette al"'
+        done = subprocess.run(["fish", "--no-config", "-c", line], capture_output=True, text=True, check=True)
+        assert done.stdout.startswith("alarms\t")
+
+
+def test_the_manual_is_a_page_that_man_shows_without_a_warning(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1764288000")
+    assert main(["man"]) == 0
+    page = tmp_path / "vedette.1"
+    page.write_text(capsys.readouterr().out)
+    assert page.read_text().startswith('.TH VEDETTE 1 2025-11-28 "vedette ')
+    for name in (one.name for one in manual.verbs(_parser())):
+        assert f"\\fBvedette {name}\\fP" in page.read_text()
+    for section in ("NAME", "SYNOPSIS", "DESCRIPTION", "VERBS", "EXIT STATUS", "FILES", "ENVIRONMENT", "EXAMPLES"):
+        assert f".SH {section}\n" in page.read_text()
+    if shutil.which("mandoc"):
+        subprocess.run(["mandoc", "-Tlint", "-W", "warning,stop", page], check=True)
+    if shutil.which("man") is None or shutil.which("lexgrog") is None:
+        pytest.skip("man is not installed")
+    named = subprocess.run(["lexgrog", page], capture_output=True, text=True, check=True).stdout
+    assert "vedette - a sentry at the edge" in named
+    shown = subprocess.run(
+        ["man", "--warnings", "-l", page],
+        env=os.environ | {"LC_ALL": "C.UTF-8", "MANWIDTH": "80", "MAN_KEEP_FORMATTING": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stderr == ""
+    assert "vedette alarms --ack 000007-5e1f-3 --by Li" in shown.stdout
+    assert "\\" not in shown.stdout.replace("\\0", "")
