@@ -78,11 +78,10 @@ async def broker(settings: Broker, rights: Rights, clock: float) -> AsyncIterato
     finally:
         hand.end()
     try:
-        settings.secret()
+        _ = settings.password and settings.secret()
     except LineLost as fault:
-        if settings.password:
-            yield found("broker secret", what, why=_short(fault))
-            return
+        yield found("broker secret", what, why=_short(fault))
+        return
     wake = asyncio.Event()
     wire, fell = None, False
     for version in VERSIONS[settings.version]:
