@@ -204,10 +204,10 @@ def judged(
             yield found("broker swallowed", "", **facts)
 
 
-async def _until(wire: Wire, over: Callable[[], bool], seconds: float = ANSWER) -> None:
-    """Let the wire work until `over()`, its end, or for some seconds."""
+async def _until(wire: Wire, over: Callable[[], bool]) -> None:
+    """Let the wire work until `over()`, its end, or for as long as an answer may take."""
     loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
+    end = loop.time() + ANSWER
     wire.pump()
     while not over() and not wire.lost and (left := end - loop.time()) > 0:
         with suppress(TimeoutError):

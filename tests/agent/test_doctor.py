@@ -60,7 +60,7 @@ from tests.tools.slaves import Memory, TcpSlave
 from tests.tools.sshd import Sshd, needs_sshd
 
 HERE = Machine()
-NOBODY = Person("nobody", 65534, frozenset({65534}))
+NOBODY = Person("nobody", 64999, frozenset({64999}))
 ROOT = Person("root", 0, frozenset({0}))
 
 
@@ -733,7 +733,7 @@ def test_files_of_another_user_in_the_state_are_found(memory):
     if os.geteuid() != 0:
         pytest.skip("only root may give files away")
     memory.chmod(0o700)
-    os.chown(memory, NOBODY.uid, 65534)
+    os.chown(memory, NOBODY.uid, NOBODY.uid)
     (memory / "alarms.db").touch()
     now = service.Running()
     (row,) = service.state(HERE, NOBODY, memory, now)
