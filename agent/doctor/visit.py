@@ -218,7 +218,7 @@ def _cameras(v: Visit) -> Iterator[Finding]:
                 continue
             yield from cameras.stream(one.camera, one.url, one.user, word)
         else:
-            yield found("camera untried", f"{one.camera} {one.shown}")
+            yield from cameras.film(one.camera, one.url, one.shown)
     yield from cameras.crowded(v.machine, plugged)
 
 

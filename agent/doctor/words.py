@@ -850,10 +850,17 @@ WORDS: dict[str, Words] = {
     "camera secret": Words(
         "fault", "{why}", "{why}", "put the password where password = says", "将密码放到 password = 指明的位置"
     ),
+    "camera hindered": Words(
+        "fault",
+        "cannot be opened: {why}",
+        "无法打开:{why}",
+        "correct url; for gst:// an OpenCV with GStreamer (Debian's python3-opencv), or the camera by V4L2 or RTSP",
+        "修正 url;gst:// 需要带 GStreamer 的 OpenCV(如 Debian 的 python3-opencv),或改用 V4L2、RTSP",
+    ),
     "camera untried": Words(
         "unknown",
-        "is no device and no stream that can be asked",
-        "不是可询问的设备或视频流",
+        "nothing hinders it, as far as can be told without opening it",
+        "未打开,就所见没有障碍",
         "vedette test -c site.toml takes a picture, while no agent runs",
         "程序未运行时,vedette test -c site.toml 会取一帧图像",
     ),

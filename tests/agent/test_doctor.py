@@ -872,7 +872,7 @@ def test_everything_that_a_site_may_use_has_its_check(tmp_path):
         ("broker shut", "near"),
         ("camera away", "yard"),
         ("camera missing", "road"),
-        ("camera untried", "film"),
+        ("camera hindered", "film"),
         ("platform away", "jt"),
         ("platform away", "hj"),
         ("secret unseen", "env:NONE"),
