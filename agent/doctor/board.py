@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from .disk import device, mount
@@ -38,21 +40,17 @@ def model(machine: Machine) -> str:
 
 
 def throttled(machine: Machine) -> int | None:
-    """The firmware's word on supply and heat; None where there is no such firmware."""
-    for path in (
-        *machine.glob("/sys/devices/platform/soc*/soc*firmware/get_throttled"),
-        *machine.glob("/sys/devices/platform/*firmware/get_throttled"),
-    ):
+    """The firmware's word on supply and heat; None where there is no such firmware. Asked by its own program where that
+    is there: to read the file makes some kernels complain, once, that it is old."""
+    program = shutil.which("vcgencmd") if machine.root == Path("/") else None
+    if program is not None:
+        with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
+            told = subprocess.run([program, "get_throttled"], capture_output=True, timeout=2.0, text=True, check=False)
+            return int(told.stdout.partition("=")[2], 16)
+    for path in machine.glob("/sys/devices/platform/soc*/soc*firmware/get_throttled"):
         if (bits := machine.number(path, 16)) is not None:
             return bits
-    program = shutil.which("vcgencmd")
-    if program is None or str(machine.root) != "/":
-        return None
-    try:
-        told = subprocess.run([program, "get_throttled"], capture_output=True, timeout=2.0, text=True, check=False)
-        return int(told.stdout.partition("=")[2] or "x", 16)
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        return None
+    return None
 
 
 def power(machine: Machine) -> Iterator[Finding]:

@@ -78,11 +78,10 @@ async def broker(settings: Broker, rights: Rights, clock: float) -> AsyncIterato
     finally:
         hand.end()
     try:
-        settings.secret()
+        _ = settings.password and settings.secret()
     except LineLost as fault:
-        if settings.password:
-            yield found("broker secret", what, why=_short(fault))
-            return
+        yield found("broker secret", what, why=_short(fault))
+        return
     wake = asyncio.Event()
     wire, fell = None, False
     for version in VERSIONS[settings.version]:
@@ -205,10 +204,10 @@ def judged(
             yield found("broker swallowed", "", **facts)
 
 
-async def _until(wire: Wire, over: Callable[[], bool], seconds: float = ANSWER) -> None:
-    """Let the wire work until `over()`, its end, or for some seconds."""
+async def _until(wire: Wire, over: Callable[[], bool]) -> None:
+    """Let the wire work until `over()`, its end, or for as long as an answer may take."""
     loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
+    end = loop.time() + ANSWER
     wire.pump()
     while not over() and not wire.lost and (left := end - loop.time()) > 0:
         with suppress(TimeoutError):

@@ -15,6 +15,8 @@ import secrets
 import socket
 import stat
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -165,6 +167,24 @@ def fits(what: str, given: list[Offer] | None, wanted: tuple[int, int, float]) -
         yield found("camera rate", what, best=f"{best:g}", size=f"{same[0].width}x{same[0].height}", **facts)
     else:
         yield found("camera fine", what, **facts)
+
+
+OBSTACLE = "import sys, cv2; from drivers.video_child import obstacle; print(obstacle(cv2, sys.argv[1]))"
+LOADING = 30.0  # s until OpenCV is loaded, from a cold card
+
+
+def film(name: str, url: str, shown: str) -> Iterator[Finding]:
+    """A file, or a pipeline of GStreamer, as far as it can be told without opening it. OpenCV is loaded by a child."""
+    what = f"{name} {shown}"
+    try:
+        told = subprocess.run(
+            [sys.executable, "-c", OBSTACLE, url], capture_output=True, text=True, timeout=LOADING, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        yield found("camera unasked", what, why=str(error))
+        return
+    why = told.stdout.strip() if told.returncode == 0 else told.stderr.strip().rpartition("\n")[2]
+    yield found("camera hindered" if why else "camera untried", what, why=why)
 
 
 def crowded(machine: Machine, cameras: list[tuple[str, str]]) -> Iterator[Finding]:

@@ -49,8 +49,8 @@ class Running(NamedTuple):
     pid: int = 0  # 0: there is none, as far as we see
     family: frozenset[int] = frozenset()  # it and its children
     tallies: tuple[dict[str, Any], ...] = ()  # how lines fared
-    lost: Mapping[str, str] = {}
-    uplinks: Mapping[str, str] = {}
+    lost: Mapping[str, str] = {}  # lines that cannot be opened: why
+    uplinks: Mapping[str, str] = {}  # name -> up or down
     deaf: str = ""  # why it does not speak to us
 
 
@@ -209,7 +209,7 @@ def state(machine: Machine, who: Person, folder: Path, now: Running) -> Iterator
     what = str(folder)
     there = machine.stat(folder)
     if now.pid:
-        yield found("state agent", what, pid=now.pid, user=who.name)
+        yield found("state mute" if now.deaf else "state agent", what, pid=now.pid, user=who.name, why=now.deaf)
     elif now.deaf:
         yield found("state deaf", what, why=now.deaf)
     if there is None:
@@ -245,6 +245,12 @@ def state(machine: Machine, who: Person, folder: Path, now: Running) -> Iterator
         yield found("state two", what, who=", ".join(f"{one.name} ({one.pid})" for one in by.held))
     elif by.held and not now.pid:
         yield found("state held", what, who=", ".join(f"{one.name} ({one.pid})" for one in by.held))
+
+
+def links(now: Running) -> Iterator[Finding]:
+    """What the running agent says of its uplinks."""
+    for name, how in now.uplinks.items():
+        yield found("link up" if how == "up" else "link down", name)
 
 
 # -- ports --------------------------------------------------------------------------------------------

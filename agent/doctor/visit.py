@@ -7,10 +7,11 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
+
+from msgspec import structs
 
 from drivers import tally
 from drivers.gnss import Gnss
@@ -68,13 +69,13 @@ class Visit(NamedTuple):
         return [one for one in self.site.drivers if isinstance(one, Video)] if self.site else []
 
 
-def begin(machine: Machine, site: Config | None, name: str, ask: float = 0.0) -> Visit:
-    """Ask who runs here. Raises `LookupError` where no user is called `name`."""
+def begin(machine: Machine, site: Config | None, user: str, ask: float = 0.0) -> Visit:
+    """Ask who runs here. Raises `LookupError` where no user is called so."""
     state = Path(site.store.path).absolute() if site else None
     now = service.running(machine, state) if state is not None else service.Running()
     unit = service.unit(machine)
     os.environ |= papers.borrowed(machine, _secrets(site), now.pid) if now.pid else {}
-    return Visit(machine, site, service.whose(machine, name, state, now, unit), now, unit, time.time(), ask)
+    return Visit(machine, site, service.whose(machine, user, state, now, unit), now, unit, time.time(), ask)
 
 
 def _secrets(site: Config | None) -> list[str]:
@@ -202,11 +203,6 @@ def _past(v: Visit) -> Iterator[Finding]:
 
 
 def _cameras(v: Visit) -> Iterator[Finding]:
-    if v.cameras:
-        for module, row in (("cv2", "camera no-opencv"), ("onnxruntime", "camera no-onnx")):
-            wanted = module == "cv2" or any(task.net for one in v.cameras for task in one.tasks.values())
-            if wanted and find_spec(module) is None:
-                yield found(row, module)
     plugged = [(one.camera, one.url) for one in v.cameras if is_device(one.url)]
     for one in v.cameras:
         if is_device(one.url):
@@ -222,7 +218,7 @@ def _cameras(v: Visit) -> Iterator[Finding]:
                 continue
             yield from cameras.stream(one.camera, one.url, one.user, word)
         else:
-            yield found("camera untried", f"{one.camera} {one.shown}")
+            yield from cameras.film(one.camera, one.url, one.shown)
     yield from cameras.crowded(v.machine, plugged)
 
 
@@ -253,6 +249,10 @@ def _net(v: Visit) -> Iterator[Finding]:
     yield from net.net(v.machine, any(host not in (None, "localhost", "127.0.0.1", "::1") for host in hosts))
 
 
+def _links(v: Visit) -> Iterator[Finding]:
+    yield from service.links(v.running)
+
+
 def _listens(v: Visit) -> Iterator[Finding]:
     if v.site is not None and v.site.web is not None:
         yield from service.taken(v.machine, v.site.web.address[1], "web", v.running)
@@ -273,6 +273,7 @@ CHECKS: tuple[Callable[[Visit], Iterator[Finding]], ...] = (
     _kept,
     _listens,
     _net,
+    _links,
 )
 
 
@@ -312,8 +313,6 @@ def _asked(v: Visit) -> Iterator[AsyncIterator[Finding]]:
 
 
 def _at(one: Sparkplug, url: str) -> Broker:
-    from msgspec import structs
-
     return structs.replace(one, url=url)
 
 

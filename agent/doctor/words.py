@@ -40,6 +40,7 @@ THEMES: dict[str, tuple[str, str]] = {  # in English, in Chinese
     "secret": ("secrets", "密码"),
     "port": ("ports", "端口"),
     "net": ("network", "网络"),
+    "link": ("uplinks of the agent", "程序的上行"),
     "broker": ("brokers", "MQTT 服务器"),
     "platform": ("platforms", "平台"),
     "doctor": ("left out", "未能检查"),
@@ -114,6 +115,13 @@ WORDS: dict[str, Words] = {
     ),
     # -- its state
     "state agent": Words("ok", "the agent runs here (pid {pid}, user {user})", "程序正在运行(pid {pid},用户 {user})"),
+    "state mute": Words(
+        "fault",
+        "the agent runs here (pid {pid}, user {user}) and does not answer: {why}",
+        "程序正在运行(pid {pid},用户 {user}),但不应答:{why}",
+        "journalctl -u vedette; its watchdog starts it again within seconds, if it hangs",
+        "查看 journalctl -u vedette;若卡死,看门狗会在数秒内重启它",
+    ),
     "state deaf": Words(
         "unknown",
         "whether an agent runs here is not for us to see: {why}",
@@ -780,20 +788,6 @@ WORDS: dict[str, Words] = {
         "参见磁盘部分;ring 可放在内存盘",
     ),
     # -- cameras
-    "camera no-opencv": Words(
-        "fault",
-        "is not installed, and the site has cameras",
-        "未安装,而现场配置了摄像机",
-        'pip install "vedette[video]"',
-        'pip install "vedette[video]"',
-    ),
-    "camera no-onnx": Words(
-        "fault",
-        "is not installed, and a camera has a task",
-        "未安装,而摄像机配置了识别任务",
-        'pip install "vedette[video]"',
-        'pip install "vedette[video]"',
-    ),
     "camera missing": Words(
         "fault",
         "is not there; there are: {there}",
@@ -856,10 +850,17 @@ WORDS: dict[str, Words] = {
     "camera secret": Words(
         "fault", "{why}", "{why}", "put the password where password = says", "将密码放到 password = 指明的位置"
     ),
+    "camera hindered": Words(
+        "fault",
+        "cannot be opened: {why}",
+        "无法打开:{why}",
+        "correct url; for gst:// an OpenCV with GStreamer (Debian's python3-opencv), or the camera by V4L2 or RTSP",
+        "修正 url;gst:// 需要带 GStreamer 的 OpenCV(如 Debian 的 python3-opencv),或改用 V4L2、RTSP",
+    ),
     "camera untried": Words(
         "unknown",
-        "is no device and no stream that can be asked",
-        "不是可询问的设备或视频流",
+        "nothing hinders it, as far as can be told without opening it",
+        "未打开,就所见没有障碍",
         "vedette test -c site.toml takes a picture, while no agent runs",
         "程序未运行时,vedette test -c site.toml 会取一帧图像",
     ),
@@ -1069,6 +1070,15 @@ WORDS: dict[str, Words] = {
         "无线信号 {level} dBm:链路易断",
         "an antenna outside, or a cable",
         "外置天线,或改用网线",
+    ),
+    # -- what the running agent says of its uplinks
+    "link up": Words("ok", "the agent is connected", "程序已连接"),
+    "link down": Words(
+        "warning",
+        "the agent is not connected",
+        "程序未连接",
+        "see network, brokers and platforms; where those are fine: journalctl -u vedette | grep link",
+        "参见网络、MQTT 服务器与平台;若均正常:journalctl -u vedette | grep link",
     ),
     # -- brokers
     "broker nameless": Words(

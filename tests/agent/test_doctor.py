@@ -60,7 +60,7 @@ from tests.tools.slaves import Memory, TcpSlave
 from tests.tools.sshd import Sshd, needs_sshd
 
 HERE = Machine()
-NOBODY = Person("nobody", 65534, frozenset({65534}))
+NOBODY = Person("nobody", 64999, frozenset({64999}))
 ROOT = Person("root", 0, frozenset({0}))
 
 
@@ -733,7 +733,7 @@ def test_files_of_another_user_in_the_state_are_found(memory):
     if os.geteuid() != 0:
         pytest.skip("only root may give files away")
     memory.chmod(0o700)
-    os.chown(memory, NOBODY.uid, 65534)
+    os.chown(memory, NOBODY.uid, NOBODY.uid)
     (memory / "alarms.db").touch()
     now = service.Running()
     (row,) = service.state(HERE, NOBODY, memory, now)
@@ -825,6 +825,7 @@ def test_a_running_agent_is_asked_and_not_disturbed(tmp_path, capsys, monkeypatc
                 code, rows = told("--language", "zh")
                 assert rows["about"]["agent"] == str(agent.pid)
                 assert {"state agent", "bus closed", "bus untried", "store running", "secret fine"} < rows.keys()
+                assert ("link up", "p") in {(row["key"], row["what"]) for row in rows["about"]["findings"]}
                 assert {"broker connected", "broker speaks", "broker untried", "platform folder"} < rows.keys()
                 assert "Connect call failed" in rows["bus closed"]["facts"]["why"]
                 assert rows["state agent"]["text"].startswith("程序正在运行")
@@ -871,7 +872,7 @@ def test_everything_that_a_site_may_use_has_its_check(tmp_path):
         ("broker shut", "near"),
         ("camera away", "yard"),
         ("camera missing", "road"),
-        ("camera untried", "film"),
+        ("camera hindered", "film"),
         ("platform away", "jt"),
         ("platform away", "hj"),
         ("secret unseen", "env:NONE"),
