@@ -245,7 +245,7 @@ def _show_complaints(fault: ConfigFault, args: argparse.Namespace) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     """The daemon. Whatever ends a new configuration on trial, the one before comes back (`update.py`)."""
-    from . import config, daemon, update
+    from . import config, daemon, migrate, update
 
     path = Path(args.config)
     try:
@@ -257,10 +257,11 @@ def _run(args: argparse.Namespace) -> int:
     try:
         try:
             site = config.load(path)
+            migrated = migrate.prepare(Path(site.store.path))
         except ConfigFault as fault:
             why = "; ".join(fault.complaints)
             raise
-        again = asyncio.run(daemon.run(site, trial=trial))
+        again = asyncio.run(daemon.run(site, trial=trial, migrated=migrated))
     finally:
         now = update.read(path) if trial is not None and trial.phase == "trial" else None
         if again and trial is not None and now is not None and (now.phase, now.command) == ("trial", trial.command):

@@ -52,6 +52,7 @@ NEW_KIND = r"^[\w.]+:[\w]+$"  # of somebody else's package
 WORD = r"\w\u0080-\uffff"  # what Python means by it, and other languages do not: Chinese names are names
 
 ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+FORM = {"type": "integer", "minimum": 1, "maximum": config.FORMAT, "description": "of this file"}
 PROFILE = "limits that ship, or of `profiles/` beside the file; `vedette profiles` lists them"
 
 
@@ -84,7 +85,7 @@ def schema() -> Schema:
         "title": "Vedette site file",
         "description": "What stands where, what is watched, who is told. `vedette check` says what a schema cannot.",
         "type": "object",
-        "properties": dict(sorted(properties.items())),
+        "properties": {"format": FORM} | dict(sorted(properties.items())),
         "required": ["site", "bus"],
         "additionalProperties": False,
         "definitions": dict(sorted(found.items())),
