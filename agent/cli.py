@@ -97,7 +97,8 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     verb("run", _run, "the daemon", site=True)
-    verb("check", _check, "every fault of a configuration at once, or the resolved wiring", site=True)
+    check = verb("check", _check, "every fault of a configuration at once, or the resolved wiring", site=True)
+    workshop.fixes(check)
     verb("test", _test, "poll once and show every channel", site=True)
     probe = verb("probe", _probe, "read registers ad hoc: tcp://host:502/1/holding/0x1000:4")
     probe.add_argument("url", help="tcp://HOST[:PORT]/UNIT/KIND/ADDRESS[:COUNT], or rtu:///dev/ttyUSB0/UNIT/...")
@@ -280,6 +281,8 @@ def _check(args: argparse.Namespace) -> int:
     from . import config
     from .core.rules import Item
 
+    if args.fix:
+        workshop.fix(args)
     site = config.load(args.config)
     by_rule: dict[str, list[str]] = {}
     for rule_name, channel in site.core().places:

@@ -11,7 +11,7 @@ import ast
 import inspect
 import io
 import re
-import textwrap
+import sys
 import tokenize
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -259,14 +259,9 @@ def _comments(type_: type[Struct]) -> dict[str, str]:
     >>> _comments(config.Site)["language"]
     'of the texts that operators read'
     """
-    try:
-        source = textwrap.dedent(inspect.getsource(type_))
-    except (OSError, TypeError):
-        return {}
-    comments = dict(_said(source))
-    (body,) = ast.parse(source).body
+    classes, comments = _read(type_.__module__)
     found: dict[str, str] = {}
-    for statement in body.body if isinstance(body, ast.ClassDef) else ():
+    for statement in classes[type_.__name__].body if type_.__name__ in classes else ():
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             end = statement.end_lineno or statement.lineno
             said = [comments[end][1]] if end in comments else []
@@ -275,6 +270,17 @@ def _comments(type_: type[Struct]) -> dict[str, str]:
                 said.append(comments[end][1])
             found[statement.target.id] = " ".join(said)
     return {name: said for name, said in found.items() if said}
+
+
+@lru_cache
+def _read(module: str) -> tuple[dict[str, ast.ClassDef], dict[int, tuple[bool, str]]]:
+    """The classes of a module, and its comments by line; nothing where there is no source."""
+    try:
+        source = inspect.getsource(sys.modules[module])
+    except (OSError, TypeError, KeyError):
+        return {}, {}
+    classes = {one.name: one for one in ast.parse(source).body if isinstance(one, ast.ClassDef)}
+    return classes, dict(_said(source))
 
 
 def _said(source: str) -> Iterator[tuple[int, tuple[bool, str]]]:

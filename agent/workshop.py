@@ -1,4 +1,4 @@
-"""The verbs for whoever writes a site file: `vedette schema`, `vedette init`."""
+"""The verbs for whoever writes a site file: `vedette schema`, `vedette init`, `vedette check --fix`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .core.errors import ConfigFault
+
+if TYPE_CHECKING:
+    from .fix import Fixed
 
 UNITS = range(1, 33)  # asked by a scan unless others are named
 
@@ -43,6 +46,60 @@ def add(verb: Callable[..., Any]) -> None:
     init.add_argument("--password", metavar="REF", help="env:NAME, file:/PATH or credential:NAME; never the secret")
     init.add_argument("--page", choices=("yes", "no"), help="a local page on this machine")
     init.add_argument("--state", metavar="DIR")
+
+
+def fixes(check: argparse.ArgumentParser) -> None:
+    """What `vedette check` takes beside."""
+    check.add_argument("--fix", action="store_true", help="put right what has one meaning; shows it, keeps FILE.bak")
+    check.add_argument("--dry-run", action="store_true", help="of --fix: only show what would be put right")
+
+
+def fix(args: argparse.Namespace) -> None:
+    """Put right what can be, and show it; whatever is left, the check says. Raises `ConfigFault`."""
+    from . import fix as repair
+
+    path = Path(args.config)
+    out = sys.stderr if args.json else sys.stdout
+    try:
+        done = repair.fixed(path)
+        for line in (*done.diff(path.name), *done.said):
+            print(line, file=out)
+        if not done.differs:
+            print("nothing to put right", file=out)
+        elif args.dry_run:
+            print("nothing was written: --dry-run", file=out)
+        else:
+            kept = _apply(path, done)
+            print(f"{path} is put right{f'; as it was: {kept.name}' if kept else ''}", file=out)
+    except OSError as error:
+        raise ConfigFault([f"{error.filename or path}: {error.strerror}"], "nothing was put right") from None
+    except ValueError as error:
+        raise ConfigFault([str(error)], "nothing was put right") from None
+    out.flush()
+
+
+def _apply(path: Path, done: Fixed) -> Path | None:
+    """Secrets first, then the file that names them. Where the old one is kept. Raises `OSError`."""
+    from . import durable
+
+    owner = path.stat()
+    for file, word in done.secrets.items():
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        durable.replace(file, word.encode())
+        for one in (file.parent, file) if os.geteuid() == 0 else ():
+            os.chown(one, owner.st_uid, owner.st_gid)
+    for file, mode in done.modes.items():
+        file.chmod(mode)
+    data = path.read_bytes()
+    if done.after.encode() == data:
+        return None
+    names = (path.with_name(f"{path.name}.bak{n or ''}") for n in range(1000))
+    kept = next(name for name in names if not name.exists())
+    durable.replace(kept, data)  # mode 0600: a secret may stand there
+    durable.replace(path, done.after.encode(), owner.st_mode & 0o777)
+    if os.geteuid() == 0:
+        os.chown(path, owner.st_uid, owner.st_gid)
+    return kept
 
 
 def _schema(args: argparse.Namespace) -> int:
