@@ -127,7 +127,8 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     verb("run", _run, "the daemon", site=True)
-    verb("check", _check, "every fault of a configuration at once, or the resolved wiring", site=True)
+    check = verb("check", _check, "every fault of a configuration at once, or the resolved wiring", site=True)
+    workshop.fixes(check)
     verb("test", _test, "poll once and show every channel", site=True)
     probe = verb("probe", _probe, "read registers ad hoc: tcp://host:502/1/holding/0x1000:4")
     probe.add_argument("url", help="tcp://HOST[:PORT]/UNIT/KIND/ADDRESS[:COUNT], or rtu:///dev/ttyUSB0/UNIT/...")
@@ -219,7 +220,7 @@ def _show_complaints(fault: ConfigFault, args: argparse.Namespace) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     """The daemon. Whatever ends a new configuration on trial, the one before comes back (`update.py`)."""
-    from . import config, daemon, update
+    from . import config, daemon, migrate, update
 
     path = Path(args.config)
     try:
@@ -231,10 +232,11 @@ def _run(args: argparse.Namespace) -> int:
     try:
         try:
             site = config.load(path)
+            migrated = migrate.prepare(Path(site.store.path))
         except ConfigFault as fault:
             why = "; ".join(fault.complaints)
             raise
-        again = asyncio.run(daemon.run(site, trial=trial))
+        again = asyncio.run(daemon.run(site, trial=trial, migrated=migrated))
     finally:
         now = update.read(path) if trial is not None and trial.phase == "trial" else None
         if again and trial is not None and now is not None and (now.phase, now.command) == ("trial", trial.command):
@@ -253,6 +255,8 @@ def _check(args: argparse.Namespace) -> int:
     from . import config
     from .core.rules import Item
 
+    if args.fix:
+        workshop.fix(args)
     site = config.load(args.config)
     by_rule: dict[str, list[str]] = {}
     for rule_name, channel in site.core().places:

@@ -90,7 +90,7 @@ def read_toml(path: Path, places: Places, shown: str | None = None) -> Table:
         raise ValueError(f"{name}:{line}: not TOML: {why}") from None
     except ValueError as error:  # a number beyond what Python reads
         raise ValueError(f"{name}: {error}") from None
-    _note_all(table, (), _key_lines(text), places, name, 1)
+    _note_all(table, (), key_lines(text), places, name, 1)
     return table
 
 
@@ -109,10 +109,10 @@ def _note_all(
                     _note_all(item, (*path, key, i), lines, places, file, keys[key])
 
 
-def _key_lines(text: str) -> dict[tuple[Any, ...], int]:
+def key_lines(text: str) -> dict[tuple[Any, ...], int]:
     """Line of every table and key that is written at the start of a line.
 
-    >>> _key_lines("a = 1\\n[[b]]\\nc = 2\\n[[b]]\\n[b.d]\\ne = 3")[("b", 1, "d", "e")]
+    >>> key_lines("a = 1\\n[[b]]\\nc = 2\\n[[b]]\\n[b.d]\\ne = 3")[("b", 1, "d", "e")]
     6
     """
     lines: dict[tuple[Any, ...], int] = {}
@@ -170,7 +170,7 @@ def read_points(path: Path, places: Places) -> list[Table]:
     or `ValueError` with the place.
     """
     data = path.read_bytes()
-    text = _text(data)
+    text = text_of(data)
     if text is None:
         raise ValueError(f"{path.name}:1: neither UTF-8 nor GBK text")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -210,10 +210,10 @@ def _rows(reader: Any, name: str) -> Iterator[list[str]]:
 _SIGNS = set("°²³µμΩ·±×‰℃‘’“”…–—−")  # what a UTF-8 point list may hold beside ASCII and Chinese
 
 
-def _text(data: bytes) -> str | None:
+def text_of(data: bytes) -> str | None:
     """UTF-8 or GBK, or None. Short GBK words can be valid UTF-8 by chance; then the letters look wrong.
 
-    >>> _text("水位".encode("gbk")), _text("°C".encode())
+    >>> text_of("水位".encode("gbk")), text_of("°C".encode())
     ('水位', '°C')
     """
     found = []

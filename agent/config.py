@@ -66,6 +66,7 @@ from .ledger import SetTo
 from .profiles import SHIPPED, Profile, gases, profile_names, profiles_in, rule, slug
 from .window import Web
 
+FORMAT = 1  # of site files; `format = N` at the top of one says so, for programs that are older
 STRANGE = "anomaly"  # built-in rule of channels with `anomaly = true`
 PACES = {STRANGE: 10.0, "slow": 900.0}  # built-in detectors of these: name -> s between looks
 BUDGET = 30 * 86400.0  # s for one false alarm of such a channel, by all of them
@@ -172,7 +173,13 @@ class _Reader:
             raise ConfigFault([f"{self.path}: cannot be read: {error.strerror}"]) from None
         except ValueError as error:
             raise ConfigFault([str(error)]) from None
+        if not isinstance(form := raw.get("format", FORMAT), int) or form < 1:
+            self.told.add(raw, "format", f"`format` is a whole number, 1 to {FORMAT}")
+        elif form > FORMAT:  # what it knows beyond is no fault
+            text = f"format {form} is of a newer program; this one knows formats up to {FORMAT}"
+            raise ConfigFault([f"{self.places.at(raw, 'format')}: {text}"])
         known = {
+            "format",
             "site",
             "store",
             "evidence",

@@ -134,8 +134,10 @@ class Agent:
         clock: SystemClock | None = None,
         record: Path | None = None,
         trial: update.Trial | None = None,
+        migrated: Sequence[str] = (),
     ) -> None:
         self.config = config
+        self._migrated = migrated  # what was done to the state of an older program
         self.trial = trial  # of a new configuration, or how one ended
         self.again = False  # another life is to follow this one
         self.clock = clock or SystemClock()
@@ -221,6 +223,8 @@ class Agent:
             self._unsigned = unsigned
             self._event(Event("journal-unsigned", "journal", at, f"the journal is chained, but not signed: {unsigned}"))
         self._event(Event("started", "agent", at, f"version {__version__}, configuration {self.config.hash}"))
+        for text in self._migrated:
+            self._event(Event("state-migrated", "agent", at, text))
         for override in self.config.overrides:
             self._event(Event("limit-override", "agent", at, override))
         self._tell_off(at, {})
@@ -1339,6 +1343,7 @@ async def run(
     record: Path | None = None,
     seconds: float | None = None,
     trial: update.Trial | None = None,
+    migrated: Sequence[str] = (),
 ) -> bool:
     """`vedette run`: the agent until SIGTERM or SIGINT (or for `seconds`). A second signal hurries. Whether it is to be
     started anew: with another configuration.
@@ -1348,7 +1353,7 @@ async def run(
     if trial is not None:
         Watchdog().notify("WATCHDOG=1")  # it was alive before, and to read the configuration took its time
     secret.stay()
-    agent = Agent(config, record=record, trial=trial)
+    agent = Agent(config, record=record, trial=trial, migrated=migrated)
     loop = asyncio.get_running_loop()
     if trial is not None and trial.phase == "trial":
         _watched(config, trial)

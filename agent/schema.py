@@ -11,7 +11,7 @@ import ast
 import inspect
 import io
 import re
-import textwrap
+import sys
 import tokenize
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -52,6 +52,7 @@ NEW_KIND = r"^[\w.]+:[\w]+$"  # of somebody else's package
 WORD = r"\w\u0080-\uffff"  # what Python means by it, and other languages do not: Chinese names are names
 
 ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+FORM = {"type": "integer", "minimum": 1, "maximum": config.FORMAT, "description": "of this file"}
 PROFILE = "limits that ship, or of `profiles/` beside the file; `vedette profiles` lists them"
 
 
@@ -84,7 +85,7 @@ def schema() -> Schema:
         "title": "Vedette site file",
         "description": "What stands where, what is watched, who is told. `vedette check` says what a schema cannot.",
         "type": "object",
-        "properties": dict(sorted(properties.items())),
+        "properties": {"format": FORM} | dict(sorted(properties.items())),
         "required": ["site", "bus"],
         "additionalProperties": False,
         "definitions": dict(sorted(found.items())),
@@ -258,14 +259,9 @@ def _comments(type_: type[Struct]) -> dict[str, str]:
     >>> _comments(config.Site)["language"]
     'of the texts that operators read'
     """
-    try:
-        source = textwrap.dedent(inspect.getsource(type_))
-    except (OSError, TypeError):
-        return {}
-    comments = dict(_said(source))
-    (body,) = ast.parse(source).body
+    classes, comments = _read(type_.__module__)
     found: dict[str, str] = {}
-    for statement in body.body if isinstance(body, ast.ClassDef) else ():
+    for statement in classes[type_.__name__].body if type_.__name__ in classes else ():
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             end = statement.end_lineno or statement.lineno
             said = [comments[end][1]] if end in comments else []
@@ -274,6 +270,17 @@ def _comments(type_: type[Struct]) -> dict[str, str]:
                 said.append(comments[end][1])
             found[statement.target.id] = " ".join(said)
     return {name: said for name, said in found.items() if said}
+
+
+@lru_cache
+def _read(module: str) -> tuple[dict[str, ast.ClassDef], dict[int, tuple[bool, str]]]:
+    """The classes of a module, and its comments by line; nothing where there is no source."""
+    try:
+        source = inspect.getsource(sys.modules[module])
+    except (OSError, TypeError, KeyError):
+        return {}, {}
+    classes = {one.name: one for one in ast.parse(source).body if isinstance(one, ast.ClassDef)}
+    return classes, dict(_said(source))
 
 
 def _said(source: str) -> Iterator[tuple[int, tuple[bool, str]]]:

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
+from .. import terminal
 
 if TYPE_CHECKING:
     from ..core.words import Language
+    from ..terminal import Ink
     from .finding import Finding
 
-COLOURS = {"fault": "31;1", "warning": "33;1", "advice": "36", "unknown": "2", "ok": "32"}  # SGR
+STYLES = {"fault": "bad", "warning": "doubt", "advice": "bold", "unknown": "dim", "ok": "dim"}
 MARKS = {"fault": "✗", "warning": "!", "advice": "i", "unknown": "?", "ok": "✓"}
 
 
@@ -30,7 +30,6 @@ def add(verb: Callable[..., Any]) -> None:
     sub.add_argument("-c", "--config", metavar="FILE", help="site file; without one only the machine is looked at")
     sub.add_argument("--user", default="", metavar="NAME", help="whose rights are asked for (the agent's user)")
     sub.add_argument("--ask", type=float, default=0.0, metavar="S", help="poll the buses for so many s, 6 or more")
-    sub.add_argument("--language", choices=("en", "zh"), help="of the sentences (that of the site, else of the shell)")
     sub.add_argument("--wrong", action="store_true", help="leave out what is fine")
 
 
@@ -41,36 +40,19 @@ def run(args: argparse.Namespace) -> int:
     from .machine import Machine
 
     if args.ask and not args.config:
-        print("vedette doctor: which buses? give -c site.toml with --ask", file=sys.stderr)
-        return os.EX_USAGE
+        raise terminal.Stop(os.EX_USAGE, "which buses? give -c site.toml with --ask")
     site = config.load(args.config) if args.config else None
     try:
         v = visit.begin(Machine(), site, args.user, args.ask)
     except LookupError:
-        print(f"vedette doctor: no user is called {args.user}", file=sys.stderr)
-        return os.EX_USAGE
+        raise terminal.Stop(os.EX_USAGE, f"no user is called {args.user}") from None
     rows = list(visit.findings(v))
-    language: Language = args.language or (site.site.language if site else _spoken())
-    if args.json:
-        told = [plain(row, language) for row in rows]
-        print(
-            msgspec.json.format(
-                msgspec.json.encode(
-                    {"schema": "vedette.doctor/1", **visit.about(v), "worst": visit.worst(rows), "findings": told}
-                ),
-                indent=2,
-            ).decode()
-        )
-    else:
-        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        print("\n".join(shown(rows, visit.about(v), language, colour, args.wrong)))
+    language = terminal.language(args, site.site.language if site else "en")
+    told = [plain(row, language) for row in rows]
+    about = visit.about(v)
+    facts = {"schema": "vedette.doctor/1", **about, "worst": visit.worst(rows), "findings": told}
+    terminal.answer(args, facts, "\n".join(shown(rows, about, language, terminal.Ink(), args.wrong)))
     return 1 if visit.is_wrong(rows) else 0
-
-
-def _spoken() -> Language:
-    """As the shell is."""
-    word = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
-    return "zh" if word.startswith("zh") else "en"
 
 
 def plain(row: Finding, language: Language) -> dict[str, Any]:
@@ -85,7 +67,7 @@ def plain(row: Finding, language: Language) -> dict[str, Any]:
     }
 
 
-def shown(rows: Sequence[Finding], about: dict[str, str], language: Language, colour: bool, wrong: bool) -> list[str]:
+def shown(rows: Sequence[Finding], about: dict[str, str], language: Language, ink: Ink, wrong: bool) -> list[str]:
     """The rows for people, theme by theme, the worst of each first."""
     from .finding import LEVELS
     from .words import FRAME, THEMES
@@ -100,11 +82,7 @@ def shown(rows: Sequence[Finding], about: dict[str, str], language: Language, co
         if own:
             out.append(THEMES[theme][language == "zh"])
         for row in own:
-            mark = (
-                f"\033[{COLOURS[row.level]}m{MARKS[row.level]} {say[row.level]}\033[0m"
-                if colour
-                else f"{MARKS[row.level]} {say[row.level]}"
-            )
+            mark = ink(STYLES[row.level], f"{MARKS[row.level]} {say[row.level]}")
             out.append(f"  {mark}  {row.what}: {row.text(language)}")
             if do := row.do(language):
                 out.append(f"      → {do}")

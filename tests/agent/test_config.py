@@ -8,7 +8,7 @@ import pytest
 
 from agent import config
 from agent.cli import main
-from agent.complaints import Places, _key_lines, read_points
+from agent.complaints import Places, key_lines, read_points
 from agent.core.errors import ConfigFault
 from agent.core.rules import KINDS, AnyRule
 from agent.core.words import ADVICE, CLEARED, MOVED, RAISED
@@ -484,7 +484,7 @@ c = [
 [e.h]
 i.j = 1
 '''
-    assert _key_lines(text) == {
+    assert key_lines(text) == {
         ("a",): 1,
         ("c",): 5,
         ("e",): 9,

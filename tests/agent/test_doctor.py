@@ -822,7 +822,7 @@ def test_a_running_agent_is_asked_and_not_disturbed(tmp_path, capsys, monkeypatc
                 until(lambda: control.ask(state, {"verb": "lines"}).get("lost"))
                 until(lambda: control.ask(state, {"verb": "status"})["uplinks"].get("p") == "up")
                 monkeypatch.delenv("VEDETTE_TEST_WORD", raising=False)
-                code, rows = told("--language", "zh")
+                code, rows = told("--lang", "zh")
                 assert rows["about"]["agent"] == str(agent.pid)
                 assert {"state agent", "bus closed", "bus untried", "store running", "secret fine"} < rows.keys()
                 assert ("link up", "p") in {(row["key"], row["what"]) for row in rows["about"]["findings"]}
@@ -836,7 +836,7 @@ def test_a_running_agent_is_asked_and_not_disturbed(tmp_path, capsys, monkeypatc
                 agent.communicate(timeout=20)
     log = (tmp_path / "broker" / "mosquitto.log").read_text()
     assert log.count(" as vedette-mine-gw1-p ") == 1  # its session was left to it
-    assert cli.main(["doctor", "--wrong", "--language", "en"]) in (0, 1)
+    assert cli.main(["doctor", "--wrong", "--lang", "en"]) in (0, 1)
     text = capsys.readouterr().out
     assert "fine   " not in text
     assert "\033" not in text
