@@ -1,12 +1,13 @@
 """What machines say of themselves, on machines that a test makes of files; and what nobody can say is not said."""
 
+import asyncio
 import math
 import os
 from pathlib import Path
 
 import pytest
 
-from agent import machine
+from agent import child, machine
 from agent.machine import FAR, GATHER, Machine, full_in, memory_share
 
 MEMINFO = "MemTotal:       1000000 kB\nMemAvailable:    900000 kB\n"
@@ -138,3 +139,17 @@ def test_this_process_is_measured(tmp_path):
     assert body.threads >= 1
     assert not math.isnan(body.cpu)
     assert machine.descriptors() == body.descriptors
+
+
+def test_a_child_that_dies_by_a_signal_of_others_is_counted():
+    """The kernel, for want of memory, or a mistake in a decoder; not one that we end, nor one that ends by itself."""
+
+    async def lives(how: str) -> int:
+        before = child.died[0]
+        async with child.started("tests.tools.doomed", how, ()) as lines:
+            assert await lines.readline() == f"{how}\n".encode()
+            if how != "wait":
+                await lines.read()
+        return child.died[0] - before
+
+    assert [asyncio.run(lives(how)) for how in ("quit", "wait", "crash")] == [0, 0, 1]
