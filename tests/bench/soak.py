@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agent.control import ask
+from agent.core.errors import LineLost
 from simulators.faults import Dead, Flip, Truncate
 from simulators.modbus import Device, PtyLine, Register, TcpLine
 from tests.rigs.disk import own_mounts
@@ -403,9 +404,16 @@ async def busy(*work: Awaitable[Any]) -> AsyncIterator[list[asyncio.Future[Any]]
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def told(state: Path) -> dict[str, Any]:
-    """What the agent says of itself."""
-    return await asyncio.to_thread(ask, str(state), {"verb": "status"})
+async def told(state: Path, seconds: float = 30.0) -> dict[str, Any]:
+    """What the agent says of itself, as soon as it does."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return await asyncio.to_thread(ask, str(state), {"verb": "status"})
+        except LineLost:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(0.5)
 
 
 async def soak(folder: Path, minutes: float, cycle: float, sabotage: str, say: Callable[[str], None]) -> dict[str, Any]:
