@@ -49,7 +49,7 @@ from tests.tools.subscriber import Subscriber
 ROOT = Path(__file__).parent.parent.parent
 DEVICES, CHANNELS = 10, 100
 EVERY = 10.0  # s between samples; a thirtieth of the cycle where that is shorter
-WARM = 2  # cycles that do not count: caches, rings and trends fill
+WARM = 2  # cycles that do not count: caches, rings and trends fill; `history_mb` is so small that its ring is full then
 CALM = 0.82  # of a cycle: from here on all is well
 REST = 0.90  # and from here on it has come to rest: what is judged
 DISK_MB = 64
@@ -60,7 +60,7 @@ name = "soak"
 [store]
 path = "{store}"
 alarms_mb = 4
-history_mb = 8
+history_mb = 2
 journal_mb = 2
 {buses}
 [[rule]]
