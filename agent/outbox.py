@@ -1108,12 +1108,12 @@ class Outbox:
 
     async def _patiently(self, file: str, job: Awaitable[T], waiting: asyncio.Future[bool] | None) -> T:
         """The job's result. When it is slow that is said, and nobody waits for it any longer."""
-        self._committing[file] = self.clock.now().mono
+        began = self._committing[file] = self.clock.now().mono
         try:
             return await self._timed(file, job, waiting)
         finally:
-            self._took[file] = self.slowest(file)
-            del self._committing[file]
+            self._took[file] = max(self._took.get(file, 0.0), self.clock.now().mono - began)
+            self._committing.pop(file, None)  # a salvage may commit beside it
 
     async def _timed(self, file: str, job: Awaitable[T], waiting: asyncio.Future[bool] | None) -> T:
         task = asyncio.ensure_future(job)

@@ -1,12 +1,15 @@
 """What machines say of themselves, on machines that a test makes of files; and what nobody can say is not said."""
 
+import asyncio
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from agent import machine
+from agent import child, clock, machine
 from agent.machine import FAR, GATHER, Machine, full_in, memory_share
 
 MEMINFO = "MemTotal:       1000000 kB\nMemAvailable:    900000 kB\n"
@@ -138,3 +141,36 @@ def test_this_process_is_measured(tmp_path):
     assert body.threads >= 1
     assert not math.isnan(body.cpu)
     assert machine.descriptors() == body.descriptors
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="hiding most of /proc needs root")
+def test_a_service_that_sees_only_processes_knows_the_run_of_its_kernel_by_its_unit():
+    """Without it a start after a power cut would take the new kernel's clock for the old one's."""
+    unit = (Path(__file__).parents[2] / "systemd" / "vedette.service").read_text()
+    assert ("ProcSubset=pid" in unit) <= ("\nEnvironment=VEDETTE_KERNEL=%b\n" in unit)  # %b: boot id, no dashes
+    ask = f"{sys.executable} -c 'from agent.clock import kernel; print(kernel())'"
+    hidden = ["unshare", "-m", "-p", "-f", "sh", "-c", f"mount -t proc -o subset=pid proc /proc && {ask}"]
+    told = clock.kernel()
+
+    def said(**env: str) -> str:
+        done = subprocess.run(hidden, env=os.environ | env, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"most of /proc cannot be hidden here: {done.stderr.strip()[-200:]}")
+        return done.stdout.strip()
+
+    assert len(told) == 32
+    assert (said(), said(VEDETTE_KERNEL=told)) == ("", told)
+
+
+def test_a_child_that_dies_by_a_signal_of_others_is_counted():
+    """The kernel, for want of memory, or a mistake in a decoder; not one that we end, nor one that ends by itself."""
+
+    async def lives(how: str) -> int:
+        before = child.died[0]
+        async with child.started("tests.tools.doomed", how, ()) as lines:
+            assert await lines.readline() == f"{how}\n".encode()
+            if how != "wait":
+                await lines.read()
+        return child.died[0] - before
+
+    assert [asyncio.run(lives(how)) for how in ("quit", "wait", "crash")] == [0, 0, 1]

@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agent.control import ask
+from agent.core.errors import LineLost
 from simulators.faults import Dead, Flip, Truncate
 from simulators.modbus import Device, PtyLine, Register, TcpLine
 from tests.rigs.disk import own_mounts
@@ -48,7 +49,7 @@ from tests.tools.subscriber import Subscriber
 ROOT = Path(__file__).parent.parent.parent
 DEVICES, CHANNELS = 10, 100
 EVERY = 10.0  # s between samples; a thirtieth of the cycle where that is shorter
-WARM = 2  # cycles that do not count: caches, rings and trends fill
+WARM = 2  # cycles that do not count: caches, rings and trends fill; `history_mb` is so small that its ring is full then
 CALM = 0.82  # of a cycle: from here on all is well
 REST = 0.90  # and from here on it has come to rest: what is judged
 DISK_MB = 64
@@ -59,7 +60,7 @@ name = "soak"
 [store]
 path = "{store}"
 alarms_mb = 4
-history_mb = 8
+history_mb = 2
 journal_mb = 2
 {buses}
 [[rule]]
@@ -403,9 +404,16 @@ async def busy(*work: Awaitable[Any]) -> AsyncIterator[list[asyncio.Future[Any]]
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def told(state: Path) -> dict[str, Any]:
-    """What the agent says of itself."""
-    return await asyncio.to_thread(ask, str(state), {"verb": "status"})
+async def told(state: Path, seconds: float = 30.0) -> dict[str, Any]:
+    """What the agent says of itself, as soon as it does."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return await asyncio.to_thread(ask, str(state), {"verb": "status"})
+        except LineLost:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(0.5)
 
 
 async def soak(folder: Path, minutes: float, cycle: float, sabotage: str, say: Callable[[str], None]) -> dict[str, Any]:
