@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from . import __version__, dispatch, exhibits, nets, registrar
+from . import __version__, devices, dispatch, exhibits, nets, registrar
 from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
 from .web import passwd
@@ -191,6 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     registrar.add(verb)
     exhibits.add(verb)
     passwd.add(verb)
+    devices.add(verb)
     dispatch.add(verb)
     hazards = verb("hazards", _hazards, "index R and level of an inventory, term by term; or the table that ships")
     hazards.add_argument("inventory", type=Path, nargs="?", metavar="FILE", help="hazards.toml of a site")

@@ -14,13 +14,17 @@ from pathlib import Path
 from .core.frame import Instant
 
 TIME_ERROR = 5  # adjtimex(2): clock not synchronised
+TIMESYNCD = Path("/run/systemd/timesync/synchronized")  # touched with each answer of a server, systemd-timesyncd(8)
+FRESH = 32000.0  # s without any, after which the kernel takes a clock for not synchronised: 16 s at 500 ppm
 
 
-def synced() -> bool:
-    """Whether the kernel says that the wall clock is synchronised (adjtimex(2), read only)."""
+def synced(mark: Path = TIMESYNCD) -> bool:
+    """Whether the wall clock is synchronised: by the kernel (adjtimex(2), read only), or where it may not be asked
+    (`ProtectClock=`) by what systemd-timesyncd leaves behind."""
     try:
         buffer = ctypes.create_string_buffer(512)  # struct timex is 208 bytes; all zero asks and sets nothing
-        return bool(0 <= _LIBC.adjtimex(buffer) != TIME_ERROR)
+        state = _LIBC.adjtimex(buffer)
+        return bool(state != TIME_ERROR) if state >= 0 else abs(time.time() - mark.stat().st_mtime) < FRESH
     except (OSError, AttributeError):
         return False
 
