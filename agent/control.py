@@ -10,7 +10,6 @@ own user (file mode 0600) may speak here.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -52,11 +51,14 @@ async def serve(state: str | Path, answer: Answer, renew: Callable[[], None] = l
 
     try:
         path.unlink(missing_ok=True)
-        mask = os.umask(0o177)
+        line = socket.socket(socket.AF_UNIX)
         try:
-            server = await asyncio.start_unix_server(speak, str(path), limit=LONGEST)
-        finally:
-            os.umask(mask)
+            line.bind(str(path))
+            path.chmod(0o600)  # before anybody can connect; a umask would be of all threads, and of their folders
+            server = await asyncio.start_unix_server(speak, sock=line, limit=LONGEST)
+        except OSError:
+            line.close()
+            raise
     except OSError as error:
         raise LineLost(f"open control socket {path}: {error.strerror or error}") from None
     async with server:

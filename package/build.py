@@ -82,7 +82,7 @@ PACKAGES = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the packages; their paths on standard output."""
     parser = argparse.ArgumentParser(prog="make deb", description=__doc__)
-    parser.add_argument("--arch", choices=sorted(wheels.MACHINES), default=_here())
+    parser.add_argument("--arch", choices=sorted(wheels.MACHINES), default=here())
     parser.add_argument("--python", default="3.11", metavar="X.Y", help="of the target: 3.11 is Debian 12's")
     parser.add_argument("--revision", default="1", help="of the packaging, behind the version")
     parser.add_argument("--compress", default="xz", choices=("xz", "zstd", "gzip", "none"))
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _here() -> str:
+def here() -> str:
     machine = os.uname().machine
     return next((arch for arch, name in wheels.MACHINES.items() if name == machine), "amd64")
 
@@ -350,9 +350,9 @@ def _packed(tree: Path, package: Package, version: str, target: Target, compress
         if source.exists():
             (control / script).write_text(filled(source.read_text()))
             (control / script).chmod(0o755)
-    for path in tree.rglob("*"):
-        if path.is_dir() and not path.is_symlink():
-            path.chmod(0o755)
+    for path in (tree, *tree.rglob("*")):  # whatever the umask
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{package.name}_{version}_{target.arch}.deb"
     level = {"zstd": ["-z1"], "gzip": ["-z1"], "xz": ["-z6"]}.get(compress, [])
