@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # Hundreds of processes begin in a run of the tests: each would compile the agent anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install dev decoders demo test lint types contracts unit scoreboard scoreboard-quick soak bench bench-tamper bench-anomaly bench-fleet bench-jt808 bench-slope bench-vision lock schema screens clean
+.PHONY: help install dev decoders demo test lint types contracts unit scoreboard scoreboard-quick soak bench bench-tamper bench-anomaly bench-fleet bench-jt808 bench-slope bench-vision deb lock schema screens clean
 
 help:
 	@echo "make demo    two minutes: simulated site, agent, broker, platform, verdict"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench-slope  when slopes are said to fail, and how often they do not"
 	@echo "make bench-vision  how well the time to collision is told, on real frames and drawn scenes; what nets find"
 	@echo "make install only the virtual environment"
+	@echo "make deb     Debian packages in dist/, for this machine; ARCH=arm64, PYTHON_VERSION=3.13, REVISION=2, COMPRESS=zstd"
 	@echo "make screens  pictures of the local page for the README, from a running agent"
 	@echo "make lock    renew the lock files (needs uv)"
 
@@ -121,6 +122,11 @@ soak: dev
 
 bench-slope: dev
 	@$(BIN)/python -m tests.bench.slope
+
+# Two packages from one tree, with everything that they need; the same commit gives the same bytes.
+deb: install
+	@$(BIN)/python -m package.build $(if $(ARCH),--arch $(ARCH)) $(if $(PYTHON_VERSION),--python $(PYTHON_VERSION)) \
+	  $(if $(REVISION),--revision $(REVISION)) $(if $(COMPRESS),--compress $(COMPRESS))
 
 screens: dev
 	@$(BIN)/python -m tests.tools.screens docs

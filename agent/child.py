@@ -3,25 +3,40 @@
 It gets its order as one line of JSON on the standard input, which stays open for as long as it is wanted, and answers
 in lines on the standard output. It hears no Ctrl-C, sees nothing of the environment but what it is passed, and is gone
 when whoever started it has done.
+
+Where `VEDETTE_VIDEO` names a socket of systemd, the process is not ours but one that systemd starts for each connection
+(`vedette-video@.service`), with limits and devices of its own: it gets the ends of our pipes, and we a handle by which
+it can be killed. For both sides all else is the same.
 """
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
+import socket
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from .core.errors import LineLost
+
 ROOT = str(Path(__file__).parent.parent)
 TAIL = 4096  # bytes that are kept of its standard error
 died = [0]  # how many a signal ended that was not ours, since this process started: want of memory, a crash
+SOCKET = "VEDETTE_VIDEO"  # of the environment: where processes are to be had
+HIRING = 20.0  # s until such a process says who it is; a busy gateway takes seconds to start Python
+MOST = 65536  # bytes of what one is told first
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+hired = False  # this process is one that systemd started for somebody: its parent means nothing
 
 
 @contextlib.asynccontextmanager
@@ -34,21 +49,31 @@ async def started(
     errors: gets the last of what it says on the standard error; threads: of numeric libraries, 0 as they like.
     """
     environment = {name: os.environ[name] for name in passed if name in os.environ}
-    environment |= {"PYTHONPATH": ROOT, "MALLOC_ARENA_MAX": "2"}
+    environment |= {"MALLOC_ARENA_MAX": "2"}
     environment |= {"OMP_NUM_THREADS": str(threads)} if threads else {}
+    begun = _hired if os.environ.get(SOCKET) else _forked
+    async with begun(module, environment, msgspec.json.encode(order) + b"\n", errors) as lines:
+        yield lines
+
+
+@contextlib.asynccontextmanager
+async def _forked(
+    module: str, environment: dict[str, str], order: bytes, errors: bytearray | None
+) -> AsyncIterator[asyncio.StreamReader]:
+    """A child of this process."""
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", module),
         stdin=PIPE,
         stdout=PIPE,
         stderr=DEVNULL if errors is None else PIPE,
         start_new_session=True,  # a Ctrl-C is for the agent alone
-        env=environment,
+        env=environment | {"PYTHONPATH": ROOT},
     )
     assert child.stdin is not None
     assert child.stdout is not None
-    drain = None if errors is None else asyncio.create_task(_drained(child, errors))
+    drain = None if errors is None else asyncio.create_task(_drained(child.stderr, errors))
     try:
-        child.stdin.write(msgspec.json.encode(order) + b"\n")
+        child.stdin.write(order)
         yield child.stdout
     finally:
         alone = child.stdout.at_eof()  # it ended by itself
@@ -63,9 +88,110 @@ async def started(
         died[0] += alone and code < 0
 
 
-async def _drained(child: Process, errors: bytearray) -> None:
+async def _drained(stream: asyncio.StreamReader | None, errors: bytearray) -> None:
     """Read its standard error to the end, and keep the last of it."""
-    assert child.stderr is not None
-    while chunk := await child.stderr.read(TAIL):
+    assert stream is not None
+    while chunk := await stream.read(TAIL):
         errors += chunk
         del errors[:-TAIL]
+
+
+# -- a process of somebody else's ---------------------------------------------------------------------
+
+
+class Post(msgspec.Struct, frozen=True):
+    """What a process that systemd started is told first, beside the ends of three pipes."""
+
+    module: str
+    environment: dict[str, str]
+
+
+@contextlib.asynccontextmanager
+async def _hired(
+    module: str, environment: dict[str, str], order: bytes, errors: bytearray | None
+) -> AsyncIterator[asyncio.StreamReader]:
+    """A process that systemd starts. Raises `LineLost`: there is none to be had."""
+    loop = asyncio.get_running_loop()
+    async with contextlib.AsyncExitStack() as stack:
+        read, write = zip(*(os.pipe() for _ in range(3)), strict=True)  # input, output, errors
+        ours, theirs = (write[0], read[1], read[2]), (read[0], write[1], write[2])
+        files = [stack.enter_context(os.fdopen(end, "wb" if i == 0 else "rb", 0)) for i, end in enumerate(ours)]
+        try:
+            handle = await _posted(os.environ[SOCKET], msgspec.json.encode(Post(module, environment)), theirs)
+        except (OSError, EOFError, TimeoutError) as error:
+            raise LineLost(f"{os.environ[SOCKET]}: no process for pictures: {error or 'no answer'}") from None
+        finally:
+            for end in theirs:
+                os.close(end)
+        stack.callback(os.close, handle)
+        stdin, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, files[0])
+        stdout, stderr = asyncio.StreamReader(), asyncio.StreamReader()
+        for reader, file in ((stdout, files[1]), (stderr, files[2])):
+            await loop.connect_read_pipe(lambda reader=reader: asyncio.StreamReaderProtocol(reader), file)  # type: ignore[misc]
+        drain = asyncio.create_task(_drained(stderr, bytearray() if errors is None else errors))
+        try:
+            stdin.write(order)
+            yield stdout
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+            stdin.close()
+            await stdout.read()
+            await drain
+
+
+async def _posted(path: str, post: bytes, ends: Iterable[int]) -> int:
+    """Hand the ends of the pipes to a new process; the handle (pidfd) of that. Raises `OSError`, `TimeoutError`."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.setblocking(False)
+        async with asyncio.timeout(HIRING):
+            await loop.sock_connect(line, path)
+            socket.send_fds(line, [post + b"\n"], list(ends))
+            answered = asyncio.Event()
+            loop.add_reader(line, answered.set)
+            try:
+                await answered.wait()
+            finally:
+                loop.remove_reader(line)
+        _, handles, _, _ = socket.recv_fds(line, 1, 1)
+        if not handles:
+            raise EOFError("it ended at once: see the log of vedette-video@")
+        return handles[0]
+
+
+def hire() -> Post:
+    """The other side: take the post that stands at the standard input, with its pipes. Raises `EOFError`.
+
+    The standard input, output and error are the pipes afterwards, and the environment is the one of the post.
+    """
+    global hired
+    with socket.socket(fileno=os.dup(0)) as line:
+        text, ends = b"", array.array("i")
+        while not text.endswith(b"\n"):
+            some, more, _, _ = socket.recv_fds(line, MOST, 3)
+            text, ends = text + some, ends + array.array("i", more)
+            if not some or len(text) > MOST:
+                raise EOFError("nobody said what is wanted")
+        post = msgspec.json.decode(text, type=Post)
+        socket.send_fds(line, [b"\n"], [os.pidfd_open(os.getpid())])
+    for number, end in enumerate(ends):
+        os.dup2(end, number)
+        os.close(end)
+    for name in set(os.environ) - set(post.environment):
+        del os.environ[name]
+    os.environ.update(post.environment)
+    hired = True
+    return post
+
+
+def bound(parent: int) -> bool:
+    """Whether `parent` (process id) still lives that wants this process, which from now on ends with it.
+
+    One that was hired ends when its standard input does, as all do: whoever calls this sees to that.
+    """
+    if hired:
+        return True
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    return os.getppid() == parent

@@ -23,6 +23,7 @@ import msgspec
 from . import (
     __version__,
     console,
+    devices,
     dispatch,
     doctor,
     exhibits,
@@ -169,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     registrar.add(verb)
     exhibits.add(verb)
     passwd.add(verb)
+    devices.add(verb)
     dispatch.add(verb)
     doctor.add(verb)
     workshop.add(verb)

@@ -11,7 +11,6 @@ One JSON object per line in, one out: `{"verb": "alarms"}`, `{"verb": "ack", "id
 from __future__ import annotations
 
 import asyncio
-import os
 import pwd
 import socket
 import tomllib
@@ -70,11 +69,14 @@ async def serve(state: str | Path, answer: Answer, renew: Callable[[], None] = l
 
     try:
         path.unlink(missing_ok=True)
-        mask = os.umask(0o177)
+        line = socket.socket(socket.AF_UNIX)
         try:
-            server = await asyncio.start_unix_server(speak, str(path), limit=LONGEST)
-        finally:
-            os.umask(mask)
+            line.bind(str(path))
+            path.chmod(0o600)  # before anybody can connect; a umask would be of all threads, and of their folders
+            server = await asyncio.start_unix_server(speak, sock=line, limit=LONGEST)
+        except OSError:
+            line.close()
+            raise
     except OSError as error:
         raise LineLost(f"open control socket {path}: {error.strerror or error}") from None
     async with server:

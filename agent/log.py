@@ -2,17 +2,25 @@
 
 A thread of its own writes: a pipe that nobody reads and a full disk must not stop a sentry. What could
 not be written is counted, and the count is written when writing is possible again.
+
+Under systemd each line begins with its priority (sd-daemon(3)), so that `journalctl -p warning` is a short list.
 """
 
 from __future__ import annotations
 
 import atexit
+import os
 import queue
+import sys
 import threading
 from typing import Any, TextIO
 
 LINES = 1000  # that may wait
 PATIENCE = 1.0  # s that the end of the process waits for the last lines
+ALARMS = {"red": 2, "orange": 3, "yellow": 4, "blue": 5}  # critical, error, warning, notice; syslog(3)
+ERRORS = {"broken", "crashed", "failed", "full", "wrong"}  # last words of kinds
+WARNINGS = {"asyncio", "degraded", "dim", "dropped", "late", "lost", "orphan", "refused", "trouble"}
+INFO = 6
 
 
 def line(kind: str, **facts: Any) -> str:
@@ -29,9 +37,31 @@ def divert(stream: TextIO) -> None:
     _WRITER.stream = stream
 
 
+def priority(kind: str, **facts: Any) -> int:
+    """How much it matters, as syslog(3) counts: 3 is an error, 6 is news.
+
+    >>> priority("line-lost", source="net"), priority("order-failed"), priority("alarm-raised", level="red")
+    (4, 3, 2)
+    """
+    if kind == "alarm-raised":
+        return ALARMS.get(facts.get("level", ""), INFO)
+    word = kind.rpartition("-")[2]
+    return 3 if word in ERRORS else 4 if word in WARNINGS else INFO
+
+
+def is_journal() -> bool:
+    """Whether the standard output goes to journald, which takes the priority off each line; systemd.exec(5)."""
+    try:
+        seen = os.fstat(sys.stdout.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{seen.st_dev}:{seen.st_ino}"
+
+
 def say(kind: str, **facts: Any) -> None:
     """Write one line soon. Never blocks, never raises."""
-    _WRITER.put(line(kind, **facts))
+    text = line(kind, **facts)
+    _WRITER.put(f"<{priority(kind, **facts)}>{text}" if is_journal() else text)
 
 
 class _Writer:
@@ -61,7 +91,7 @@ class _Writer:
             text = self._lines.get()
             lost, self._lost = self._lost, 0
             if lost:
-                text += f"\nlog-lost lines={lost}"
+                text += f"\n{'<4>' * is_journal()}log-lost lines={lost}"
             try:
                 print(text, flush=True, file=self.stream)
             except (OSError, ValueError):

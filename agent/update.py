@@ -75,7 +75,8 @@ def offer(site: Path, text: bytes) -> Path:
 
 def withdraw(site: Path) -> None:
     """It is not wanted after all. Raises `OSError`."""
-    next_of(site).unlink(missing_ok=True)
+    if next_of(site).exists():  # where the folder is read-only, even to take nothing away is refused
+        next_of(site).unlink(missing_ok=True)
 
 
 def switch(site: Path, old: str, command: str, uplink: str) -> None:

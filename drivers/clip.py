@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import ctypes
 import itertools
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -27,10 +25,10 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from agent import child
 from agent.evidence import Clip, Job, Made
 from agent.reels import Shot, shots
 
-PR_SET_PDEATHSIG = 1  # prctl(2)
 CODECS = {"mp4": ("vp09", "VP9"), "webm": ("VP80", "VP8")}  # format -> what OpenCV calls it, what people do
 GAP = 1.0  # s without a picture, from which on it is said
 STILL = 0.5  # s that a still may be off
@@ -169,9 +167,7 @@ def main() -> int:
     job = msgspec.json.decode(sys.stdin.buffer.readline() or b"null", type=Job | None)
     if job is None:
         return 1
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != job.parent:
+    if not child.bound(job.parent):
         return 1
 
     def outlive_nobody() -> None:

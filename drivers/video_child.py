@@ -16,7 +16,6 @@ import contextlib
 import ctypes
 import math
 import os
-import signal
 import stat
 import sys
 import threading
@@ -31,6 +30,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from agent import child
 from agent.sights import AnyTask
 
 from .video_health import HIGH, WIDE, Picture
@@ -44,7 +44,6 @@ DAMAGED = (
 )
 FIRST_TO_GO = "500"  # of 1000: where memory runs out, before the agent, after an encoder
 SINK = "video/x-raw,format=BGR ! appsink drop=true max-buffers=1"  # end of each pipeline: the newest picture only
-PR_SET_PDEATHSIG = 1  # prctl(2)
 IOLBF = 1  # setvbuf(3): line by line
 OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|analyzeduration;1000000"  # of FFmpeg: TCP, and an open within the limit
 
@@ -307,9 +306,7 @@ def main(
     order = msgspec.json.decode(sys.stdin.buffer.readline() or b"null", type=Order | None)
     if order is None:
         return 1
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != order.parent:
+    if not child.bound(order.parent):
         return 1
 
     def outlive_nobody() -> None:
