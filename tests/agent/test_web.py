@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -410,12 +411,17 @@ def test_a_crash_of_the_server_is_told_and_it_comes_back(tmp_path, monkeypatch):
     path, url = silent(tmp_path)
     monkeypatch.setattr(server, "_knock", once)
     monkeypatch.setattr(server, "PULSE", 0.2)
+
+    def is_back():
+        with contextlib.suppress(OSError):  # where the machine is busy it may miss a knock, and comes back once more
+            return len(knocked) >= 4 and Visitor(url).text("/healthz") == "ok\n"
+        return False
+
     with living(path) as agent:
         end = time.monotonic() + 20
-        while len(knocked) < 4:
+        while not is_back():
             assert time.monotonic() < end
             time.sleep(0.05)
-        assert Visitor(url).text("/healthz") == "ok\n"
         assert [e.text.split()[0] for e in list(agent.recent) if e.kind == "crashed"] == ["ZeroDivisionError:"]
 
 
