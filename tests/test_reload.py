@@ -15,6 +15,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from agent.cli import main as cli
+from agent.uplink.sparkplug_wire import decode
 from tests.rigs.stage import Streams, heard, running, told, until
 from tests.tools.mosquitto import Mosquitto, free_port, needs_mosquitto
 from tests.tools.subscriber import Subscriber
@@ -31,6 +32,11 @@ path = "state"
 {rules}
 [[uplink]]
 name = "platform"
+url = "mqtt://127.0.0.1:{broker}"
+spread = 0
+[[uplink]]
+name = "scada"
+kind = "sparkplug"
 url = "mqtt://127.0.0.1:{broker}"
 spread = 0
 {uplinks}
@@ -107,6 +113,16 @@ def events(ms, kind):
     return [event for event in told(ms, "event") if event.get("kind") == kind]
 
 
+def births(ms) -> list[tuple[str, int, set[str]]]:
+    """Of each NBIRTH: the configuration in force, the number of the session, and the alarm points that it names."""
+    found = []
+    for payload in [decode(m.payload) for m in ms if "/NBIRTH/" in m.topic]:
+        metrics = {one.name: one.value for one in payload.metrics}
+        points = {name for name in metrics if name.startswith("Alarms/") and name.count("/") == 3}
+        found.append((metrics["Properties/Configuration"], metrics["bdSeq"], {p.rpartition("/")[2] for p in points}))
+    return found
+
+
 def test_what_did_not_change_is_not_touched_and_a_wrong_file_changes_nothing(tmp_path, capsys):
     async def main():
         path = tmp_path / "site.toml"
@@ -121,7 +137,7 @@ def test_what_did_not_change_is_not_touched_and_a_wrong_file_changes_nothing(tmp
 
             both = [("gas", "alpha", 10.0), ("dust", "alpha", 10.0), ("water", "beta", 10.0)]
             write({"alpha": alpha, "beta": beta}, both)
-            with Subscriber(broker.port, "vedette/#") as ear:
+            with Subscriber(broker.port, "vedette/#") as ear, Subscriber(broker.port, "spBv1.0/#") as host:
                 async with running(path) as agent:
                     ms = await heard(ear, lambda ms: len(told(ms, "alarm/")) == 3)
                     raised = {alarm["rule"]: alarm["id"] for alarm in told(ms, "alarm/")}
@@ -171,12 +187,19 @@ def test_what_did_not_change_is_not_touched_and_a_wrong_file_changes_nothing(tmp
                     await until(lambda: alpha.asked > asked + 5, what="it goes on")
                     assert (alpha.connected, alpha.here, gamma.connected) == (1, 1, 2)
                     ms = list(ear.messages)
+                    scada = await heard(host, lambda ms: len(births(ms)) >= 3)
+                    assert not [m for m in scada if "/NDEATH/" in m.topic]
 
                 # One session, no hole, nothing twice; the births say which configuration is in force.
                 states = told(ms, "state")
                 assert [state["state"] for state in states] == ["online"] * 3
                 assert len({state["boot"] for state in states}) == 1
                 assert len({state["config"] for state in states}) == 3
+                names = {config: points for config, _, points in births(scada)}
+                assert len({number for _, number, _ in births(scada)}) == 1
+                assert names.keys() == {state["config"] for state in states}
+                for state, expected in zip(states, ({"gas", "water"}, {"gas", "air"}, {"gas"}), strict=True):
+                    assert names[state["config"]] & {"gas", "water", "air"} == expected
                 streams = Streams(ms)
                 assert (streams.holes(), streams.unmarked) == ([], 0)
                 # `dust` was raised once, and nothing else was ever said of it.
