@@ -23,6 +23,7 @@ help:
 	@echo "make bench-vision  how well the time to collision is told, on real frames and drawn scenes; what nets find"
 	@echo "make install only the virtual environment"
 	@echo "make screens  pictures of the local page for the README, from a running agent"
+	@echo "make schema  the JSON schema of the site file, after a setting was added"
 	@echo "make lock    renew the lock files (needs uv)"
 
 $(VENV)/bin/python:

@@ -645,7 +645,7 @@ def _reload(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise ConfigFault([str(error)]) from None
     state = path.parent / str(stored.get("path", "state") if isinstance(stored, dict) else "state")
-    reply = control.ask(state, {"verb": "reload", "by": args.by}, RELOAD)
+    reply = control.ask(state, {"verb": "reload", "by": args.by, "file": str(path.resolve())}, RELOAD)
     if "complaints" in reply:
         raise ConfigFault(reply["complaints"], "nothing was changed")
     if "error" in reply:

@@ -3,7 +3,8 @@
 One JSON object per line in, one out: `{"verb": "alarms"}`, `{"verb": "ack", "id": ..., "by": ...}`,
 `{"verb": "status"}`, `{"verb": "colours"}`, `{"verb": "shelve", "point": ..., "by": ..., "reason": ...,
 "seconds": ...}`, and in the same form `reset`, `take-out`, `restore`. `{"verb": "command", "envelope": ...}` brings
-what somebody signed (`agent/commands.py`), `{"verb": "outcome", "id": ...}` asks what became of it. Only the daemon's
+what somebody signed (`agent/commands.py`), `{"verb": "outcome", "id": ...}` asks what became of it. `{"verb":
+"reload"}` has the site file read again, and answers with `ok` and `changes`, or with `complaints`. Only the daemon's
 own user (file mode 0600) may speak here.
 """
 

@@ -1150,6 +1150,9 @@ class Agent:
         if verb == "status":
             return self._status()
         if verb == "reload":
+            file, mine = str(request.get("file", "")), self.config.path.resolve()
+            if file and Path(file) != mine:
+                return {"error": f"this agent runs by {mine}, not by {file}"}
             return await self.reload(str(request.get("by", "")) or "vedette reload")
         if verb == "command":
             return await self._commanded(str(request["envelope"]))

@@ -159,6 +159,9 @@ def test_what_did_not_change_is_not_touched_and_a_wrong_file_changes_nothing(tmp
                     ms = await heard(ear, lambda ms: events(ms, "configuration-refused"))
                     assert events(ms, "configuration-refused")[0]["facts"]["by"] == "Li"
 
+                    (tmp_path / "other.toml").write_text(path.read_text())
+                    code, said = await reloaded(tmp_path / "other.toml", capsys)
+                    assert (code, f"runs by {path}, not by" in said) == (69, True)
                     path.write_text("[site\n")
                     assert (await reloaded(path, capsys))[0] == 78
                     assert (alpha.connected, beta.connected, beta.here) == (1, 1, 1)
