@@ -25,6 +25,7 @@ help:
 	@echo "make install only the virtual environment"
 	@echo "make deb     Debian packages in dist/, for this machine; ARCH=arm64, PYTHON_VERSION=3.13, REVISION=2, COMPRESS=zstd"
 	@echo "make screens  pictures of the local page for the README, from a running agent"
+	@echo "make schema  the JSON schema of the site file, after a setting was added"
 	@echo "make lock    renew the lock files (needs uv)"
 
 $(VENV)/bin/python:

@@ -3,12 +3,14 @@
 A point is the same if rule, kind and channel have the same names, and the channel the same unit: its state, its open
 alarm, its running delays and what its measure saw go along, whatever became of its limit. A channel is the same if
 source, key and unit are; a detector, if none of its settings changed and it sees the same channels. An alarm whose
-point is gone, or has another level now, ends. Outputs follow whoever holds them now.
+point is gone, or has another level now, ends. Outputs follow whoever holds them now; but one that nobody holds any
+longer, and that a rule still drives, is let go by whoever asks for this, once everything was judged anew: the hazard
+may stand yet, under another name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +46,8 @@ def carried(old: Core, memory: Memory, new: Core, at: Instant) -> tuple[Memory, 
     held = _held(new, watches)
     fresh = Memory(memory.boot, memory.serial, watches, held, memory.load, _colours(old, memory, new, watches), book)
     fresh, ended = new.adopt(fresh, rest, at)
-    return fresh, structs.replace(ended, orders=_orders(memory.held, fresh.held, at))
+    driven = {output for bench in new.benches.values() for point in bench.points for output in point.rule.drive}
+    return fresh, structs.replace(ended, orders=_orders(memory.held, fresh.held, driven, at))
 
 
 def same_layout(one: Layout, other: Layout) -> bool:
@@ -149,11 +152,11 @@ def _held(core: Core, watches: dict[str, Watch]) -> dict[str, frozenset[str]]:
 
 
 def _orders(
-    before: Mapping[str, frozenset[str]], after: Mapping[str, frozenset[str]], at: Instant
+    before: Mapping[str, frozenset[str]], after: Mapping[str, frozenset[str]], driven: Collection[str], at: Instant
 ) -> tuple[Order, ...]:
-    """For outputs that somebody holds now and nobody did, or the other way round."""
+    """For outputs that somebody holds now and nobody did; or nobody any longer, nor ever will."""
     on = [Order(o, True, min(ids), at) for o, ids in after.items() if ids and not before.get(o)]
-    off = [Order(o, False, min(ids), at) for o, ids in before.items() if ids and not after.get(o)]
+    off = [Order(o, False, min(ids), at) for o, ids in before.items() if ids and not after.get(o) and o not in driven]
     return tuple(on + off)
 
 

@@ -89,7 +89,7 @@ def _reload(args: argparse.Namespace) -> int:
         raise ConfigFault([f"{path}: cannot be read: {error.strerror}"]) from None
     except ValueError as error:
         raise ConfigFault([str(error)]) from None
-    reply = control.ask(control.home(path), {"verb": "reload", "by": args.by}, RELOAD)
+    reply = control.ask(control.home(path), {"verb": "reload", "by": args.by, "file": str(path.resolve())}, RELOAD)
     if "complaints" in reply:
         raise ConfigFault(reply["complaints"], "nothing was changed")
     if "error" in reply:
@@ -169,7 +169,8 @@ def _level(level: str, t: Said) -> str:
 
 
 def _colours(args: argparse.Namespace) -> int:
-    tree, t = _ask(args, verb="colours")["colours"], said_to(args)
+    t = said_to(args)
+    tree = _ask(args, verb="colours", language=t.language)["colours"]
     text = "\n".join(line for item in tree for line in _branch(item, "", t, Ink()))
     return answer(args, tree, text or t("no items"))
 

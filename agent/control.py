@@ -4,8 +4,9 @@ One JSON object per line in, one out: `{"verb": "alarms"}`, `{"verb": "ack", "id
 `{"verb": "status"}`, `{"verb": "look", "channels": 40}` (`agent/status.py`), `{"verb": "colours"}`, `{"verb": "lines"}`
 (how devices answer), `{"verb": "shelve", "point": ..., "by": ..., "reason": ..., "seconds": ...}`, and in the same form
 `reset`, `take-out`, `restore`. `{"verb": "command", "envelope": ...}` brings what somebody signed
-(`agent/commands.py`), `{"verb": "outcome", "id": ...}` asks what became of it. Only the daemon's own user (file mode
-0600) may speak here.
+(`agent/commands.py`), `{"verb": "outcome", "id": ...}` asks what became of it. `{"verb": "reload"}` has the site file
+read again, and answers with `ok` and `changes`, or with `complaints`. Only the daemon's own user (file mode 0600) may
+speak here.
 """
 
 from __future__ import annotations

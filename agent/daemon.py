@@ -59,6 +59,7 @@ from .core.exposure import PERSON, Presence
 from .core.frame import Instant
 from .core.load import figures
 from .core.ports import Driver, Event, Identity, Lane, Tally, Witness
+from .core.words import LANGUAGES
 from .deeds import Deeds, Reach
 from .desk import Desk, Result
 from .doorway import Doorway
@@ -166,6 +167,7 @@ class Agent:
         self.desk: Desk | None = None  # where commands come in; a recording hears none
         self._leaves: dict[str, Task] = {}  # duty -> what keeps it
         self.reloading = False
+        self._errands: set[asyncio.Task[Any]] = set()  # reloads under way
         self._manifests: dict[str, asyncio.Future[dict[str, Any]]] = {}  # alarm -> who waits for its evidence
         self._unsigned = ""  # why nothing signs the journal
         self._set_back: list[tuple[float, float]] = []  # when and how far the wall clock was set back lately, s
@@ -299,7 +301,7 @@ class Agent:
             self._broken.cancel()
             try:
                 async with asyncio.timeout(STOP) as self._patience:
-                    also = [proving] if proving is not None else []
+                    also = [*self._errands, *([proving] if proving is not None else [])]
                     await self._leave([stopping, *tasks, *self._leaves.values(), *also])
             except TimeoutError:
                 say("stop-late", text="the store did not close in time; it is as after a power cut", trouble="store")
@@ -931,19 +933,27 @@ class Agent:
 
     def reload_soon(self) -> None:
         """SIGHUP."""
-        self._errand = asyncio.create_task(self.reload("SIGHUP"), name="SIGHUP")
+        self._errand(self.reload("SIGHUP"), "SIGHUP")
+
+    def _errand(self, work: Coroutine[Any, Any, dict[str, Any]], name: str) -> asyncio.Task[dict[str, Any]]:
+        """A task of its own, which ends with the agent; a mistake of ours in it takes a new start."""
+        task = asyncio.create_task(work, name=name)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+        task.add_done_callback(self._proved)
+        return task
 
     async def reload(self, by: str) -> dict[str, Any]:
         """Read the site file again, and go on by it: what did not change is not touched. Wrong, or not to be changed
         under way, it changes nothing. What came of it, as the control socket answers."""
         if self.reloading:
             return {"error": "another reload is under way"}
+        if idle := self.leases.beginners():  # else systemd would take the end of this for the end of the start
+            return {"error": f"nothing done yet by {', '.join(idle)}; try again in a moment"}
         self.reloading = True
         Watchdog().notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
-        task = asyncio.create_task(self._reload(by), name="reload")
-        task.add_done_callback(self._proved)  # a mistake of ours in the middle of it takes a new start, by the new file
         try:
-            return await asyncio.shield(task)
+            return await asyncio.shield(self._errand(self._reload(by), "reload"))
         finally:
             self.reloading = False
             Watchdog().notify("READY=1")
@@ -1010,7 +1020,7 @@ class Agent:
         self, desk: Desk, new: Config, core: Core, set_to: Mapping[str, SetTo], plan: Plan, digest: str, by: str
     ) -> dict[str, Any]:
         """From here on by another configuration: in one stroke, in which nothing else happens. What changed."""
-        at, past, former = self.clock.now(), self.core, self.config
+        at, past, former, held = self.clock.now(), self.core, self.config, self.memory.held
         ledger, dropped = _fit(new, desk.ledger, at)
         if ledger.limits != set_to:  # somebody set one meanwhile
             core = new.core(ledger.limits)
@@ -1061,6 +1071,7 @@ class Agent:
             self._event(Event("limit-override", "agent", at, override))
         self._tell_off(at, former.off)
         self._act(verdict)
+        self._release_later([output for output, ids in held.items() if ids and not self.memory.held.get(output)])
         for driver in new.drivers:
             if driver.name in plan.lines.started:
                 self._begin_line(driver, at)
@@ -1084,14 +1095,17 @@ class Agent:
         for output in driver.outputs():
             if ids := self.memory.held.get(output):
                 self._order(Order(output, True, min(ids), at))
-        outputs = [output for output, owner in self._owner.items() if owner is box]
+        self._release_later([output for output, owner in self._owner.items() if owner is box])
+        self._polled(driver)
+
+    def _release_later(self, outputs: Sequence[str]) -> None:
+        """Switch these off, if nobody holds them once everything was judged anew."""
 
         def release() -> None:
-            if self.boxes.get(driver.name) is box:
-                self._release(outputs)
+            self._release([output for output in outputs if output in self._owner])
 
-        asyncio.get_running_loop().call_later(self._certain(), release)
-        self._polled(driver)
+        if outputs:
+            asyncio.get_running_loop().call_later(self._certain(), release)
 
     def _begin_uplink(self, uplink: Any) -> None:
         """An uplink that is new, or another now."""
@@ -1162,7 +1176,9 @@ class Agent:
                 "load": msgspec.to_builtins(seen._asdict()),
             }
         if verb == "colours":
-            return {"colours": msgspec.to_builtins(self.core.tree(self.memory, self.clock.now()))}
+            wish = request.get("language")
+            language = wish if wish in LANGUAGES else None
+            return {"colours": msgspec.to_builtins(self.core.tree(self.memory, self.clock.now(), language))}
         if verb == "ack":
             id, by = str(request["id"]), str(request["by"]).strip()
             if not by:
@@ -1198,6 +1214,9 @@ class Agent:
         if verb == "lines":
             return {"lines": tally.told(self.tallies.values()), "lost": self.lost}
         if verb == "reload":
+            file, mine = str(request.get("file", "")), self.config.path.resolve()
+            if file and Path(file) != mine:
+                return {"error": f"this agent runs by {mine}, not by {file}"}
             return await self.reload(str(request.get("by", "")) or "vedette reload")
         if verb == "command":
             return await self._commanded(str(request["envelope"]))

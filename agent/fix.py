@@ -150,7 +150,7 @@ def unit_of(text: str) -> str:
 
 @lru_cache(1)
 def _schema() -> Schema:
-    return schema.schema()
+    return schema.schema(comments=False)
 
 
 class _Work:

@@ -56,13 +56,13 @@ FORM = {"type": "integer", "minimum": 1, "maximum": config.FORMAT, "description"
 PROFILE = "limits that ship, or of `profiles/` beside the file; `vedette profiles` lists them"
 
 
-def schema() -> Schema:
-    """All of it."""
+def schema(comments: bool = True) -> Schema:
+    """All of it; without the comments of fields where only shapes are asked for."""
     kinds = _kinds()
     types = [*PLAIN.values(), *(type_ for table in kinds.values() for type_ in table[2].values())]
     _, found = msgspec.json.schema_components(types, ref_template=REFERENCE, schema_hook=lambda _: {})
     names = {reference: _name(type_, found) for type_, reference in ((t, t) for t in _structs(types))}
-    for type_, name in names.items():
+    for type_, name in names.items() if comments else ():
         _describe(type_, found[name])
     _open(found, names)
     tables: Schema = {}
@@ -259,9 +259,14 @@ def _comments(type_: type[Struct]) -> dict[str, str]:
     >>> _comments(config.Site)["language"]
     'of the texts that operators read'
     """
-    classes, comments = _read(type_.__module__)
+    classes, lines = _read(type_.__module__)
+    here = classes.get(type_.__name__)
+    if here is None:
+        return {}
+    first, last = here.lineno, here.end_lineno or here.lineno
+    comments = {first - 1 + n: said for n, said in _said("\n".join(lines[first - 1 : last]) + "\n")}
     found: dict[str, str] = {}
-    for statement in classes[type_.__name__].body if type_.__name__ in classes else ():
+    for statement in here.body:
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             end = statement.end_lineno or statement.lineno
             said = [comments[end][1]] if end in comments else []
@@ -273,14 +278,13 @@ def _comments(type_: type[Struct]) -> dict[str, str]:
 
 
 @lru_cache
-def _read(module: str) -> tuple[dict[str, ast.ClassDef], dict[int, tuple[bool, str]]]:
-    """The classes of a module, and its comments by line; nothing where there is no source."""
+def _read(module: str) -> tuple[dict[str, ast.ClassDef], list[str]]:
+    """The classes of a module, and its lines; nothing where there is no source."""
     try:
         source = inspect.getsource(sys.modules[module])
     except (OSError, TypeError, KeyError):
-        return {}, {}
-    classes = {one.name: one for one in ast.parse(source).body if isinstance(one, ast.ClassDef)}
-    return classes, dict(_said(source))
+        return {}, []
+    return {one.name: one for one in ast.parse(source).body if isinstance(one, ast.ClassDef)}, source.splitlines()
 
 
 def _said(source: str) -> Iterator[tuple[int, tuple[bool, str]]]:

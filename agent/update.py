@@ -84,7 +84,7 @@ def switch(site: Path, old: str, command: str, uplink: str) -> None:
     words; then nothing has changed."""
     current = site.read_bytes()
     if hashlib.sha256(current).hexdigest() != old:
-        raise ValueError(f"{site.name} was changed on this machine since the agent started; restart it first")
+        raise ValueError(f"{site.name} was changed on this machine since the agent read it; `vedette reload` first")
     durable.replace(last_of(site), current)
     trial = Trial(phase="trial", command=command, old=old, new=digest(next_of(site)), uplink=uplink)
     write(site, trial)

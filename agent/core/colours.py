@@ -253,20 +253,30 @@ class Items:
             return ""
         return f"it is still {level(told[k])}: {self.missing(colours, told, k, now)}"
 
-    def missing(self, colours: Colours, told: Sequence[int], k: int, now: float) -> str:
+    def missing(
+        self, colours: Colours, told: Sequence[int], k: int, now: float, language: words.Language = "en"
+    ) -> str:
         """What is missing for a lower colour of item k, in words."""
         if not told[k]:
             return ""
+        text = words.LOWER[language]
         if (lowest := self.lowest(colours, k, told, now)) < told[k]:
-            return f"a named person resets it, to {named(lowest)}"
+            return text["person"].format(after=words.LEVEL[language][level(lowest)] if lowest else words.NONE[language])
         if self.reckoned(colours, k, told) >= told[k]:
             parts = [self.rules[part].name for part in self.parts[k] if told[part] >= RELEASE]
-            return f"release {', '.join(parts)} first" if parts else "its points must get better first"
+            return text["parts"].format(parts=", ".join(parts)) if parts else text["points"]
         whole, since = self.rules[k].clear_delay, float(colours.below[k, told[k] - 1])
         wait = whole - (0.0 if np.isnan(since) else now - since)
-        return f"the lower state must hold for {whole / 60:g} min, {wait / 60:.1f} more"
+        return text["wait"].format(whole=f"{whole / 60:g}", wait=f"{wait / 60:.1f}")
 
-    def tree(self, colours: Colours, told: Sequence[int], alarms: Sequence[Alarm | None], now: float) -> list[Branch]:
+    def tree(
+        self,
+        colours: Colours,
+        told: Sequence[int],
+        alarms: Sequence[Alarm | None],
+        now: float,
+        language: words.Language = "en",
+    ) -> list[Branch]:
         """The items that are part of none, each with what it is made of; `alarms` are the last edges of theirs."""
 
         def branch(k: int) -> Branch:
@@ -278,7 +288,7 @@ class Items:
                 since=alarm.since if alarm else None,
                 state=alarm.state if alarm else "",
                 id=alarm.id if alarm else "",
-                missing=self.missing(colours, told, k, now),
+                missing=self.missing(colours, told, k, now, language),
                 counts={level(c): n for c, n in enumerate(self.present(colours, k, told)) if c and n},
                 points={self.names[i]: named(int(colours.point[i])) for i in members},
                 unseen=[self.names[i] for i in members if colours.unseen[i]],

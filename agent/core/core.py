@@ -614,13 +614,13 @@ class Core:
         memory, verdict = self._judge(memory, self.benches[SOURCE], memory.watches[SOURCE], seen, at, news=True)
         return memory, Verdict((*edges, *verdict.alarms), verdict.orders, (frame,))
 
-    def tree(self, memory: Memory, at: Instant) -> list[Branch]:
-        """The items of the site with their colours, for people."""
+    def tree(self, memory: Memory, at: Instant, language: words.Language | None = None) -> list[Branch]:
+        """The items of the site with their colours, for people; in the language of the site, or another."""
         if memory.colours is None:
             return []
         open_ = memory.watches[SOURCE].open
         alarms = [open_.get(i) for i in self.items.places]
-        return self.items.tree(memory.colours, self._told(memory), alarms, at.mono)
+        return self.items.tree(memory.colours, self._told(memory), alarms, at.mono, language or self.language)
 
     def _told(self, memory: Memory) -> list[int]:
         """The colour of each item."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 RAISED: dict[str, dict[str, str]] = {
     "en": {
@@ -116,6 +117,20 @@ COLOURED: dict[str, dict[str, str]] = {
     },
 }
 NONE = {"en": "none", "zh": "无预警"}
+LOWER: dict[str, dict[str, str]] = {  # what is missing for a lower colour
+    "en": {
+        "person": "a named person resets it, to {after}",
+        "parts": "release {parts} first",
+        "points": "its points must get better first",
+        "wait": "the lower state must hold for {whole} min, {wait} more",
+    },
+    "zh": {
+        "person": "须由具名人员解除,解除后为{after}",
+        "parts": "须先解除 {parts}",
+        "points": "须待所属测点先好转",
+        "wait": "较低状态须保持 {whole} 分钟,还需 {wait} 分钟",
+    },
+}
 UNSEEN = {"en": ", {n} unseen", "zh": ",{n} 个测点无可信数据"}
 
 # What people breathe: alarms by metric, and the record of an account.

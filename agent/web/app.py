@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from .. import commission
 from ..core.ports import Event
-from ..core.words import Language
+from ..core.words import LANGUAGES, Language
 from ..hand import Hand
 from ..supervise import described
 from ..window import Web
@@ -34,7 +34,7 @@ from .markup import Html, Sheet, tag
 from .pages import Ask, View
 from .people import Session, Sessions, Tries
 from .stream import Streams
-from .texts import LANGUAGES, Words
+from .texts import Words
 
 COOKIE, SECURE_COOKIE = "vedette", "__Host-vedette"
 BODY = 16 * 1024  # bytes of a form

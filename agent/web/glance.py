@@ -22,6 +22,7 @@ from ..core.frame import Instant, Quality
 from ..core.load import Figures, figures
 from ..core.ports import Batch, Clock, Event, Tally
 from ..core.rules import AnyRule, High, Low
+from ..core.words import Language
 from ..outbox import Outbox
 from ..trend import Line, Trends
 
@@ -271,9 +272,9 @@ def load(desk: Desk) -> Figures:
     return figures(desk.memory.load, open_alarms(desk.memory), desk.clock.now())
 
 
-def branches(desk: Desk) -> list[Branch]:
-    """Items by colour."""
-    return desk.core.tree(desk.memory, desk.clock.now())
+def branches(desk: Desk, language: Language | None = None) -> list[Branch]:
+    """Items by colour, in the language of whoever looks."""
+    return desk.core.tree(desk.memory, desk.clock.now(), language)
 
 
 class Tile(NamedTuple):

@@ -167,7 +167,7 @@ async def site(ask: Ask) -> Page:
     """By colour, and by source."""
     t, desk = ask.t, ask.desk
     out: list[Child] = []
-    if trees := glance.branches(desk):
+    if trees := glance.branches(desk, t.language):
         body = tag("div", (branch(t, one) for one in trees), class_="tree")
         out.append(ask.sheet.live("tree", tag("h2", t("items")), body, as_="section", class_="card"))
     tiles = glance.tiles(desk)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from ..core.alarm import Level
 from ..core.words import Language, number
 
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 TEXTS: Mapping[str, tuple[str, str]] = {  # English, Chinese
     # frame of each page

@@ -549,6 +549,7 @@ def test_the_tree_says_what_is_missing_for_a_lower_colour():
     pond.tick(32)
     north = pond.core.tree(pond.memory, at(32))[0].items[0]
     assert north.missing == "a named person resets it, to blue"
+    assert pond.core.tree(pond.memory, at(32), "zh")[0].items[0].missing == "须由具名人员解除,解除后为蓝色"
     lines = list(console._branch(msgspec.to_builtins(pond.core.tree(pond.memory, at(32))[0]), "", Said("en"), Ink()))
     assert [line.split(" since")[0] for line in lines] == [
         "orange site",

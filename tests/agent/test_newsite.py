@@ -34,7 +34,7 @@ def taken(tmp_path, text):
 def test_whatever_is_answered_is_a_site_that_loads(tmp_path):
     kinds = newsite.device_profiles(tmp_path)
     assert {"vedette-sim-heading", "generic-float32"} <= kinds.keys()
-    hazards = [newsite.HAZARDS, ("water",), ("vehicle",)]
+    hazards = [newsite.HAZARDS, ("vehicle",)]
     lines = ("tcp://10.0.0.5", "/dev/ttyUSB0", "rtu+tcp://10.0.0.5:4001")
     for language, which, line, broker in itertools.product(
         ("en", "zh"), hazards, lines, ("", "b.example", "mqtt://b:1884")
@@ -42,7 +42,7 @@ def test_whatever_is_answered_is_a_site_that_loads(tmp_path):
         answers = newsite.Answers(language, "北矿", "gw1", which, line, broker=broker, user="u" if broker else "")
         site = taken(tmp_path, newsite.written(answers, [newsite.blank(answers)], KNOWN))
         assert (site.site.name, site.site.language, len(site.uplinks)) == ("北矿", language, bool(broker))
-    for name in ("generic-4-20ma-8ch", "generic-float32", "vedette-sim-tailings"):
+    for name in ("generic-4-20ma-8ch", "vedette-sim-tailings"):
         answers, table = newsite.Answers(device=name), kinds[name]
         site = taken(tmp_path, newsite.written(answers, [newsite.of_profile(name, 3, table)], KNOWN))
         assert len(site.layouts["station"]) == len(table["channel"])

@@ -244,3 +244,54 @@ def test_of_alarms_what_is_owed_comes_and_what_was_delivered_does_not(tmp_path: 
 
 def test_every_lane_can_be_chosen():
     assert uplink(lanes=list(LANES)).wants_lane("event")
+
+
+def test_a_choice_that_changes_under_way_counts_on_where_it_was(tmp_path: Path):
+    """Not told everything any longer, then everything again: no number twice, none left out, every alarm ends."""
+
+    async def main() -> None:
+        async with Two(tmp_path, levels=["red"]) as two:
+            two.all.online(True)
+            two.outbox.put_alarms([alarm(1, "yellow"), alarm(2)])
+            told = await drained(two.all)
+            two.outbox.admit("all", uplink(levels=["red"]))
+            two.outbox.put_alarms([alarm(3, "yellow"), alarm(4), alarm(1, "yellow", "normal")])
+            told += await drained(two.all)
+            two.outbox.admit("all", None)
+            two.outbox.put_alarms([alarm(5, "yellow")])
+            told += await drained(two.all)
+            assert [(i.seq, i.body.id) for i in sorted(told, key=lambda i: i.seq)] == [  # type: ignore[union-attr]
+                (1, "id-1"),
+                (2, "id-2"),
+                (3, "id-4"),
+                (4, "id-1"),
+                (5, "id-5"),
+            ]
+
+    run(main())
+
+
+def test_an_uplink_that_goes_lets_go_what_it_owes_and_one_that_comes_begins_at_one(tmp_path: Path):
+    async def main() -> None:
+        async with Two(tmp_path) as two:
+            two.all.online(True)
+            two.outbox.put_alarms([alarm(1), alarm(2)])
+            two.put(1)
+            assert two.outbox.dismiss("few") == 3
+            told = await drained(two.all)
+            assert sorted(i.seq for i in told if i.lane == "alarm") == [1, 2]
+            await until(lambda: not two.outbox.entries)  # nobody owes them any longer
+            two.outbox.admit("new", None)
+            two.outbox.feed("new").online(True)
+            two.outbox.put_alarms([alarm(3)])
+            two.put(2)
+            assert sorted((i.stream, i.seq) for i in await drained(two.outbox.feed("new"))) == [
+                ("alarm", 1),
+                ("telemetry/s", 2),
+            ]
+            two.outbox.admit("few", uplink(levels=["red"]))  # it was there before: its numbers go on
+            two.outbox.feed("few").online(True)
+            two.outbox.put_alarms([alarm(4)])
+            assert [i.seq for i in await drained(two.outbox.feed("few"))] == [3]
+
+    run(main())
