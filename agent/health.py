@@ -225,5 +225,6 @@ def within_a_day(known: Iterable[Begun], now: Begun) -> int:
     1
     """
     return sum(
-        now.mono - one.mono < DAY if one.kernel == now.kernel else 0 <= now.wall - one.wall < DAY for one in known
+        now.mono - one.mono < DAY if now.kernel and one.kernel == now.kernel else 0 <= now.wall - one.wall < DAY
+        for one in known
     )

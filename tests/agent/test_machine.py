@@ -3,11 +3,13 @@
 import asyncio
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from agent import child, machine
+from agent import child, clock, machine
 from agent.machine import FAR, GATHER, Machine, full_in, memory_share
 
 MEMINFO = "MemTotal:       1000000 kB\nMemAvailable:    900000 kB\n"
@@ -139,6 +141,25 @@ def test_this_process_is_measured(tmp_path):
     assert body.threads >= 1
     assert not math.isnan(body.cpu)
     assert machine.descriptors() == body.descriptors
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="hiding most of /proc needs root")
+def test_a_service_that_sees_only_processes_knows_the_run_of_its_kernel_by_its_unit():
+    """Without it a start after a power cut would take the new kernel's clock for the old one's."""
+    unit = (Path(__file__).parents[2] / "systemd" / "vedette.service").read_text()
+    assert ("ProcSubset=pid" in unit) <= ("\nEnvironment=VEDETTE_KERNEL=%b\n" in unit)  # %b: boot id, no dashes
+    ask = f"{sys.executable} -c 'from agent.clock import kernel; print(kernel())'"
+    hidden = ["unshare", "-m", "-p", "-f", "sh", "-c", f"mount -t proc -o subset=pid proc /proc && {ask}"]
+    told = clock.kernel()
+
+    def said(**env: str) -> str:
+        done = subprocess.run(hidden, env=os.environ | env, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"most of /proc cannot be hidden here: {done.stderr.strip()[-200:]}")
+        return done.stdout.strip()
+
+    assert len(told) == 32
+    assert (said(), said(VEDETTE_KERNEL=told)) == ("", told)
 
 
 def test_a_child_that_dies_by_a_signal_of_others_is_counted():
