@@ -49,8 +49,8 @@ class Eras:
             self.begin(era.first, era.kernel)
 
     def begin(self, start: int, kernel: str) -> None:
-        """Start number `start` of this program, in this run of the kernel."""
-        if not self.known or self.known[-1].kernel != kernel:
+        """Start number `start` of this program, in this run of the kernel; empty: perhaps in another."""
+        if not self.known or not kernel or self.known[-1].kernel != kernel:
             self.known = [*self.known, Era(start, kernel)][-KEPT:]
 
     def learn(self, at: Instant) -> bool:

@@ -604,7 +604,13 @@ class Lie(Measure):
 
 
 class Unfit(Measure):
-    """fault: 1 while blind or saturated, 0 while fit. No answer for what went blind with its whole source."""
+    """fault: 1 while blind or saturated, 0 while fit. No answer for what went blind with its whole source.
+
+    A source of several requests does not end at one moment: what was read just before its last reply went with it. What
+    alone is read no longer grows older than the youngest of its source, which a poll keeps young.
+    """
+
+    TOGETHER = 0.5  # of its own age the youngest of its source must have; a channel is stale after 3 periods; project
 
     def __init__(self, points: Sequence[Point]) -> None:
         super().__init__(points)
@@ -615,7 +621,8 @@ class Unfit(Measure):
         bad = (quality >= BLIND) | (quality == OVER_RANGE)
         unfit = np.where(self.calibrating, quality == CALIBRATING, bad).astype(float)
         aged = (quality == STALE) | (quality == OFFLINE)
-        with_all = aged & (measured == seen.measured.max()) & (measured < now)  # nothing of this source is younger
+        youngest = now - seen.measured.max()
+        with_all = aged & (youngest >= self.TOGETHER * (now - measured)) & (measured < now)
         unfit[with_all | (quality == UNCERTAIN)] = np.nan
         return None, unfit, np.zeros(len(self.points), np.uint8)
 

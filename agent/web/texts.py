@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from ..core.alarm import Level
-from ..core.words import Language, number
+from ..core.words import LANGUAGES, Language, number
 
 
 TEXTS: Mapping[str, tuple[str, str]] = {  # English, Chinese

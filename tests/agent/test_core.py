@@ -281,6 +281,28 @@ def test_a_dead_source_with_a_broken_channel_and_unequal_limits_is_still_one_ala
     assert [(a.rule, a.event) for a in alarms] == [("silent", "raised")]
 
 
+def test_a_source_of_several_requests_that_dies_is_one_alarm_and_a_part_of_it_that_dies_is_its_own():
+    """Of a hundred floats the first 62 come with one reply and the others with the next, some ms later: when the device
+    dies between two polls, or between two replies, no channel is told by itself."""
+    made = layout(["x", "y"], stale=3.0)
+    core = Core({"s": made}, [Bad(name="unfit", channel=["s/*"]), Silence(name="silent", channel=["s"])])
+
+    def told(last_x, last_y, until):
+        memory, edges = core.start("b", at(0)), []
+        for now in range(1, 10 * until):  # tenths of a second; polled each second, x 0.1 s before y is
+            polled = now % 10 == 0 and now <= 10 * max(last_x, last_y)
+            good = now <= 10 * last_x, now <= 10 * last_y
+            value, quality = [1.0 if g else NAN for g in good], [0 if g else Quality.UNCERTAIN for g in good]
+            seen = frame("s", at(now / 10), made, value, quality, [0.1, 0.0]) if polled else Tick(at(now / 10))
+            memory, verdict = core.step(memory, seen)
+            edges += [(a.rule, a.channel, a.event) for a in verdict.alarms]
+        return edges
+
+    assert told(5.0, 5.0, 60) == [("silent", "s", "raised")]
+    assert told(4.0, 5.0, 60) == [("silent", "s", "raised")]  # between two replies
+    assert told(5.0, 30.0, 30) == [("unfit", "s/x", "raised")]  # one block is mute, the other goes on
+
+
 def test_a_saturated_sensor_is_unfit():
     alarms = run([Bad(name="unfit", channel=["s/*"])], {"x": [4.0, 1.0]}, quality=[Quality.OVER_RANGE, Quality.GOOD])
     assert edges(alarms) == [("raised", 0), ("cleared", 1)]

@@ -175,3 +175,13 @@ def test_eras_are_forgotten_at_last():
     for n in range(3 * KEPT):
         eras.begin(n + 1, f"k{n}")
     assert len(eras.known) == KEPT
+
+
+def test_where_nobody_knows_the_run_of_the_kernel_each_start_is_one_of_its_own():
+    """Else stamps of before a reboot would be mended by the clock after it."""
+    eras = awake(1, "")
+    eras.begin(2, "")
+    for mono in (100.0, 101.0):
+        eras.learn(Instant(mono, 1.7e9 + mono, True))
+    assert eras.of("000001-a").trusted is None
+    assert eras.of("000002-b").trusted == 101.0
