@@ -9,12 +9,14 @@ Byte code goes in where that Python is on this machine, else the installation ma
 from __future__ import annotations
 
 import argparse
+import email.utils
 import gzip
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -34,7 +36,7 @@ VIDEO = ("video",)
 PREFIX = Path("/opt/vedette")
 MAINTAINER = "Vedette maintainers <maintainers@vedette.invalid>"
 HOMEPAGE = "https://vedette.invalid"
-LIBRARIES = "libc6 (>= 2.28), libgcc-s1, libstdc++6, zlib1g"  # what the wheels of the lock file do not bring along
+LIBRARIES = "libc6 (>= 2.34), libgcc-s1, libstdc++6, zlib1g"  # what the wheels of the lock file do not bring along
 
 
 class Package(NamedTuple):
@@ -110,7 +112,7 @@ def built(target: Target, revision: str, compress: str, out: Path, only: str | N
     work = ROOT / "build" / "deb"
     lock = wheels.pins((ROOT / "requirements.lock").read_text(), target)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    shelf = work / "wheels"
+    shelf = work / "wheels" / f"{target.arch}-{target.python}"
 
     def parts(extras: Iterable[str]) -> dict[str, Wheel]:
         rows = [row for extra in extras for row in project["optional-dependencies"][extra]]
@@ -153,12 +155,12 @@ def site_packages(target: Target) -> Path:
 
 def _modules(bundled: Mapping[str, Wheel], target: Target, work: Path) -> Path:
     """A folder with the modules of these wheels, byte code and all: made once for a lock file."""
-    words = [target.python, Path(wheels.__file__).read_text(), *(wheel.sha256 for wheel in bundled.values())]
+    words = [*target, Path(wheels.__file__).read_text(), *(wheel.sha256 for wheel in bundled.values())]
     folder = work / "modules" / hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
     if not (folder / ".whole").exists():
         shutil.rmtree(folder, ignore_errors=True)
         for wheel in bundled.values():
-            wheels.unpacked(wheel, folder / str(site_packages(target)).lstrip("/"))
+            wheels.unpacked(wheel, folder / str(site_packages(target)).lstrip("/"), target)
         _compile(folder, target)
         (folder / ".whole").touch()
     return folder
@@ -215,8 +217,7 @@ def _compile(folder: Path, target: Target) -> None:
 
     Hashes of strings are fixed, for the order of a set that is a constant hangs on them.
     """
-    debian = f"/usr/bin/python{target.python}"
-    python = debian if os.access(debian, os.X_OK) else shutil.which(f"python{target.python}")
+    python = next(filter(_runs, (f"/usr/bin/python{target.python}", f"python{target.python}")), None)
     if python is None:
         print(f"make deb: no python{target.python} here: byte code is made at the installation", file=sys.stderr)
         return
@@ -225,6 +226,13 @@ def _compile(folder: Path, target: Target) -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": ""}
     if subprocess.run(command, env=environment, check=False).returncode:
         raise Fault("a module cannot be compiled")
+
+
+def _runs(python: str) -> bool:
+    try:
+        return subprocess.run([python, "-c", "pass"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 # -- what is Debian's ---------------------------------------------------------------------------------
@@ -236,7 +244,7 @@ def _lay_debian(
     """Units, names, documents, and what dpkg is told."""
     docs = tree / "usr/share/doc" / package.name
     docs.mkdir(parents=True)
-    (docs / "copyright").write_text(_copyright(bundled))
+    (docs / "copyright").write_text(_copyright(bundled, time.gmtime(epoch).tm_year))
     bill = sbom.bill(package.name, version, bundled, target, epoch)
     (docs / "sbom.cdx.json").write_text(bill)
     (docs / "changelog.Debian.gz").write_bytes(_changelog(package.name, version, epoch))
@@ -247,9 +255,9 @@ def _lay_debian(
             shutil.copyfile(ROOT / "systemd" / unit, units / unit)
         _copied(ROOT / "systemd/70-vedette.rules", tree / "lib/udev/rules.d/70-vedette.rules")
         _copied(ROOT / "package/debian/README.Debian", docs / "README.Debian")
-        for name in ("README.md", "README.zh-CN.md", "CHANGELOG.md"):
-            (docs / f"{name}.gz").write_bytes(gzip.compress((ROOT / name).read_bytes(), 9, mtime=0))
-        (docs / "examples").symlink_to(Path("../../../..") / str(site_packages(target) / "configs").lstrip("/"))
+        for name, called in (("README.md",) * 2, ("README.zh-CN.md",) * 2, ("CHANGELOG.md", "changelog")):
+            (docs / f"{called}.gz").write_bytes(gzip.compress((ROOT / name).read_bytes(), 9, mtime=0))
+        (docs / "examples").symlink_to(site_packages(target) / "configs")
         (tree / "usr/bin").mkdir(parents=True)
         (tree / "usr/bin/vedette").symlink_to(PREFIX / "bin/vedette")
         (tree / "etc/vedette").mkdir(parents=True)
@@ -282,7 +290,7 @@ def _copied(source: Path, path: Path) -> None:
     shutil.copyfile(source, path)
 
 
-def _copyright(bundled: Mapping[str, Wheel]) -> str:
+def _copyright(bundled: Mapping[str, Wheel], year: int) -> str:
     """DEP 5: ours, and each library by its own words."""
     rows = [
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/",
@@ -291,7 +299,7 @@ def _copyright(bundled: Mapping[str, Wheel]) -> str:
         " The full texts of their licences, and of the libraries inside them, lie in their *.dist-info folders.",
         "",
         "Files: *",
-        "Copyright: the authors of Vedette",
+        f"Copyright: {year} the authors of Vedette",
         "License: Apache-2.0",
         " On Debian systems the full text is in /usr/share/common-licenses/Apache-2.0.",
     ]
@@ -306,9 +314,7 @@ def _copyright(bundled: Mapping[str, Wheel]) -> str:
 
 def _changelog(name: str, version: str, epoch: int) -> bytes:
     """In Debian's form; what changed stands in CHANGELOG.md."""
-    import email.utils
-
-    text = f"{name} ({version}) unstable; urgency=medium\n\n  * See /usr/share/doc/vedette/CHANGELOG.md.gz.\n\n"
+    text = f"{name} ({version}) unstable; urgency=medium\n\n  * See /usr/share/doc/vedette/changelog.gz.\n\n"
     text += f" -- {MAINTAINER}  {email.utils.formatdate(epoch)}\n"
     return gzip.compress(text.encode(), 9, mtime=0)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import email.parser
 import hashlib
-import os
 import re
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # as Debian and as wheels call it
+ELF = {"amd64": 62, "arm64": 183}  # e_machine, elf(5)
 GLIBC = 36  # 2.36, of Debian 12 and of Raspberry Pi OS of the same year; no wheel may ask for a newer one
 
 
@@ -179,19 +179,21 @@ def _about(path: Path) -> Message:
         return email.parser.Parser().parsestr(wheel.read(name).decode())
 
 
-def unpacked(wheel: Wheel, into: Path) -> None:
+def unpacked(wheel: Wheel, into: Path, target: Target) -> None:
     """Lay the files of a wheel where Python looks for them. No program that it brings along. Raises `Fault`."""
     with zipfile.ZipFile(wheel.path) as archive:
         for entry in archive.infolist():
             path = _place(entry.filename)
             if path is None or entry.is_dir():
                 continue
-            target = into / path
-            if not target.resolve().is_relative_to(into.resolve()):
+            place, content = into / path, archive.read(entry)
+            if not place.resolve().is_relative_to(into.resolve()):
                 raise Fault(f"{wheel.path.name} would write to {entry.filename}")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(archive.read(entry))
-            os.chmod(target, 0o644)
+            if content[:4] == b"\x7fELF" and int.from_bytes(content[18:20], "little") != ELF[target.arch]:
+                raise Fault(f"{wheel.path.name}: {entry.filename} is not for {target.arch}")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
+            place.chmod(0o644)
     for folder in into.glob("*.dist-info"):
         if not (folder / "INSTALLER").exists():
             (folder / "INSTALLER").write_text("dpkg\n")
@@ -205,7 +207,7 @@ def _place(name: str) -> str | None:
         return rest if kind in ("purelib", "platlib") else None
     if top.endswith(".dist-info") and rest in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json"):
         return None  # of an installation by pip; here dpkg knows the files and their sums
-    return None if "/tests/" in f"/{name}" else name
+    return None if "/tests/" in f"/{name}" or name.endswith(".pyc") else name
 
 
 def texts(wheel: Wheel) -> Iterator[str]:

@@ -83,6 +83,7 @@ profile = "vedette-sim-heading"
 """
 FILE = "/etc/vedette/site.toml"
 STATE = "/var/lib/vedette"
+PLACE = build.site_packages(wheels.Target(build.here(), "3.11"))
 
 pytestmark = [
     pytest.mark.skipif(missing() != "", reason=missing()),
@@ -161,6 +162,12 @@ def test_one_file_installs_without_a_network_and_gives_back_only_what_it_is_aske
     assert written == "", "byte code must come with the package"
     example = bare.run("vedette", "check", "-c", "/usr/share/doc/vedette/examples/site.example.toml")
     assert "no faults" in example.stdout
+
+    parts = json.loads(bare.path("/usr/share/doc/vedette/sbom.cdx.json").read_text())["components"]
+    installed = {path.name.partition("-")[0] for path in bare.path(str(PLACE)).glob("*.dist-info")} - {"vedette"}
+    assert {part["name"].replace("-", "_") for part in parts} == installed
+    lock = (build.ROOT / "requirements.lock").read_text()
+    assert all(f"{one['name']}=={one['version']}" in lock and one["hashes"][0]["content"] in lock for one in parts)
 
     _configured(bare, SITE)
     with _running(bare):

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from ..core.alarm import Level
 from ..core.words import LANGUAGES, Language, number
 
-
 TEXTS: Mapping[str, tuple[str, str]] = {  # English, Chinese
     # frame of each page
     "site": ("Site", "现场"),
