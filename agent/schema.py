@@ -24,7 +24,7 @@ from msgspec import Struct
 import drivers
 import models
 
-from . import config, evidence, interlocks, limits, outbox, uplink
+from . import config, evidence, interlocks, limits, outbox, upkeep, uplink
 from .commands import Issuer
 from .commands import Rules as CommandRules
 from .core.alarm import LEVELS
@@ -46,6 +46,7 @@ PLAIN: Mapping[str, type[Struct]] = {  # tables of one kind
     "settable": limits.Bounds,
     "zone": config.Zone,
     "item": Item,
+    "self": upkeep.Own,
 }
 SINGLE = ("site", "store", "evidence", "shifts", "web", "commands")  # [table]; all others are [[table]]
 NEW_KIND = r"^[\w.]+:[\w]+$"  # of somebody else's package

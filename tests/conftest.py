@@ -31,6 +31,7 @@ TOGETHER = {
     "tests/models/vision/test_face.py",
     "tests/models/vision/test_looming.py",
     "tests/test_day.py",
+    "tests/test_package.py",
 }
 
 

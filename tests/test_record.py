@@ -58,7 +58,7 @@ def test_an_alarm_is_proven_by_what_the_agent_left_on_the_disk(tmp_path: Path, c
         words = [sys.executable, "-I", "-S", str(tmp_path / name / "verify.py"), "--key", public]
         done = subprocess.run(words, capture_output=True, text=True, cwd="/")
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
-        assert "2 of 2 files, as they were in force" in done.stdout
+        assert "3 of 3 files, as they were in force" in done.stdout
         mono = json.loads((tmp_path / name / "alarm.json").read_text())[0]["at"]["mono"]
         assert f"judged again: {mono:.3f} s, the same" in done.stdout
     assert cli(["audit", "verify", "-c", str(tmp_path / "site.toml"), "--json"]) == 0

@@ -104,7 +104,7 @@ def test_the_command_writes_a_film_its_truth_and_its_events(tmp_path, capsys):
     assert len(list(csv.DictReader(truth.open()))) == 6
     assert film.stat().st_size > 1000
     assert told.read_text() == "event,t_start,t_end\n"
-    assert "6 of 6 pictures" in capsys.readouterr().out
+    assert ", 6 pictures: " in capsys.readouterr().out
 
 
 def test_the_command_tells_stories_and_mistakes(capsys):

@@ -128,7 +128,7 @@ def test_the_command_writes_a_film_and_its_truth(tmp_path, capsys, monkeypatch):
     assert [float(row["range_m"]) for row in rows] == pytest.approx([92 - 0.8 * n for n in range(6)])
     assert film.stat().st_size > 1000
     assert list(csv.DictReader(boxes.open()))
-    assert "6 of 6 pictures" in capsys.readouterr().out
+    assert ", 6 pictures: " in capsys.readouterr().out
 
 
 def test_the_command_tells_stories_and_mistakes(capsys):

@@ -94,7 +94,10 @@ def base() -> Path:
     if done.returncode:
         shutil.rmtree(new, ignore_errors=True)
         raise RuntimeError(f"no Debian to be had: {done.stderr.strip()[-300:]}")
-    new.rename(folder)
+    try:
+        new.rename(folder)
+    except OSError:  # somebody else was first
+        shutil.rmtree(new)
     return folder
 
 
