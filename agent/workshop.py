@@ -17,6 +17,7 @@ from .core.errors import ConfigFault
 if TYPE_CHECKING:
     from .fix import Fixed
 
+ETC, STATE = Path("/etc"), "/var/lib/vedette"  # where a site file lies that a service reads, and where it may write
 UNITS = range(1, 33)  # asked by a scan unless others are named
 
 
@@ -121,6 +122,8 @@ def _init(args: argparse.Namespace) -> int:
         print("vedette init: this is no terminal: give --yes, and the answers as options", file=sys.stderr)
         return os.EX_USAGE
     given = {field: getattr(args, field) for field in newsite.Answers._fields}
+    if given["state"] is None and path.resolve().is_relative_to(ETC):
+        given["state"] = STATE
     units: list[newsite.Unit] = []
     try:
         if args.scan:

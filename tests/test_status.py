@@ -51,7 +51,9 @@ def test_a_technician_watches_the_gateway_through_a_hazard_and_the_end_of_the_ag
                     assert "NO AGENT" not in calm
                     level = 1.5
                     await until(lambda text: " ◆1  NEW " in text and "plant/c0" in text)
-                    (alarm,) = {a["id"] for a in told(await heard(ear, lambda ms: told(ms, "alarm/red/")), "alarm/red/")}
+                    (alarm,) = {
+                        a["id"] for a in told(await heard(ear, lambda ms: told(ms, "alarm/red/")), "alarm/red/")
+                    }
                     chip = next(i for i, line in enumerate(see.screen.display) if "NEW" in line)
                     assert see.screen.buffer[chip][1].bg not in ("default", see.screen.buffer[chip][30].bg)
                     await asyncio.to_thread(vedette, "alarms", "--ack", alarm, "--by", "Li", "-c", path)
