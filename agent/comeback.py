@@ -4,7 +4,8 @@ connections would be the next outage.
     after a short outage             within a tenth of `spread`, and `SOON` at least
     after a long one                 within a tenth of the time that it lasted, `spread` at most
     the machine has just started     the first try within `spread`: power came back to a whole region
-    a red or orange alarm waits      within `SOON`, whatever else was said, and be it raised in the middle of a pause
+    a red or orange alarm waits      within `SOON`, whatever else was said, and be it raised in the middle of a pause;
+                                     a try that nobody answered has been a pause
 
 Which moment it is within that time is drawn by lot, by each node for itself (`supervise.keep`).
 """
@@ -53,3 +54,7 @@ class Comeback(Pauses):
 
     def start(self) -> float:
         return self.spread if self._gone == -math.inf else 0.0
+
+    def spent(self, took: float) -> float:
+        is_a_try = took < self.clock.now().mono - self._gone  # and not a link that was up
+        return took if is_a_try and self.feed.is_urgent() else 0.0

@@ -210,6 +210,10 @@ class Pauses:
         """Before the very first try, at most."""
         return 0.0
 
+    def spent(self, took: float) -> float:
+        """How much of the pause a try that took so long has been already."""
+        return 0.0
+
 
 async def keep(
     name: str,
@@ -235,7 +239,8 @@ async def keep(
     await _pause(rng.random(), pauses.start(), pauses, clock, lease)
     pause, last = pauses.first(), ""
     while True:
-        record.begin(clock.now().mono)
+        began = clock.now().mono
+        record.begin(began)
         kind, text, place, ours = await _ended(leaf, lease)
         now = clock.now().mono
         if record.is_healthy(now):
@@ -247,13 +252,13 @@ async def keep(
             last = text
         if record.fail(now, ours):
             told("degraded", name, f"failed {FLOOD + 1} times without {HEALTHY:g} s of work between; still trying")
-        await _pause(0.25 + 0.75 * rng.random(), pause, pauses, clock, lease)
+        await _pause(0.25 + 0.75 * rng.random(), pause, pauses, clock, lease, pauses.spent(now - began))
         pause = min(pauses.longest(), 2 * pause)
 
 
-async def _pause(share: float, pause: float, pauses: Pauses, clock: Clock, lease: Lease) -> None:
-    """Wait for this share of a pause, which may become shorter meanwhile."""
-    began = clock.now().mono
+async def _pause(share: float, pause: float, pauses: Pauses, clock: Clock, lease: Lease, spent: float = 0.0) -> None:
+    """Wait for this share of a pause, of which so much is `spent`; it may become shorter meanwhile."""
+    began = clock.now().mono - spent
     while (left := share * min(pause, pauses.longest()) - (clock.now().mono - began)) > TINY:
         await clock.sleep(min(left, STEP))
         lease.renew()

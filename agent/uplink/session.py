@@ -32,6 +32,8 @@ WINDOW_BYTES = 256 * 1024  # of bulk in flight at most
 FIRST_BYTES = 4 * 1024  # of bulk in flight at first: 0.5 s at 64 kbit/s; doubles with each round trip
 SLUGGISH = 0.35  # s that a PUBACK of bulk takes longer than the quickest one, above which less is put in flight: an
 # alarm must not wait behind it for more than a second, and another uplink may share the line
+QUIET = 5.0  # s that bulk lets alarms go alone, at most
+LONG = 0.3  # s that the way itself takes at most, as far as is known at first: births may have much in front of them
 SLOWEST = 4096  # bytes/s; the PUBACK deadline grows by what is in flight at this speed
 TURN = 32  # messages handed to the wire before the loop serves others
 INFLIGHT = 1000  # messages in flight at most, whatever the broker allows
@@ -163,7 +165,8 @@ class Flight(NamedTuple):
     parcel: Parcel
     sent: float  # s, the loop's clock
     deadline: float
-    ahead: int  # bytes of bulk in flight then, with this one
+    ahead: int  # bytes in flight then, with this one
+    size: int  # bytes of its message
 
 
 class Session:
@@ -190,11 +193,16 @@ class Session:
         self.window = min(settings.window, max(1, self.inflight - 1))  # one place stays free for an alarm
         self.flights: dict[int, Flight] = {}
         self.waiting: deque[tuple[Parcel, Message]] = deque()  # no place in flight yet
-        self.bulk = self.bulk_bytes = 0  # in flight, or refused and waiting to be tried again
+        self.parts: deque[tuple[Parcel, Message]] = deque()  # of a batch whose first part has gone; alarms go before
+        self.bulk = 0  # batches in flight, or refused and waiting to be tried again
+        self.bytes = self.bulk_bytes = 0  # in flight; and of bulk alone
         self.limit = FIRST_BYTES
+        self.loop = asyncio.get_running_loop()
+        self.spoke = self.loop.time()  # when bulk was last sent
+        self.quiet = 0.0  # s of the loop, until when bulk lets alarms go alone
         self.free = 0.0  # s of the loop, when telemetry may go again by the rate that is set
         self.shrunk = 0.0  # when the limit was last lowered
-        self.quickest = float("inf")  # s that a confirmation took: what the way itself takes
+        self.quickest = LONG  # s that a confirmation took: what the way itself takes
         self.refusals: dict[tuple[bool, int], int] = {}
         self.later: list[tuple[float, int, Item]] = []  # heap: refused, to be tried again
         self.queues: dict[Point, list[tuple[int, Item]]] = {}  # heaps: edges of a point of which one was refused
@@ -206,7 +214,6 @@ class Session:
         self.late: set[bytes] = set()  # of these, what was sent again
         self.reminders: list[tuple[float, bytes]] = []  # heap: when one without a receipt is sent again
         self.many = TURN  # awaited, above which it is looked at which of them a cap has dropped
-        self.loop = asyncio.get_running_loop()
         self.ticked = False
         self.renewal: asyncio.Task[None] | None = None  # done: there are other certificates, and they are good
 
@@ -360,6 +367,9 @@ class Session:
         self.turn()
         self._send_waiting()
         now = self.loop.time()
+        while self.parts and not self.waiting and self._has_room(now):
+            self.waiting.append(self.parts.popleft())
+            self._send_waiting()
         while self.later and self.later[0][0] <= now and not self._is_guarded():
             due, row, item = heapq.heappop(self.later)
             if (point := item.point) is None:
@@ -375,7 +385,7 @@ class Session:
             if self.reminders and self.reminders[0][0] <= now:
                 self._remind()
                 continue
-            room = self.bulk < self.window and (self.bulk_bytes < self.limit or not self.bulk) and now >= self.free
+            room = not self.parts and self.bulk < self.window and now >= self.free and self._has_room(now)
             item_or_none = self.feed.take(room)
             if item_or_none is None:
                 return False
@@ -384,6 +394,16 @@ class Session:
             else:
                 self._go(item_or_none)
         return True
+
+    def _has_room(self, now: float) -> bool:
+        """Whether a message of bulk may go: little is in front of it, and no alarm or event is late; or none did for
+        long."""
+        if not self.bulk_bytes and now - self.spoke > QUIET:
+            return True
+        if now < self.quiet or (self.bytes and self.bytes >= self.limit):
+            return False
+        oldest = next((flight.sent for flight in self.flights.values() if not flight.parcel.bulk), now)
+        return now - oldest <= self.quickest + SLUGGISH
 
     def _go(self, item: Item, counted: bool = False) -> None:
         """Send it now, or a suspect as soon as nothing else is under way."""
@@ -399,7 +419,7 @@ class Session:
         self.alone = None
         if self.held is None:
             return False
-        if not self.flights and not self.waiting:
+        if not self.flights and not self.waiting and not self.parts:
             item, counted = self.held
             self.held = None
             self.alone = self._ship(item, counted)
@@ -442,7 +462,6 @@ class Session:
         parcel = Parcel(item, messages)
         if parcel.bulk:
             self.bulk += not counted
-            self.bulk_bytes += parcel.size
         if not messages:  # the platform knows it already
             self._let_go(parcel)
             self._settled(item)
@@ -458,7 +477,11 @@ class Session:
         if parcel.bulk and self.settings.rate:
             self.free = max(self.free, self.loop.time()) + 8 * sum(map(size, messages)) / (1000 * self.settings.rate)
             self.loop.call_at(self.free, self.wire.wake.set)
-        self.waiting.extend((parcel, message) for message in messages)
+        first = len(messages)
+        if parcel.bulk:  # what stands before the parts of the batch goes with the first of them
+            first = next(n for n, message in enumerate(messages, 1) if message.topic == messages[-1].topic)
+        self.waiting.extend((parcel, message) for message in messages[:first])
+        self.parts.extend((parcel, message) for message in messages[first:])
         self._send_waiting()
         return parcel
 
@@ -474,13 +497,18 @@ class Session:
         while self.waiting and len(self.flights) < self.inflight and not self.wire.lost:
             parcel, message = self.waiting.popleft()
             now = self.loop.time()
-            deadline = now + self.settings.puback_deadline + (self.bulk_bytes + parcel.size) / SLOWEST
-            self.flights[self.wire.publish(self.sealed(message))] = Flight(parcel, now, deadline, self.bulk_bytes)
+            deadline = now + self.settings.puback_deadline + (self.bytes + parcel.size) / SLOWEST
+            size = len(message.payload)
+            self.bytes += size
+            if parcel.bulk:
+                self.bulk_bytes += size
+                self.spoke = now
+            flight = Flight(parcel, now, deadline, self.bytes, size)
+            self.flights[self.wire.publish(self.sealed(message))] = flight
 
     def _let_go(self, parcel: Parcel) -> None:
         if parcel.bulk:
             self.bulk -= 1
-            self.bulk_bytes -= parcel.size
 
     # -- confirmations ------------------------------------------------------------------------------
 
@@ -496,7 +524,9 @@ class Session:
             parcel.left -= 1
             parcel.code = max(parcel.code, code)
             self.quickest = min(self.quickest, self.loop.time() - flight.sent)
-            if parcel.bulk:
+            self.bytes -= flight.size
+            self.bulk_bytes -= flight.size if parcel.bulk else 0
+            if parcel.item is not None or (self.births and parcel in self.births):
                 self._adapt(flight)
             if parcel.left or parcel.item is None:
                 continue
@@ -512,15 +542,25 @@ class Session:
         return told
 
     def _adapt(self, flight: Flight) -> None:
-        """Less bulk in flight on a slow link, so that an alarm finds little in front of it."""
-        now = self.loop.time()
+        """Less bulk in flight on a slow link, so that an alarm finds little in front of it.
+
+        What is in front of it may be of another uplink on the same line. So after births, an alarm or an event that
+        were confirmed late nothing is put before the next for as long as they waited.
+        """
+        now, bulk = self.loop.time(), flight.parcel.bulk
         waited = now - flight.sent
         if waited - self.quickest <= SLUGGISH:
-            size = flight.parcel.size  # once it was too much, by about a message with each round trip
-            self.limit = min(WINDOW_BYTES, self.limit + (size * size // max(size, self.limit) if self.shrunk else size))
-        elif flight.sent > self.shrunk:  # as much as the link was seen to carry in that time, at most half
+            if bulk:
+                size = flight.size  # once it was too much, by about a message with each round trip
+                more = size * size // max(size, self.limit) if self.shrunk else size
+                self.limit = min(WINDOW_BYTES, self.limit + more)
+            return
+        if flight.sent > self.shrunk:  # as much as the link was seen to carry in that time, at most half
             carried = int(flight.ahead * SLUGGISH / waited)
             self.limit, self.shrunk = max(1, min(self.limit // 2, carried)), now
+        if not bulk:
+            self.quiet = now + min(waited, QUIET)
+            self.loop.call_at(self.quiet, self.wire.wake.set)
 
     def _refused(self, parcel: Parcel, item: Item) -> str:
         """Try again later, or set aside. Returns what to tell, empty if it was told before.
@@ -538,8 +578,7 @@ class Session:
             self._forget(token_of(item))
             self.feed.refused(item, f"refused {times} times: {reason}")
             return ""
-        if parcel.bulk:
-            self.bulk_bytes -= parcel.size  # its place in the window stays taken: refusals do not pile up
+        # Its place in the window stays taken: refusals do not pile up.
         pause = AGAIN if hopeless else min(LONGEST, AGAIN * 2 ** (times - 1))
         self._wait(msgspec.structs.replace(item, resent=True), pause)
         if times > 1:

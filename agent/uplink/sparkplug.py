@@ -69,7 +69,7 @@ CONTROLS = {REBIRTH, NEXT, RECEIPT, RANGE, COMMAND}
 EVENT, DRILL = "Event", "Drill"
 NORMAL = STATE_NAMES[State.NORMAL]
 
-PART = 64 * 1024  # bytes of metrics in one message, about; project
+PART = 4 * 1024  # bytes of metrics in one message, about: 0.5 s at 64 kbit/s, for which an alarm may wait behind it
 CALM = 1.0  # s between two births that somebody asked for; project
 QUIET = 1.0  # s without a message of a device before it may be told dead; project
 PATIENCE = 10.0  # s of the same while its last word is not told yet; project

@@ -15,7 +15,8 @@ from ..core.errors import LineLost
 from ..hand import Hand
 from ..tls import Keyring
 
-CONNECT = 10.0  # s for TCP and TLS
+CONNECT = 10.0  # s for TLS
+KNOCK = 2.0  # s for TCP; as for MQTT: the kernel's own repetitions grow
 USER_TIMEOUT = 5000  # ms of unacknowledged TCP data; as for MQTT
 
 
@@ -50,7 +51,7 @@ async def connect(
     context = None if keyring is None else await keyring.context()
     hand = Hand("connect")  # names block
     try:
-        sock = await hand.do(socket.create_connection, place, CONNECT)
+        sock = await hand.do(socket.create_connection, place, KNOCK)
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -62,7 +63,7 @@ async def connect(
         async with asyncio.timeout(CONNECT):
             await loop.create_connection(lambda: line, sock=sock, ssl=context, server_hostname=name)
     except TimeoutError as error:
-        raise LineLost(f"connect {whose}: no answer in {CONNECT:g} s") from error
+        raise LineLost(f"connect {whose}: no answer in time") from error
     except (OSError, ValueError) as error:
         raise LineLost(f"connect {whose}: {error}") from error
     finally:

@@ -53,6 +53,18 @@ def test_a_pause_before_the_second_try_is_short_for_one_and_longer_for_a_fleet()
     assert Comeback(300.0, Owing(), clock).first() == 29.0
 
 
+def test_a_try_that_nobody_answered_has_been_a_pause_where_an_alarm_waits():
+    clock = ManualClock(1000.0)
+    comeback = Comeback(15.0, Owing(lambda: True), clock)
+    comeback.hear(link("link-up", clock))
+    comeback.hear(link("link-down", clock))
+    assert comeback.spent(5.0) == 0.0  # a link that was up
+    clock.advance(10.0)
+    assert comeback.spent(2.0) == 2.0
+    comeback.feed = Owing()
+    assert comeback.spent(2.0) == 0.0  # a fleet without alarms takes its time
+
+
 def tries(spread: float, until: float, seed: int, mono: float, back: float, urgent=lambda now: False) -> list[float]:
     """When one node tries to connect to a broker that is back at `back`, where it stays."""
     clock, found = ManualClock(mono), []

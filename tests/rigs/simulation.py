@@ -34,7 +34,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
 
 import agent.audit
+import agent.checkpoint
+import agent.clerk
 import agent.daemon
+import agent.desk
 import agent.health
 import agent.keys
 import agent.outbox
@@ -1028,6 +1031,9 @@ def seams(world: World) -> list[tuple[Any, str, Any]]:
         (agent.audit, "Hand", lambda name: Hand(world.disk)),
         (agent.uplink.sparkplug, "Hand", lambda name: Hand(world.disk)),
         (agent.daemon, "Hand", lambda name: Hand(world.disk)),
+        (agent.checkpoint, "Hand", lambda name: Hand(world.disk)),
+        (agent.clerk, "Hand", lambda name: Hand(world.disk)),
+        (agent.desk, "Hand", lambda name: Hand(world.disk)),
         (agent.provenance, "program", lambda: ""),
         (agent.keys, "gateway", lambda path, make: (SIGNER, "")),
     ]
