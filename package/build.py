@@ -257,6 +257,8 @@ def _lay_debian(
         _copied(ROOT / "package/debian/README.Debian", docs / "README.Debian")
         for name, called in (("README.md",) * 2, ("README.zh-CN.md",) * 2, ("CHANGELOG.md", "changelog")):
             (docs / f"{called}.gz").write_bytes(gzip.compress((ROOT / name).read_bytes(), 9, mtime=0))
+        for page in sorted((ROOT / "docs").glob("*.md")):
+            _copied(page, docs / "docs" / page.name)
         (docs / "examples").symlink_to(site_packages(target) / "configs")
         (tree / "usr/bin").mkdir(parents=True)
         (tree / "usr/bin/vedette").symlink_to(PREFIX / "bin/vedette")
@@ -275,6 +277,7 @@ def _lay_words(tree: Path) -> None:
     places = {
         ("completion", "bash"): "usr/share/bash-completion/completions/vedette",
         ("completion", "zsh"): "usr/share/zsh/vendor-completions/_vedette",
+        ("completion", "fish"): "usr/share/fish/vendor_completions.d/vedette.fish",
         ("man",): "usr/share/man/man1/vedette.1.gz",
     }
     for verb, place in places.items():

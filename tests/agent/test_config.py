@@ -13,6 +13,7 @@ from agent.core.errors import ConfigFault
 from agent.core.rules import KINDS, AnyRule
 from agent.core.words import ADVICE, CLEARED, MOVED, RAISED
 from agent.profiles import gases, profiles, rule
+from tests.tools import guide
 
 ROOT = Path(__file__).parents[2]
 
@@ -314,9 +315,9 @@ def test_the_sites_that_ship_load(path):
     assert config.load(path).rules
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
-def test_the_site_in_the_readme_loads_with_its_rule(tmp_path, name):
-    site, rule, more, *others = re.findall(r"```toml\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.S)
+@pytest.mark.parametrize("language", guide.LANGUAGES)
+def test_the_sites_of_the_guide_load_with_their_rules(tmp_path, language):
+    site, rule, more, *others = guide.blocks(language)
     path = tmp_path / "site.toml"
     path.write_text(site, encoding="utf-8")
     assert {rule.name for rule in config.load(path).rules} >= {"coal.ch4.T1.alarm", "coal.ch4.T1.cut"}

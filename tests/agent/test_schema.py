@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent import schema
+from tests.tools import guide
 
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
 
@@ -35,9 +36,9 @@ def test_every_site_that_ships_is_right(path):
     assert faults(path.read_text("utf-8")) == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
-def test_every_part_of_a_site_in_the_readme_is_right(name):
-    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / name).read_text("utf-8"), re.S)
+@pytest.mark.parametrize("language", guide.LANGUAGES)
+def test_every_part_of_a_site_in_the_guide_is_right(language):
+    blocks = guide.blocks(language)
     assert len(blocks) > 10
     for block in blocks:
         assert faults(block, TABLES) == [], block
