@@ -129,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
 
     verb("run", _run, "the daemon", site=True)
     check = verb("check", _check, "every fault of a configuration at once, or the resolved wiring", site=True)
+    check.add_argument("--all", action="store_true", help="the agent's own rules, too, as far as nobody changed them")
     workshop.fixes(check)
     verb("test", _test, "poll once and show every channel", site=True)
     probe = verb("probe", _probe, "read registers ad hoc: tcp://host:502/1/holding/0x1000:4")
@@ -254,8 +255,9 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from . import config
+    from . import config, upkeep
     from .core.rules import Item
+    from .health import Health
 
     if args.fix:
         workshop.fix(args)
@@ -295,8 +297,10 @@ def _check(args: argparse.Namespace) -> int:
     for driver in site.drivers:
         lines += [f"bus {driver.name}", *(f"  {line}" for line in driver.wiring())]
     lines.append("rules")
+    own = [] if args.all else upkeep.rules(site.site.language, site.layouts[Health.SOURCE])
+    folded = sum(rule in own for rule in site.rules)
     for rule in site.rules:
-        if isinstance(rule, Item):
+        if isinstance(rule, Item) or rule in own:
             continue
         watched = by_rule.get(rule.name, [])
         more = f" and {len(watched) - 2} more" if len(watched) > 2 else ""
@@ -306,6 +310,7 @@ def _check(args: argparse.Namespace) -> int:
             + f" ({' '.join(filter(None, (rule.basis.standard, rule.basis.clause)))}{verify})"
             f" on {', '.join(watched[:2])}{more}" + (f" drives {', '.join(rule.drive)}" if rule.drive else "")
         )
+    lines += [f"  and {folded} by which the agent watches itself, as they ship; --all shows them"] if folded else []
     lines += [f"  {label}" if i else f"interlocks\n  {label}" for i, label in enumerate(labels)]
     lines += _item_lines(rule for rule in site.rules if isinstance(rule, Item))
     lines.append("uplinks: " + (", ".join(uplink.name for uplink in site.uplinks) or "none; alarms stay here"))

@@ -226,7 +226,9 @@ def _next(path: Path, look: int, language: str, has_devices: bool) -> list[str]:
         lines += [f"  vedette check -c {file}      # 全部错误及行号;或接线、限值与扫描时间"]
         lines += [f"  vedette test -c {file}       # 轮询一次:每个测点的数值、单位、质量"] if has_devices else []
         return [*lines, f"  vedette run -c {file}        # 守护进程;此后改动文件用 vedette reload -c {file}"]
-    lines = [f"{file} is written" + (f"; {look} places to look at, marked LOOK AT THIS" if look else "")]
+    lines = [
+        f"{file} is written" + (f"; {look} place{'s' * (look > 1)} to look at, marked LOOK AT THIS" if look else "")
+    ]
     lines += [f"  vedette check -c {file}      # every fault with its line; or the wiring, limits and scan times"]
     lines += (
         [f"  vedette test -c {file}       # poll once: every channel with value, unit, quality"] if has_devices else []
