@@ -31,6 +31,7 @@ class Screen:
         self._master, slave = pty.openpty()
         self._size(wide, tall)
         self.before = termios.tcgetattr(slave)
+        # pytest-xdist tells its workers COLUMNS, which would be this terminal's width for ever
         usual = {"TERM": "xterm-256color", "LANG": "C.UTF-8", "PYTHONIOENCODING": "utf-8"}
         self._slave = slave  # held, so that the settings can be looked at after the end
         self.process = subprocess.Popen(
@@ -38,7 +39,7 @@ class Screen:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=os.environ | usual | dict(env or {}),
+            env={k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")} | usual | dict(env or {}),
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
