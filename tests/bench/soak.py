@@ -9,9 +9,10 @@ disk is full; the wall clock jumps an hour and back; a certificate is renewed; a
 all is well for a while. Meanwhile hazards come, go and are acknowledged; visitors open live pages and leave.
 
 Every five seconds, from the kernel: RSS, what of it is its own, descriptors, threads, children, CPU, and the files of
-the store. Judged is the calm at the end of each cycle, from the sixth on: the slope by Theil and Sen with its 95 % interval (Sen
-1968). Two sabotaged agents show that this judge can say no. Root gives it a disk of its own to fill; without root or
-gcc the run says what is left out. No camera, no second process of the agent. Figures and the agent's log: build/bench.
+the store. Judged is the calm at the end of each cycle, from the sixth on: the slope by Theil and Sen with its 95 %
+interval (Sen 1968). Two sabotaged agents show that this judge can say no. Root gives it a disk of its own to fill;
+without root or gcc the run says what is left out. No camera, no second process of the agent. Figures and the agent's
+log: build/bench.
 """
 
 from __future__ import annotations
