@@ -8,10 +8,11 @@ dies; the serial line garbles and cuts its replies; the broker is cut and comes 
 disk is full; the wall clock jumps an hour and back; a certificate is renewed; a device's port closes and opens; then
 all is well for a while. Meanwhile hazards come, go and are acknowledged; visitors open live pages and leave.
 
-Every five seconds, from the kernel: RSS and PSS, descriptors, threads, children, CPU, and the files of the store.
-Judged is the calm at the end of each cycle, from the third on: the slope by Theil and Sen with its 95 % interval (Sen
-1968). Two sabotaged agents show that this judge can say no. Root gives it a disk of its own to fill; without root or
-gcc the run says what is left out. No camera, no second process of the agent. Figures and the agent's log: build/bench.
+Every five seconds, from the kernel: RSS, what of it is its own, descriptors, threads, children, CPU, and the files of
+the store. Judged is the calm at the end of each cycle, from the sixth on: the slope by Theil and Sen with its 95 %
+interval (Sen 1968). Two sabotaged agents show that this judge can say no. Root gives it a disk of its own to fill;
+without root or gcc the run says what is left out. No camera, no second process of the agent. Figures and the agent's
+log: build/bench.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ from tests.tools.subscriber import Subscriber
 ROOT = Path(__file__).parent.parent.parent
 DEVICES, CHANNELS = 10, 100
 EVERY = 5.0  # s between samples; a thirtieth of the cycle where that is shorter
-WARM = 2  # cycles that do not count: caches, rings and trends fill; `history_mb` is so small that its ring is full then
+WARM = 5  # cycles that do not count, 25 min of an hour: caches of SQLite, heaps and rings fill; then RSS stands still
 REST = 0.86  # of a cycle: from here on all is well again and has come to rest: what is judged
 DISK_MB = 64
 
@@ -144,7 +145,7 @@ class Goal(NamedTuple):
 
 GOALS = {  # reliability.md, T17
     "rss": Goal("MB", 1.0, 3.0),
-    "pss": Goal("MB", 1.0, 3.0),
+    "own": Goal("MB", 1.0, 3.0),
     "descriptors": Goal("", 0.5, 2.0),
     "threads": Goal("", 0.5, 2.0),
     "children": Goal("", 0.5, 2.0),
@@ -163,7 +164,8 @@ class Sample(NamedTuple):
     cycle: int
     phase: float  # 0 to 1
     rss: float  # MB
-    pss: float  # MB
+    own: float  # MB of it that is nobody's file
+    pss: float  # MB; moves with whoever else on the machine runs Python, and is not judged
     descriptors: int
     threads: int
     children: int
@@ -178,7 +180,7 @@ def rests(samples: Sequence[Sample], what: str, warm: int = WARM) -> list[tuple[
     for one in samples:
         if one.cycle >= warm and one.phase >= REST:
             found.setdefault(one.cycle, []).append(one)
-    middle = statistics.median if what in ("rss", "pss") else min
+    middle = min if what in ("descriptors", "threads", "children") else statistics.median
     return [
         (statistics.mean(one.seconds for one in row) / 3600, float(middle(getattr(one, what) for one in row)))
         for _, row in sorted(found.items())
@@ -208,7 +210,19 @@ def look(pid: int, state: Path, seconds: float, cycle: int, phase: float) -> Sam
         with contextlib.suppress(OSError):
             disk += place.stat().st_size / 1e6
     opened = len(os.listdir(proc / "fd"))
-    return Sample(seconds, cycle, phase, rollup["Rss"], rollup["Pss"], opened, len(tasks), children, cpu, disk)
+    return Sample(
+        seconds,
+        cycle,
+        phase,
+        rollup["Rss"],
+        rollup["Anonymous"],
+        rollup["Pss"],
+        opened,
+        len(tasks),
+        children,
+        cpu,
+        disk,
+    )
 
 
 # -- the world ----------------------------------------------------------------------------------------
@@ -450,7 +464,7 @@ async def soak(folder: Path, minutes: float, cycle: float, sabotage: str, say: C
                     one, last = samples[-1], samples[-2] if len(samples) > 1 else None
                     if last is not None and one.cycle != last.cycle:
                         say(
-                            f"cycle {last.cycle + 1:3}: RSS {last.rss:6.2f} PSS {last.pss:6.2f} MB, "
+                            f"cycle {last.cycle + 1:3}: RSS {last.rss:.2f}, own {last.own:.2f}, PSS {last.pss:.2f} MB, "
                             f"{last.descriptors} descriptors, {last.threads} threads, {last.children} children, "
                             f"disk {last.disk:5.2f} MB, CPU {100 * last.cpu / last.seconds:.1f} %"
                         )
@@ -500,7 +514,7 @@ async def soak(folder: Path, minutes: float, cycle: float, sabotage: str, say: C
         "drift": {what: drift(rests(samples, what))._asdict() for what in GOALS},
         "flat": {what: is_flat(drift(rests(samples, what)), goal) for what, goal in GOALS.items()},
         "cpu_percent": 100 * samples[-1].cpu / max(1.0, samples[-1].seconds),
-        "rests": {what: rests(samples, what, 0) for what in (*GOALS, "disk")},
+        "rests": {what: rests(samples, what, 0) for what in (*GOALS, "pss", "disk")},
         "samples": [one._asdict() for one in samples],
     }
 
