@@ -688,6 +688,7 @@ class Agent:
         health, steps = Health(self.config.store.path), Steps(self.clock.now())
         begun = starts(Path(self.config.store.path), self._now_begun()) if self.recorder is None else []
         failed, deaths, stepped = Lately(), Lately(), Lately()  # of the last hour
+        before = child.died[0]  # of another agent's, in a process that has had one
         renew, store = self.leases.grant("tick", TICK_LEASE).renew, self.leases.grant("store", STORE_LEASE).renew
         due = self.clock.now().mono
         certain: float | None = due + self._certain()
@@ -727,7 +728,7 @@ class Agent:
                 lost = self.outbox.lost()
                 wait, longest = self.queue.waits()
                 failed.reach(at.mono, self.outbox.failures + self.audit.failures)
-                deaths.reach(at.mono, child.died[0])
+                deaths.reach(at.mono, child.died[0] - before)
                 unmet = sum(box.unmet() for box in self.boxes.values())
                 seen = figures(self.memory.load, open_alarms(self.memory), at)
                 measured = Vitals(
