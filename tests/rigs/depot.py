@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import random
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +38,11 @@ class Depot:
         self.chance = random.Random(1201)
         self.links: list[Any] = []
         self.did = 0  # wrong
+        self.filed = 0.0  # monotonic s of the last file that got its name
         self._server: Any = None
 
-    async def start(self) -> None:
+    async def start(self, listener: socket.socket | None = None) -> None:
+        """Serve on a socket that somebody else has bound, or on a free port of the loopback."""
         depot = self
 
         class Door(asyncssh.SSHServer):  # type: ignore[misc]
@@ -71,22 +75,27 @@ class Depot:
                     raise asyncssh.SFTPConnectionLost("torn")
                 return int(super().write(file_obj, offset, data))
 
+            def fsync(self, file_obj: Any) -> None:
+                """The disk is not its subject, and would hold up all else that lives in this loop."""
+
             def posix_rename(self, oldpath: bytes, newpath: bytes) -> None:
                 if self._fails(depot.faults.fixed):
                     raise asyncssh.SFTPFailure("no")
                 super().posix_rename(oldpath, newpath)
+                depot.filed = time.monotonic()
 
         key = asyncssh.generate_private_key("ssh-ed25519")
         self.fingerprint = key.get_fingerprint()
         home = os.fspath(self.folder)
+        where = {"sock": listener} if listener is not None else {"host": "127.0.0.1", "port": 0}
         self._server = await asyncssh.create_server(
-            Door, "127.0.0.1", 0, server_host_keys=[key], sftp_factory=lambda chan: Shelf(chan, chroot=home)
+            Door, **where, server_host_keys=[key], sftp_factory=lambda chan: Shelf(chan, chroot=home)
         )
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.host, self.port = self._server.sockets[0].getsockname()
 
     @property
     def url(self) -> str:
-        return f"sftp://mine@127.0.0.1:{self.port}/"
+        return f"sftp://mine@{self.host}:{self.port}/"
 
     def rows(self) -> tuple[list[list[str]], list[str]]:
         """Of alarms; and files that are not whole."""

@@ -1,4 +1,4 @@
-"""A link of our own: this process in one network namespace, a broker in another, a cable (veth) in between.
+"""A link of our own: this process in one network namespace, a broker in another, one cable (veth) or more in between.
 
     with Link() as link:
         link.far(broker.start)      runs in the far namespace; whatever it starts stays there
@@ -16,14 +16,15 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.rigs.trial import Skip
 
 T = TypeVar("T")
-NEAR, FAR = "10.213.0.1", "10.213.0.2"
+NETS = ("10.213.0", "10.213.1")  # of each cable; the near side is .1
+FAR, ASIDE = (f"{net}.2" for net in NETS)  # the far side, by the first cable and by the second
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -43,7 +44,10 @@ def _check(result: int, what: str) -> None:
 
 
 class Link:
-    """Two namespaces and the cable between them. Made and used by one thread; what that starts is on its side."""
+    """Two namespaces and the cables between them. Made and used by one thread; what that starts is on its side."""
+
+    def __init__(self, cables: int = 1) -> None:
+        self.cables = range(cables)  # cable i joins the devices near{i} and far{i}
 
     def __enter__(self) -> Link:
         for program in ("ip", "tc", "nft", "unshare", "nsenter"):
@@ -60,12 +64,14 @@ class Link:
         self._far = os.open(f"/proc/{self._holder.pid}/ns/net", os.O_RDONLY)
         try:
             sh("ip", "link", "set", "lo", "up")
-            sh("ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", self._holder.pid)
-            sh("ip", "addr", "add", f"{NEAR}/24", "dev", "near")
-            sh("ip", "link", "set", "near", "up")
             self._there("ip", "link", "set", "lo", "up")
-            self._there("ip", "addr", "add", f"{FAR}/24", "dev", "far")
-            self._there("ip", "link", "set", "far", "up")
+            for i in self.cables:
+                near, far = f"near{i}", f"far{i}"
+                sh("ip", "link", "add", near, "type", "veth", "peer", "name", far, "netns", self._holder.pid)
+                sh("ip", "addr", "add", f"{NETS[i]}.1/24", "dev", near)
+                sh("ip", "link", "set", near, "up")
+                self._there("ip", "addr", "add", f"{NETS[i]}.2/24", "dev", far)
+                self._there("ip", "link", "set", far, "up")
         except BaseException:
             self.__exit__()
             raise
@@ -102,36 +108,42 @@ class Link:
             raise found[1]
         return found[1]  # type: ignore[no-any-return]
 
-    def drop(self) -> None:
-        """Nothing passes any more, in either direction, and nobody is told: a half-open link."""
-        self._rule("drop")
+    def drop(self, *cables: int) -> None:
+        """Nothing passes any more, in either direction, and nobody is told: a half-open link. Without a number, here
+        and below, it is all cables."""
+        self._rule("drop", cables)
 
-    def loss(self, percent: int) -> None:
+    def loss(self, percent: int, *cables: int) -> None:
         """So many of a hundred packets are lost, in each direction."""
-        self._rule(f"numgen random mod 100 < {percent} drop")
+        self._rule(f"numgen random mod 100 < {percent} drop", cables)
 
-    def _rule(self, rule: str) -> None:
-        self._there("nft", "flush", "ruleset")
+    def _rule(self, rule: str, cables: Sequence[int]) -> None:
         hooks = {"input": "iifname", "output": "oifname"}
-        chains = [
-            f'chain {hook} {{\n type filter hook {hook} priority 0\n {side} "far" {rule}\n}}'
-            for hook, side in hooks.items()
-        ]
-        self._there("nft", "-f", "-", text="table inet link {\n" + "\n".join(chains) + "\n}\n")
+        text = ""
+        for i in cables or self.cables:
+            text += f"table inet cable{i}\ndelete table inet cable{i}\n"  # it need not be there to be deleted
+            chains = [
+                f'chain {hook} {{\n type filter hook {hook} priority 0\n {side} "far{i}" {rule}\n}}\n'
+                for hook, side in hooks.items()
+            ]
+            text += f"table inet cable{i} {{\n" + "".join(chains) + "}\n" if rule else ""
+        self._there("nft", "-f", "-", text=text)
 
-    def narrow(self, kbit: int) -> None:
+    def narrow(self, kbit: int, *cables: int) -> None:
         """So many kbit/s in each direction, with a queue of at most half a second."""
         shape = ["root", "tbf", "rate", f"{kbit}kbit", "burst", "4kb" if kbit < 1000 else "32kb", "latency", "500ms"]
-        sh("tc", "qdisc", "replace", "dev", "near", *shape)
-        self._there("tc", "qdisc", "replace", "dev", "far", *shape)
+        for i in cables or self.cables:
+            sh("tc", "qdisc", "replace", "dev", f"near{i}", *shape)
+            self._there("tc", "qdisc", "replace", "dev", f"far{i}", *shape)
 
-    def heal(self) -> None:
+    def heal(self, *cables: int) -> None:
         """As good as new."""
-        self._there("nft", "flush", "ruleset")
-        with contextlib.suppress(OSError):
-            sh("tc", "qdisc", "del", "dev", "near", "root")
-        with contextlib.suppress(OSError):
-            self._there("tc", "qdisc", "del", "dev", "far", "root")
+        self._rule("", cables)
+        for i in cables or self.cables:
+            with contextlib.suppress(OSError):
+                sh("tc", "qdisc", "del", "dev", f"near{i}", "root")
+            with contextlib.suppress(OSError):
+                self._there("tc", "qdisc", "del", "dev", f"far{i}", "root")
 
 
 def connections(port: int) -> set[str]:

@@ -54,7 +54,7 @@ lanes = ["alarm"]
 real = 0
 hours = false
 days = false
-timeout = 1
+timeout = {timeout}
 tries = 0
 [[uplink.factor]]
 channel = "plant/c0"
@@ -81,6 +81,12 @@ lanes = ["alarm"]
 channel = "plant/c0"
 code = "c0"
 type = "0001"
+[[uplink.alarm]]
+rule = "gas"
+type = "over-limit"
+[[uplink.alarm]]
+rule = "*"
+type = ""
 [uplink.change.file]
 CDSS = {{ every = 60 }}
 TJSJ = {{ every = 60 }}
@@ -89,9 +95,12 @@ YCBJ = {{ every = 2 }}
 PASSWORD = {"PW": "123456"}  # of a platform of HJ 212, and of a place of files
 
 
-def bureau(url: str) -> str:
-    """One more, of HJ 212: alarms alone, for a batch of telemetry waits there until its minutes are over."""
-    return BUREAU.format(url=url)
+def bureau(url: str, timeout: float = 1.0) -> str:
+    """One more, of HJ 212: alarms alone, for a batch of telemetry waits there until its minutes are over.
+
+    `timeout`: s for an answer; without one the connection ends.
+    """
+    return BUREAU.format(url=url, timeout=timeout)
 
 
 def mine(url: str, fingerprint: str) -> str:
@@ -183,7 +192,7 @@ class Count:
                 break
             await asyncio.sleep(0.3)
         again = {"sparkplug": len(host.unmarked), "jt808": platform.twice}
-        for name in self.lost:
+        for name in missing:
             self.lost[name] += missing[name]
             self.unmarked[name] += again[name]
 
@@ -193,6 +202,14 @@ class FarPlatform(Jt808Platform):
 
     async def listen(self, listener: socket.socket) -> None:
         self._servers = [await asyncio.start_server(self._terminal, sock=listener)]
+        self.port = listener.getsockname()[1]
+
+
+class FarBureau(Hj212Platform):
+    """The same of HJ 212."""
+
+    async def listen(self, listener: socket.socket) -> None:
+        self._server = await asyncio.start_server(self._serve, sock=listener)
         self.port = listener.getsockname()[1]
 
 

@@ -310,6 +310,7 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
     "user-timeout-off": (  # T7: the kernel's own, a quarter hour
         ("agent.wire", "USER_TIMEOUT", lambda old: 0),
         ("agent.uplink.tcp", "USER_TIMEOUT", lambda old: 0),
+        ("agent.uplink.minefiles_places", "USER_TIMEOUT", lambda old: 0),
     ),
     "leaves-run-once": (("agent.daemon", "keep", once),),  # T9
     "checksum-ignored": (("agent.store", "check", lambda old: lambda *columns: Agreeable(old(*columns))),),  # T5
