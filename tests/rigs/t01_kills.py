@@ -156,24 +156,23 @@ def between(again: Sequence[tuple[float, float]], killed: Sequence[float]) -> Co
 
 def outboxes(case: Case) -> dict[str, Outboxes]:
     """The outbox and its uplink alone, in each language."""
-    few = 2 if case.sabotage else 1  # half of them are enough to be found out
     with Mosquitto(case.folder / "broker-2", more=PATIENT) as broker:
         with Subscriber(broker.port) as ear:
-            nursery = killed(case, "mqtt", broker.url, case.n(20 // few, 400))
+            nursery = killed(case, "mqtt", broker.url, case.n(24, 400))
             messages = settled(ear)
         streams = Streams(messages)
         ids = {m.body["id"] for m in messages if "/alarm/" in m.topic and m.payload}
         accepted = set(nursery.accepted)
         native = Outboxes(nursery.kills, accepted, len(accepted - ids), len(streams.holes()), streams.unmarked)
         with Subscriber(broker.port, "spBv1.0/#") as ear:
-            nursery = killed(case, "sparkplug", f"sparkplug+{broker.url}", case.n(16 // few, 400))
+            nursery = killed(case, "sparkplug", f"sparkplug+{broker.url}", case.n(18, 400))
             host = keys(settled(ear))
     accepted = set(nursery.accepted)
     lost = len(accepted - {id for id, _ in host.edges})
     node = Outboxes(nursery.kills, accepted, lost, len(host.holes()), len(host.unmarked))
     terminal, outlet = (
-        asyncio.run(terminals(case, case.n(16 // few, 400))),
-        asyncio.run(outlets(case, case.n(12 // few, 200))),
+        asyncio.run(terminals(case, case.n(18, 400))),
+        asyncio.run(outlets(case, case.n(12, 200))),
     )
     return {"mqtt": native, "sparkplug": node, "jt808": terminal, "hj212": outlet}
 
