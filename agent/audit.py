@@ -291,8 +291,23 @@ def edges(folder: Path) -> Iterator[Alarm]:
                 yield msgspec.json.decode(record.body, type=_Told).alarm
 
 
+def event(record: Record) -> Event | None:
+    """The event that a record tells of; None where it tells of something else, or was not written by this version."""
+    if record.body.startswith(b'{"kind":"event"'):
+        with contextlib.suppress(msgspec.DecodeError):
+            return _EVENT.decode(record.body).event
+    return None
+
+
 class _Told(msgspec.Struct):
     alarm: Alarm
+
+
+class _Happened(msgspec.Struct):
+    event: Event
+
+
+_EVENT = msgspec.json.Decoder(_Happened)
 
 
 def previous(record: Record) -> str:

@@ -10,6 +10,7 @@ machine. A few dozen small files, some 0.3 ms.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import resource
@@ -111,25 +112,19 @@ class Machine:
         except OSError:
             return {"disk_wear": NAN, "disk_errors": NAN}
         whole = part.parent if (part / "partition").exists() else part
-        life = [int(word, 16) for word in _text(whole / "device/life_time").split() if word.startswith("0x")]
+        steps = life(whole / "device")
         return {
-            "disk_wear": 10.0 * max(life) if any(life) else NAN,  # steps of 10 %, the upper end; 0: not told
+            "disk_wear": 10.0 * max(steps) if any(steps) else NAN,  # the upper end
             "disk_errors": _number(self._root / "sys/fs/ext4" / part.name / "errors_count"),
         }
 
     def _power(self) -> tuple[float, float, float]:
         """Whether the voltage is too low, the processor is slowed down, and the voltage was ever too low: 1 or 0."""
         low, slow, seen = NAN, NAN, NAN
-        for place in sorted(self._root.glob("sys/devices/platform/soc*/soc*firmware/get_throttled")):
-            try:
-                bits = int(_text(place), 16)
-            except ValueError:
-                continue
+        if (bits := throttled(self._root)) is not None:
             low, seen = float(bool(bits & LOW_NOW)), float(bool(bits & LOW_SEEN))
             slow = float(bool(bits & (CAPPED | SLOWED | SOFT)))
-        for hwmon in sorted(self._root.glob("sys/class/hwmon/hwmon*")):
-            if _text(hwmon / "name") == "rpi_volt":
-                low = _worst(low, _number(hwmon / "in0_lcrit_alarm"))
+        low = _worst(low, low_voltage(self._root))
         count = _number(self._root / "sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count")
         if not math.isnan(count):
             before, self._slowed = self._slowed, count
@@ -165,7 +160,7 @@ def descriptors(root: Path = Path("/")) -> float:
 def memory_share(root: Path = Path("/")) -> float:
     """% of the tightest memory limit that holds for this process, or of the machine's memory."""
     shares = [100 * used / limit for used, limit in _limits(root) if limit > 0]
-    machine = _fields(root / "proc/meminfo")
+    machine = meminfo(root)
     if "MemAvailable" in machine and machine.get("MemTotal", 0) > 0:
         shares.append(100 * (1 - machine["MemAvailable"] / machine["MemTotal"]))
     return max((share for share in shares if not math.isnan(share)), default=NAN)
@@ -192,6 +187,33 @@ def _limits(root: Path) -> Iterator[tuple[float, float]]:
             if 0 < limit < 1 << 60:  # v1 says "none" as nearly 2^63
                 yield _number(place / now) - _fields(place / "memory.stat").get(idle, 0.0), limit
             place = place.parent
+
+
+def meminfo(root: Path = Path("/")) -> dict[str, float]:
+    """kB by name, as proc_meminfo(5) has them; nothing where it is not to be seen."""
+    return _fields(root / "proc/meminfo")
+
+
+def throttled(root: Path = Path("/")) -> int | None:
+    """The bits by which the firmware of a Raspberry Pi tells of its supply and heat; None where there is none."""
+    for place in sorted(root.glob("sys/devices/platform/soc*/soc*firmware/get_throttled")):
+        with contextlib.suppress(ValueError):
+            return int(_text(place), 16)
+    return None
+
+
+def low_voltage(root: Path = Path("/")) -> float:
+    """Whether the supply of a Raspberry Pi is too weak now, as its hwmon has it: 1 or 0; NaN: it has none."""
+    low = NAN
+    for hwmon in root.glob("sys/class/hwmon/hwmon*"):
+        if _text(hwmon / "name") == "rpi_volt":
+            low = _worst(low, _number(hwmon / "in0_lcrit_alarm"))
+    return low
+
+
+def life(device: Path) -> list[int]:
+    """How much of its life an eMMC has used, in steps of 10 %, for each kind of its memory; 0: it does not tell."""
+    return [int(word, 16) for word in _text(device / "life_time").split() if word.startswith("0x")]
 
 
 def temperature(root: Path = Path("/")) -> float:

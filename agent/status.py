@@ -13,9 +13,7 @@ import asyncio
 import contextlib
 import math
 import os
-import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -33,9 +31,10 @@ from .core.core import Bench, Watch
 from .core.frame import Instant, Quality
 from .core.ports import LANES, Event, Fared, Lane, Tally
 from .core.words import Language
+from .machine import meminfo
 from .outbox import owed_by
 from .rows import Span
-from .store import Kept, connect, decoded, notes
+from .store import Kept, connect, copied, decoded, log_of, notes
 from .web import coach, glance
 
 SCHEMA = "vedette.status/1"
@@ -429,12 +428,10 @@ def machine(disk: Path) -> Machine:
 
 def _memory_free() -> float | None:
     """Share of the memory that can be had (proc(5))."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        rows = {name: float(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
-        return round(rows["MemAvailable"] / rows["MemTotal"], 4)
-    except (OSError, KeyError, IndexError, ValueError, ZeroDivisionError):
-        return None
+    told = meminfo()
+    return (
+        round(told["MemAvailable"] / told["MemTotal"], 4) if "MemAvailable" in told and told.get("MemTotal") else None
+    )
 
 
 # -- of an agent that does not run --------------------------------------------------------------------
@@ -504,17 +501,11 @@ def _last_sign(state: Path, now: float) -> float | None:
 
 
 def _alarms_file(path: Path) -> tuple[list[Alarm], list[tuple[Kept, float]]]:
-    """Alarms that are open, and what is owed with the time of each. A copy is read, with its log: who opens the file
-    itself makes files beside it, which the agent finds at its next start. Raises `OSError`, `sqlite3.Error` or
-    `ValueError`."""
-    size = sum(part.stat().st_size for part in (path, _log(path)) if part.exists() or part == path)
+    """Alarms that are open, and what is owed with the time of each. Raises `OSError`, `sqlite3.Error`, `ValueError`."""
+    size = sum(part.stat().st_size for part in (path, log_of(path)) if part.exists() or part == path)
     if size > SNAPSHOT:
         raise ValueError(f"{size >> 20} MB, more than is copied to be looked at")
-    with tempfile.TemporaryDirectory(prefix="vedette-status-") as folder:
-        copy = Path(folder) / path.name
-        shutil.copyfile(path, copy)
-        if _log(path).exists():
-            shutil.copyfile(_log(path), _log(copy))
+    with copied(path) as copy:
         db = connect(copy)
         try:
             open = [decoded("alarm", body) for (body,) in db.execute("SELECT body FROM open ORDER BY n")]
@@ -523,10 +514,6 @@ def _alarms_file(path: Path) -> tuple[list[Alarm], list[tuple[Kept, float]]]:
             db.close()
     known = [(row, body.at.wall) for row in rows if (body := decoded(row.lane, row.body)) is not None]
     return [alarm for alarm in open if isinstance(alarm, Alarm)], known
-
-
-def _log(path: Path) -> Path:
-    return path.with_name(path.name + "-wal")
 
 
 def _backlog(path: Path) -> tuple[dict[str, int], str]:
@@ -565,14 +552,9 @@ def _head(folder: Path, now: float) -> tuple[Head | None, list[Event]]:
         return None, []
     events = list[Event]()
     for record in reversed(found):
-        with contextlib.suppress(msgspec.MsgspecError):
-            if record.body.startswith(b'{"kind":"event"') and len(events) < EVENTS:
-                events.append(msgspec.json.decode(record.body, type=_Event).event)
+        if len(events) < EVENTS and (event := audit.event(record)) is not None:
+            events.append(event)
     return Head(record=found[-1].n, checksum=found[-1].chain, age=age), events
-
-
-class _Event(Struct):
-    event: Event
 
 
 def _known(value: float) -> float | None:

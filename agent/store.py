@@ -13,7 +13,9 @@ refuses is renamed, and what is left of it is read page by page (`pages.py`).
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
 import threading
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -101,6 +103,18 @@ def connect(path: Path) -> sqlite3.Connection:
 def log_of(path: Path) -> Path:
     """SQLite's log beside the file."""
     return path.with_name(path.name + "-wal")
+
+
+@contextmanager
+def copied(path: Path) -> Iterator[Path]:
+    """A copy of a file and its log, for whoever wants to look while nobody owns it: to open the file itself would leave
+    others beside it, which the agent finds at its next start. Raises `OSError`."""
+    with tempfile.TemporaryDirectory(prefix="vedette-") as folder:
+        copy = Path(folder) / path.name
+        shutil.copyfile(path, copy)
+        if log_of(path).exists():
+            shutil.copyfile(log_of(path), log_of(copy))
+        yield copy
 
 
 def mend(log: Path) -> None:

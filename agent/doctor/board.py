@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from .. import machine as readings
 from .disk import device, mount
 from .finding import Finding, found
 from .machine import Machine
@@ -47,26 +49,19 @@ def throttled(machine: Machine) -> int | None:
         with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
             told = subprocess.run([program, "get_throttled"], capture_output=True, timeout=2.0, text=True, check=False)
             return int(told.stdout.partition("=")[2], 16)
-    for path in machine.glob("/sys/devices/platform/soc*/soc*firmware/get_throttled"):
-        if (bits := machine.number(path, 16)) is not None:
-            return bits
-    return None
+    return readings.throttled(machine.root)
 
 
 def power(machine: Machine) -> Iterator[Finding]:
     """Whether the supply holds, on a Raspberry Pi."""
     bits = throttled(machine)
-    alarms = [
-        machine.number(path.rpartition("/")[0] + "/in0_lcrit_alarm")
-        for path in machine.glob("/sys/class/hwmon/hwmon*/name")
-        if machine.text(path) == "rpi_volt"
-    ]
+    low = readings.low_voltage(machine.root)
     board = model(machine)
-    if bits is None and not alarms:
+    if bits is None and math.isnan(low):
         if "Raspberry Pi" in board:
             yield found("power unknown", board)
         return
-    bits = (bits or 0) | (1 if any(alarms) else 0)
+    bits = (bits or 0) | (low == 1)
     now = [key for bit, key in NOW.items() if bits >> bit & 1]
     before = [key for bit, key in BEFORE.items() if bits >> bit & 1 and not bits >> (bit - 16) & 1]
     for key in now + before:
@@ -124,8 +119,8 @@ def control_group(machine: Machine, pid: int) -> str:
 
 def memory(machine: Machine, wants: Appetite, limit: float, pid: int) -> Iterator[Finding]:
     """Whether the memory does. `limit`: MB of the unit, 0 where it has none; `pid` of the running agent, or 0."""
-    told = dict(re.findall(r"^(\w+):\s+(\d+) kB$", machine.text("/proc/meminfo") or "", re.MULTILINE))
-    total, free = (int(told.get(key, 0)) / 1000.0 for key in ("MemTotal", "MemAvailable"))
+    told = readings.meminfo(machine.root)
+    total, free = (told.get(key, 0.0) / 1000.0 for key in ("MemTotal", "MemAvailable"))
     if not total:
         yield found("memory unknown", "/proc/meminfo")
         return

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ..machine import life
+from ..store import copied, log_of
 from .finding import Finding, found
 from .machine import Machine
 
@@ -152,15 +152,15 @@ def wear(machine: Machine, what: str, disk: str) -> Iterator[Finding]:
         if not disk.startswith(("vd", "loop", "nbd", "zram", "ram", "dm-")):
             yield found(key, what, disk=disk, model=model)
         return
-    lives = [int(word, 16) for word in (machine.text(f"{base}/life_time") or "").split() if word.startswith("0x")]
+    lives = life(machine.at(base))
     if machine.text(f"{base}/type") == "SD" or not any(lives):
         yield found("disk card", what, disk=disk, card=card)
         return
-    life, spare = max(lives), machine.number(f"{base}/pre_eol_info", 16) or 0
-    facts = {"disk": disk, "card": card, "used": f"{10 * (life - 1)}-{10 * life}" if life <= 10 else "> 100"}
-    if life >= 0x0B or spare >= 3:
+    used_up, spare = max(lives), machine.number(f"{base}/pre_eol_info", 16) or 0
+    facts = {"disk": disk, "card": card, "used": f"{10 * (used_up - 1)}-{10 * used_up}" if used_up <= 10 else "> 100"}
+    if used_up >= 0x0B or spare >= 3:
         yield found("disk worn", what, **facts)
-    elif life >= 0x09 or spare == 2:
+    elif used_up >= 0x09 or spare == 2:
         yield found("disk wearing", what, **facts)
     else:
         yield found("disk young", what, **facts)
@@ -231,22 +231,20 @@ def whole(folder: Path, running: bool) -> Iterator[Finding]:
         if running:
             yield found("store running", str(path))
             continue
-        wal = path.with_name(f"{name}-wal")
+        wal = log_of(path)
         open_ = wal.exists() and wal.stat().st_size > 0
         if open_ and held + wal.stat().st_size > COPIED:
             yield found("store unclosed", str(path))
             continue
         try:
-            yield _copied(path, wal) if open_ else _checked(path, "immutable=1", str(path))
+            yield _copied(path) if open_ else _checked(path, "immutable=1", str(path))
         except OSError as error:
             yield found("store unread", str(path), why=error.strerror or str(error))
 
 
-def _copied(path: Path, wal: Path) -> Finding:
-    with tempfile.TemporaryDirectory(prefix="vedette-doctor-") as folder:
-        for one in (path, wal):
-            shutil.copyfile(one, Path(folder) / one.name)
-        return _checked(Path(folder) / path.name, "mode=rw", str(path))
+def _copied(path: Path) -> Finding:
+    with copied(path) as copy:
+        return _checked(copy, "mode=rw", str(path))
 
 
 def _checked(path: Path, how: str, what: str) -> Finding:

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from .. import audit
 from .finding import Finding, found
 
@@ -36,25 +34,9 @@ TOLD: dict[str, Row] = {  # kind of event
 }
 
 
-class _At(msgspec.Struct):
-    wall: float
-
-
-class _Event(msgspec.Struct):
-    kind: str
-    source: str
-    at: _At
-    text: str
-
-
-class _Body(msgspec.Struct):
-    event: _Event | None = None
-
-
 def past(folder: Path, now: float) -> Iterator[Finding]:
     """`now`: s UTC. A journal that is not there, or not for us, says nothing."""
     seen: dict[tuple[str, str], list[str]] = defaultdict(list)
-    read = msgspec.json.Decoder(_Body)
     for segment in audit.segments(folder)[-NEWEST:]:
         try:
             lines = audit.text(segment).split(b"\n")
@@ -63,12 +45,7 @@ def past(folder: Path, now: float) -> Iterator[Finding]:
             return
         for line in lines:
             record = audit.parse(line)
-            if record is None or not record.body.startswith(b'{"kind":"event"'):
-                continue
-            try:
-                event = read.decode(record.body).event
-            except msgspec.MsgspecError:
-                continue
+            event = None if record is None else audit.event(record)
             if event is not None and event.kind in TOLD and 0 <= now - event.at.wall < DAY:
                 seen[event.kind, event.source].append(event.text)
     quiet = True
