@@ -423,7 +423,7 @@ def run(args: argparse.Namespace) -> int:
         raise terminal.Stop(os.EX_USAGE, f"--every {args.every:g}: more than 0 s is expected")
     if args.json:
         found, why = look(Path(args.config), 0)
-        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        terminal.answer(args, found, "")
         return _told(found, why)
     if args.once or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         found, why = look(Path(args.config), ROWS)
@@ -439,10 +439,7 @@ def run(args: argparse.Namespace) -> int:
 def look(site: Path, channels: int) -> tuple[Status, str]:
     """What the running agent says; of one that does not run, what its files say, and why. Raises `ConfigFault`, and
     `WorldFault` where it runs but does not answer, or must not be asked."""
-    try:
-        home = control.home(site)
-    except OSError as error:
-        raise ConfigFault([f"{site}: cannot be read: {error.strerror}"]) from None
+    home = control.home(site)
     try:
         return asked(home, channels), ""
     except control.Absent as fault:

@@ -67,11 +67,7 @@ def _ask(args: argparse.Namespace, timeout: float = 5.0, /, **request: Any) -> d
     """What the running daemon answers within `timeout` s. Raises `WorldFault`."""
     from . import control
 
-    try:
-        home = control.home(args.config)
-    except OSError as error:
-        raise ConfigFault([f"{args.config}: cannot be read: {error.strerror}"]) from None
-    reply = control.ask(home, request, timeout)
+    reply = control.ask(control.home(args.config), request, timeout)
     if "error" in reply:
         raise WorldFault(reply["error"])
     return reply
@@ -79,21 +75,18 @@ def _ask(args: argparse.Namespace, timeout: float = 5.0, /, **request: Any) -> d
 
 def _reload(args: argparse.Namespace) -> int:
     """All of it, or nothing: the daemon says which."""
-    from . import control
     from .complaints import Places, read_toml
 
     path = Path(args.config)
     try:
-        read_toml(path, Places())
-    except OSError as error:
-        raise ConfigFault([f"{path}: cannot be read: {error.strerror}"]) from None
+        read_toml(path, Places())  # what is no TOML does not say whom to ask
+    except OSError:
+        pass  # told below
     except ValueError as error:
         raise ConfigFault([str(error)]) from None
-    reply = control.ask(control.home(path), {"verb": "reload", "by": args.by, "file": str(path.resolve())}, RELOAD)
+    reply = _ask(args, RELOAD, verb="reload", by=args.by, file=str(path.resolve()))
     if "complaints" in reply:
         raise ConfigFault(reply["complaints"], "nothing was changed")
-    if "error" in reply:
-        raise WorldFault(reply["error"])
     return answer(args, reply, reply["ok"])
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from .core.errors import LineLost, WorldFault
+from .core.errors import ConfigFault, LineLost, WorldFault
 
 Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 LONGEST = 1024 * 1024  # bytes of one request: an envelope, escaped once more
@@ -34,10 +34,12 @@ class Absent(LineLost):
 
 def home(site: str | Path) -> Path:
     """The state folder that a site file names, whatever else is wrong with it: the agent may still run by an earlier
-    one. Raises `OSError` where it cannot be read."""
+    one. Raises `ConfigFault` where it cannot be read."""
     path = Path(site)
     try:
         named = tomllib.loads(path.read_text("utf-8")).get("store", {}).get("path", "state")
+    except OSError as error:
+        raise ConfigFault([f"{path}: cannot be read: {error.strerror}"]) from None
     except (ValueError, AttributeError):  # no TOML, or no table
         named = "state"
     return path.parent / str(named)

@@ -331,19 +331,16 @@ def _lines(
     def said(key: str, **more: str) -> str:
         return SAID[key][answers.language].format(**more)
 
-    quoted = json.dumps  # a TOML basic string knows the same escapes
     if schema:
         yield f"#:schema {schema}"
     yield f"# {said('head', file=file)}"
     yield ""
     yield "[site]"
     for key in ("site", "node", "language"):
-        yield _beside(
-            f"{'name' if key == 'site' else key} = {quoted(getattr(answers, key), ensure_ascii=False)}", said(key)
-        )
+        yield _beside(f"{'name' if key == 'site' else key} = {quoted(getattr(answers, key))}", said(key))
     yield ""
     yield "[store]"
-    yield _beside(f"path = {quoted(answers.state, ensure_ascii=False)}", said("state"))
+    yield _beside(f"path = {quoted(answers.state)}", said("state"))
     yield ""
     yield f"# {said('line')}"
     open_ones: list[tuple[str, str]] = []
@@ -409,12 +406,12 @@ def _channels(
         if unit.profile and not name:
             continue
         yield "[[bus.device.channel]]"
-        yield f"key = {json.dumps(key, ensure_ascii=False)}"
+        yield f"key = {quoted(key)}"
         yield from filter(None, more.split(", "))
         if measured and not unit.profile:
-            yield f"unit = {json.dumps(measured, ensure_ascii=False)}"
+            yield f"unit = {quoted(measured)}"
         if name:
-            yield _beside(f"profile = {json.dumps(name)}", said("limits", name=name))
+            yield _beside(f"profile = {quoted(name)}", said("limits", name=name))
 
 
 def _uplink(answers: Answers, said: Callable[..., str]) -> Iterator[str]:
@@ -422,16 +419,21 @@ def _uplink(answers: Answers, said: Callable[..., str]) -> Iterator[str]:
     scheme, port = ("mqtts", 8883) if answers.tls else ("mqtt", 1883)
     if "://" not in place:
         place = f"{scheme}://{place}" if re.search(r":\d+$", place) else f"{scheme}://{place}:{port}"
-    rows = ["[[uplink]]", 'name = "platform"', f"url = {json.dumps(place)}"]
+    rows = ["[[uplink]]", 'name = "platform"', f"url = {quoted(place)}"]
     if answers.user or not answers.broker:
-        rows.append(f"user = {json.dumps(answers.user or answers.site, ensure_ascii=False)}")
-        rows.append(_beside(f"password = {json.dumps(answers.password)}", said("secret")))
+        rows.append(f"user = {quoted(answers.user or answers.site)}")
+        rows.append(_beside(f"password = {quoted(answers.password)}", said("secret")))
     yield from rows if answers.broker else (f"#{row}" for row in rows)
 
 
 def has_page() -> bool:
     """Whether what the local page needs is installed."""
     return all(importlib.util.find_spec(name) is not None for name in NEEDED)
+
+
+def quoted(text: str) -> str:
+    """A basic string of TOML, which knows the escapes of JSON."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _beside(line: str, comment: str) -> str:

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -91,17 +91,24 @@ def _simulate_fleet(args: argparse.Namespace) -> int:
     return asyncio.run(simulate(fleet, lambda line: print(line, flush=True), args.json))
 
 
+def _strange(misbehave: str, known: Collection[str]) -> list[str]:
+    """What is wrong with the words of --misbehave."""
+    from .complaints import nearest
+
+    return [
+        f"--misbehave has no word `{word}`{nearest(word, known)}; known are {', '.join(known)}"
+        for word in filter(None, misbehave.split(","))
+        if word not in known
+    ]
+
+
 def _simulate_jt808(args: argparse.Namespace) -> int:
     from simulators.jt808 import WORDS, simulate
 
     from .complaints import nearest
     from .uplink.jt808_words import DIALECTS
 
-    unknown = [
-        f"--misbehave has no word `{word}`{nearest(word, WORDS)}; known are {', '.join(WORDS)}"
-        for word in filter(None, args.misbehave.split(","))
-        if word not in WORDS
-    ]
+    unknown = _strange(args.misbehave, WORDS)
     unknown += [] if args.dialect in DIALECTS else [f"no dialect `{args.dialect}`{nearest(args.dialect, DIALECTS)}"]
     if unknown:
         raise Stop(os.EX_USAGE, "; ".join(unknown))
@@ -111,13 +118,7 @@ def _simulate_jt808(args: argparse.Namespace) -> int:
 def _simulate_hj212(args: argparse.Namespace) -> int:
     from simulators.hj212 import WORDS, simulate
 
-    from .complaints import nearest
-
-    unknown = [
-        f"--misbehave has no word `{word}`{nearest(word, WORDS)}; known are {', '.join(WORDS)}"
-        for word in filter(None, args.misbehave.split(","))
-        if word not in WORDS
-    ]
+    unknown = _strange(args.misbehave, WORDS)
     if unknown:
         raise Stop(os.EX_USAGE, "; ".join(unknown))
     return asyncio.run(simulate(args.port, args.misbehave, args.pw))

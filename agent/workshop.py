@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from .core.errors import ConfigFault
+from .terminal import Stop, answer
 
 if TYPE_CHECKING:
     from .fix import Fixed
@@ -115,12 +114,10 @@ def _init(args: argparse.Namespace) -> int:
 
     path = Path(args.config)
     if path.exists() and not args.force:
-        print(f"vedette init: {path} is there already; --force replaces it, -c names another", file=sys.stderr)
-        return os.EX_CANTCREAT
+        raise Stop(os.EX_CANTCREAT, f"{path} is there already; --force replaces it, -c names another")
     ask = None if args.yes else _ask
     if ask is not None and not sys.stdin.isatty():
-        print("vedette init: this is no terminal: give --yes, and the answers as options", file=sys.stderr)
-        return os.EX_USAGE
+        raise Stop(os.EX_USAGE, "this is no terminal: give --yes, and the answers as options")
     given = {field: getattr(args, field) for field in newsite.Answers._fields}
     if given["state"] is None and path.resolve().is_relative_to(ETC):
         given["state"] = STATE
@@ -133,11 +130,10 @@ def _init(args: argparse.Namespace) -> int:
             given |= {"device": "", "unit": 1} | {key: value for key, value in settings.items() if given[key] is None}
         answers = newsite.asked(given, ask, print)
     except ValueError as error:
-        print(f"vedette init: {error}", file=sys.stderr)
-        return os.EX_USAGE
+        raise Stop(os.EX_USAGE, str(error)) from None
     except EOFError:
-        print("\nvedette init: nothing was written", file=sys.stderr)
-        return os.EX_USAGE
+        print(file=sys.stderr)
+        raise Stop(os.EX_USAGE, "nothing was written") from None
     if not args.scan:
         table = newsite.device_profiles(path.parent).get(answers.device)
         if answers.device and table is not None:
@@ -149,11 +145,7 @@ def _init(args: argparse.Namespace) -> int:
     _put(path, text, args.force)
     look = text.count("LOOK AT THIS") + text.count("请核对")
     facts = {"file": str(path), "devices": len(units), "look": look}
-    if args.json:
-        print(msgspec.json.encode(facts).decode())
-    else:
-        print("\n".join(_next(path, look, answers.language, bool(units))))
-    return 0
+    return answer(args, facts, "\n".join(_next(path, look, answers.language, bool(units))))
 
 
 def _ask(question: str) -> str:
