@@ -66,7 +66,7 @@ contracts: dev
 	@$(BIN)/lint-imports
 
 unit: dev decoders build/.collected
-	@$(BIN)/python -m pytest -n 4 --dist loadscope
+	@$(BIN)/python -m pytest -n 4 --dist loadscope -rs
 
 # What pytest makes of the files of tests is made once, not by each worker at the same time.
 build/.collected: build/decoders/.python $(VENV)/.dev
