@@ -82,15 +82,14 @@ def site(
     uplink: str = "",
     name: str = "spine",
     rules: str = GAS,
-    stale: float | None = None,
+    stale: float = 10.0,
 ) -> Path:
     """A site file for this plant; the first `hazards` channels are watched for more than 1.0, if not by other `rules`.
 
-    `store` and `uplink` are further lines of those tables. `stale`: s after which a silent plant is an alarm; it
-    is three periods if not given. The state lies in `folder/state`.
+    `store` and `uplink` are further lines of those tables. `stale`: s after which a silent plant is an alarm: longer
+    than a busy machine stands still, if not given. The state lies in `folder/state`.
     """
-    patience = 3.0 * period if stale is None else stale
-    rows = [f"{r.key},{r.table}:{r.address},{r.type},{patience}" for r in device.layout if r.table == "holding"]
+    rows = [f"{r.key},{r.table}:{r.address},{r.type},{stale}" for r in device.layout if r.table == "holding"]
     (folder / "points.csv").write_text("\n".join(["key,at,type,stale", *rows]))
     path = folder / "site.toml"
     channels = "[" + ", ".join(f'"plant/c{i}"' for i in range(hazards)) + "]"
