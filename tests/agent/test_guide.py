@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,22 @@ def test_every_command_is_one(page: Path) -> None:
     assert [words for words in parts if unknown(words)] == []
     alone = {re.split("[ =]", span)[0] for span in guide.spans(page) if span.startswith("--")}
     assert alone <= {option for words in [*shown, *parts] for option in VERBS[words[1]]._option_string_actions}
+
+
+@pytest.mark.parametrize("page", EVERY)
+def test_every_setting_that_the_text_names_is_one(page: Path) -> None:
+    settings = set(names(json.loads((ROOT / "configs/site.schema.json").read_text("utf-8"))))
+    said = [re.match(r"\[+([a-z_.]+)\]+$|([a-z_]+) = ", span) for span in guide.spans(page)]
+    assert {name for one in said if one for name in (one[1] or one[2]).split(".")} <= settings
+
+
+def names(schema: Any) -> Iterator[str]:
+    """Of all that may be set, at any depth."""
+    if isinstance(schema, dict):
+        yield from schema.get("properties", ())
+        schema = list(schema.values())
+    for part in schema if isinstance(schema, list) else ():
+        yield from names(part)
 
 
 @pytest.mark.parametrize("page", EVERY)
