@@ -99,7 +99,10 @@ def test_it_runs_without_a_terminal():
     program = Program(stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     program.say(f"QN=20160801085857223;ST=32;CN=2011;PW=123456;MN={MN};Flag=5;CP=&&DataTime=20160801085857&&")
     assert "CN=9014" in program.hear()
-    assert "Traceback" not in program.end()
+    program.process.send_signal(signal.SIGINT)
+    assert program.process.stdout is not None
+    assert "Traceback" not in program.process.stdout.read()
+    assert program.process.wait(20) == 0
 
 
 def test_words_that_do_not_exist_are_refused(capsys: pytest.CaptureFixture[str]):
