@@ -441,12 +441,8 @@ def _record(args: argparse.Namespace) -> int:
     except OSError as error:
         raise ConfigFault([f"{error.filename}: cannot be written: {error.strerror}"]) from None
     with tempfile.TemporaryDirectory(prefix="vedette-record-") as state:
-        quiet = msgspec.structs.replace(
-            site,
-            uplinks=(),
-            rules=tuple(msgspec.structs.replace(rule, drive=[]) for rule in site.rules),
-            store=msgspec.structs.replace(site.store, path=state),
-        )
+        # Rules keep what they drive, though nothing is driven: a feed check judges by the order, here as in the replay.
+        quiet = msgspec.structs.replace(site, uplinks=(), store=msgspec.structs.replace(site.store, path=state))
         if args.json:
             log.divert(sys.stderr)
         asyncio.run(daemon.run(quiet, record=args.folder, seconds=args.seconds))

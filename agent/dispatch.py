@@ -209,6 +209,8 @@ def _told(args: argparse.Namespace, order: Order, words: Iterator[dict[str, Any]
             text = f": {last['text']}" if last.get("text") else ""
             reason = f" ({last['reason']})" if last.get("reason") else ""
             print(f"{last['state']}{reason}{text}", flush=True)
+            if last.get("challenge") and last["state"] in FINAL:  # nobody here can sign it for all of them
+                print(f"make it anew, for all to sign, with --challenge={last['challenge']}", flush=True)
     if args.json:
         answer(args, last or {"state": "unanswered", "id": order.command.id}, "")
     if not last or last["state"] not in FINAL:

@@ -161,7 +161,8 @@ def _report(args: argparse.Namespace) -> int:
     except WorldFault:
         journal = "the agent does not run: the journal is told of it when it starts"
     due = f"the county authority has to know by {drafts.stamp(told.due)}" if told.due is not None else ""
-    lines = [f"{path}, version {told.version}, sha256 {told.sha256}", journal, due]
+    copy = f"{args.out} is a copy of it" if args.out else ""
+    lines = [f"{path}, version {told.version}, sha256 {told.sha256}", copy, journal, due]
     lines.append(f"blank, for a person: {', '.join(blank)}" if blank else "nothing is blank")
     facts = {**msgspec.to_builtins(told), "path": str(path), "blank": blank}
     return answer(args, facts, "\n".join(filter(None, lines)))

@@ -188,12 +188,17 @@ def pictures(what: str, rate: float = 0.0) -> Iterator[Picture]:
 
 
 def settings(path: Path, task: AnyTask) -> AnyTask:
-    """The task as a file of its own has it: how the camera is mounted, or its whole table. Raises `ValueError`."""
+    """The task as a file of its own has it: how the camera is mounted, or its whole table; headed as in a site, below
+    [bus], or without that. Raises `ValueError`."""
     try:
         raw: Any = read_toml(path, Places())
+        raw = raw.get("bus", raw)
+        if isinstance(raw, list):
+            raise ValueError(f"{path}: is a site file: give it as --site")  # noqa: TRY004
+        raw = raw.get(str(type(task).__struct_config__.tag), raw)
         if isinstance(task, Road):
             return msgspec.structs.replace(task, mount=msgspec.convert(raw.get("mount", raw), Mount))
-        return msgspec.convert(raw.get(str(type(task).__struct_config__.tag), raw), type(task))
+        return msgspec.convert(raw, type(task))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except msgspec.ValidationError as error:

@@ -16,7 +16,9 @@ from msgspec import structs
 
 from .config import Config
 from .core.alarm import EVENT_NAMES, Alarm, Event
+from .core.rules import Limited
 from .core.words import number
+from .limits import restored
 
 
 class Stood(NamedTuple):
@@ -35,7 +37,8 @@ class Change(NamedTuple):
 
 def changed(site: Config, what: str) -> Config:
     """The site with `FIELD=VALUE` in every rule and detector that has the field set, or with `NAME:FIELD=VALUE` in the
-    one of that name. Raises `ValueError` in words."""
+    one of that name. A restore limit goes along with its limit, as where a limit is set (`limits.restored`). Raises
+    `ValueError` in words."""
     where, equals, text = what.partition("=")
     name, colon, field = where.strip().rpartition(":")
     if not equals or not field:
@@ -65,8 +68,11 @@ def changed(site: Config, what: str) -> Config:
 
 def set_to(one: Any, field: str, value: Any) -> Any:
     """The same rule or detector with another value, checked as the site file is. Raises `ValueError` in words."""
+    values = {field: value}
+    if field == "limit" and isinstance(one, Limited) and isinstance(value, int | float):
+        values["restore"] = restored(one, value)
     try:
-        return msgspec.convert({**msgspec.to_builtins(one), field: value}, type(one))
+        return msgspec.convert({**msgspec.to_builtins(one), **values}, type(one))
     except ValueError as error:
         raise ValueError(f"{one.name}: {field} = {value!r}: {error}") from None
 

@@ -360,6 +360,9 @@ async def connect(driver: Modbus) -> Link:
             return link
     except TimeoutError as error:
         raise LineLost(f"connect {driver.url}: no answer in {patience:g} s; check address and cable") from error
+    except ConnectionRefusedError as error:
+        hint = "check the port, and whether somebody else has the only connection that it allows"
+        raise LineLost(f"connect {driver.url}: refused; {hint}") from error
     except OSError as error:
         raise LineLost(f"connect {driver.url}: {error.strerror or error}; check address, port and cable") from error
 

@@ -7,6 +7,7 @@ device node; each ends in `lost`. It never reopens: `keep` does.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from typing import Any
@@ -116,4 +117,12 @@ async def open_port(path: str, form: Format) -> Port:
     try:
         return Port(path, await asyncio.to_thread(blocking))
     except (OSError, ValueError) as error:  # SerialException is an OSError
-        raise LineLost(f"open serial port {path}: {error}; check the path, the rights and who else uses it") from error
+        number = error.errno if isinstance(error, OSError) else None
+        why = (
+            "another program has it"
+            if number == errno.EWOULDBLOCK
+            else os.strerror(number).lower()
+            if number
+            else error
+        )
+        raise LineLost(f"open serial port {path}: {why}; check the path, the rights and who else uses it") from error

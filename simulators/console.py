@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import stat
 import sys
 from collections.abc import Callable, Mapping, Sized
 from typing import Any, Protocol
@@ -62,6 +64,8 @@ async def attend(
 async def _commands(platform: Platform, obey: Callable[[str], str], helping: str, nobody: str) -> None:
     """Commands of standard input, a line each."""
     loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
+    if sys.stdin is None or (stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode) and not sys.stdin.isatty()):
+        return  # /dev/null, which the loop cannot wait for
     try:
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     except (OSError, ValueError):

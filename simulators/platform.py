@@ -118,12 +118,10 @@ class Platform:
         if LEDGER not in message["key"]:
             return
         column = message["key"].index(LEDGER)
-        rows = self.readings.setdefault(source, [])
+        marks = bool(message.get("historical")), bool(message.get("resent"))
         for row in message["value"]:
-            if row[column] is not None:
-                rows.append(
-                    Reading(int(row[column]), arrived, bool(message.get("historical")), bool(message.get("resent")))
-                )
+            if row[column] is not None:  # a source that is only said to be offline has no readings
+                self.readings.setdefault(source, []).append(Reading(int(row[column]), arrived, *marks))
 
     def missing(self) -> int:
         """How many numbers are absent between 1 and the last, over all streams and boots."""

@@ -157,12 +157,17 @@ def test_a_person_takes_a_point_out_of_service_and_back_and_the_journal_has_it_a
     assert (out["by"], out["reason"]) == ("Li", "permit 7")
 
 
-def test_a_recording_writes_no_output(tmp_path):
-    """The release of what no alarm holds comes 1.3 s after a start here; a recording must not have it."""
+def test_a_recording_writes_no_output_and_replays_as_it_was(tmp_path):
+    """The release of what no alarm holds comes 1.3 s after a start here; a recording must not have it.
+
+    It judges as the daemon would, though: a feed check by the order that it does not give.
+    """
+    feed = '[[rule]]\nname = "feed"\nkind = "feedback"\nchannel = "plant/c0"\noutput = "siren"\ndelay = 0.5\n'
 
     async def main():
         async with stage(tmp_path, 2, 0.1, lambda: [1.5]) as (device, _, _, path):
             device.values["siren"] = 1.0  # somebody else's
+            path.write_text(path.read_text() + feed)
             command = [
                 sys.executable,
                 "-m",
@@ -181,6 +186,8 @@ def test_a_recording_writes_no_output(tmp_path):
             assert device.writes == []
 
     asyncio.run(main())
+    assert '"rule":"feed"' in (tmp_path / "out" / "alarms.jsonl").read_text()
+    assert cli(["replay", str(tmp_path / "out"), "--compare"]) == 0
 
 
 def test_a_line_that_is_dead_for_ever_starves_no_watchdog(tmp_path, monkeypatch):

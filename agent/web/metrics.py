@@ -11,6 +11,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from .. import __version__
 from ..core.alarm import LEVELS, STATE_NAMES, Level, colour
 from ..core.colours import Branch
@@ -184,7 +186,8 @@ def not_ready(desk: Desk) -> list[str]:
     unseen = [source for source in glance.sources(desk) if not desk.core.is_sighted(desk.memory, [source])]
     if unseen:
         why.append(f"not read yet: {', '.join(unseen)}")
-    blind = [s for s in glance.sources(desk) if (desk.memory.watches[s].seen.quality >= Quality.OFFLINE).all()]
+    old = (Quality.STALE, Quality.OFFLINE)
+    blind = [s for s in glance.sources(desk) if np.isin(desk.memory.watches[s].seen.quality, old).all()]
     if blind:
         why.append(f"silent: {', '.join(blind)}")
     for file, trouble in desk.outbox.trouble.items():

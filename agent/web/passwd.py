@@ -64,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _asked(name: str) -> str:
+    if not sys.stdin.isatty():
+        raise terminal.Stop(os.EX_USAGE, "this is no terminal: `--stdin` reads the password from the standard input")
     first = getpass.getpass(f"password for {name}: ")
     if getpass.getpass("once more: ") != first:
         raise ConfigFault(["the two are not the same; nothing was changed"])

@@ -315,54 +315,51 @@ def test_the_sites_that_ship_load(path):
     assert config.load(path).rules
 
 
+def _channels(rows):
+    """Channels of a device, to be laid behind it."""
+    return "".join(
+        f'[[bus.device.channel]]\nkey = "{key}"\nat = "holding:{at}"\nunit = "{unit}"\n'
+        for at, (key, unit) in enumerate(rows.items())
+    )
+
+
 @pytest.mark.parametrize("language", guide.LANGUAGES)
 def test_the_sites_of_the_guide_load_with_their_rules(tmp_path, language):
-    site, rule, more, *others = guide.blocks(language)
+    """The README's blocks as they stand, one behind the other; then those of the chapters, with what these take for
+    granted of channels and outputs."""
+    readme, *chapters = map(guide.toml, guide.pages(language))
     path = tmp_path / "site.toml"
-    path.write_text(site, encoding="utf-8")
-    assert {rule.name for rule in config.load(path).rules} >= {"coal.ch4.T1.alarm", "coal.ch4.T1.cut"}
-    rule = rule.replace("sump/level", "heading/ch4").replace('drive = ["siren"]', "")
-    path.write_text(f"{site}\n{rule}", encoding="utf-8")
-    assert any(rule.name == "flood" for rule in config.load(path).rules)
-    channels = {
-        "heading": ("ch4_t1", "ch4_t2", "fan", "air_speed", "feed", "ups"),
-        "dam": ("displacement_1", "level", "p1"),
-        "hall": ("co",),
-        "slope": ("d1",),
-        "camera": ("beach",),
-        "met": ("rain", "air"),
-        "well": ("head",),
-        "sump": ("level", "pump_1", "pump_2"),
-        "face": ("ch4", "cutter", "fan"),
-        "pump": ("vibration",),
-        "vehicle": ("speed",),
+    path.write_text("\n".join(readme), encoding="utf-8")
+    assert {rule.name for rule in config.load(path).rules} >= {"coal.ch4.T1.alarm", "coal.ch4.T1.cut", "flood"}
+
+    outputs = {"power-cut": "", "fan-lock": "", "alive": "heartbeat = 1.0\n"}
+    heading = {"ch4_t1": "%", "ch4_t2": "%", "fan": "", "air_speed": "m/s", "feed": "", "ups": ""}
+    others = {
+        "dam": {"displacement_1": "mm", "level": "m", "p1": "m"},
+        "hall": {"co": "ppm"},
+        "slope": {"d1": "mm"},
+        "camera": {"beach": "m"},
+        "met": {"rain": "mm", "air": "hPa"},
+        "well": {"head": "m"},
+        "face": {"ch4": "%", "cutter": "", "fan": ""},
+        "pump": {"vibration": ""},
+        "vehicle": {"speed": "km/h"},
     }
-    lines = ['[[bus]]\nname = "net"\nurl = "tcp://127.0.0.1:502"']
+    site, sump, *more = readme
+    lines = [site, _channels(heading)]
     lines += [
-        f'[[bus.output]]\nname = "{output}"\ndevice = "heading"\nat = "coil:{n}"{beat}'
-        for n, (output, beat) in enumerate(
-            {"siren": "", "power-cut": "", "fan-lock": "", "alive": "\nheartbeat = 1.0"}.items()
-        )
+        f'[[bus.output]]\nname = "{name}"\ndevice = "heading"\nat = "coil:{n}"\n{beat}'
+        for n, (name, beat) in enumerate(outputs.items(), 1)
     ]
-    units = {"ch4_t1": "%", "ch4_t2": "%", "air_speed": "m/s", "displacement_1": "mm", "co": "ppm"}
-    units |= {
-        "level": "m",
-        "p1": "m",
-        "d1": "mm",
-        "beach": "m",
-        "rain": "mm",
-        "air": "hPa",
-        "head": "m",
-        "ch4": "%",
-        "speed": "km/h",
-    }
-    for unit, (device, keys) in enumerate(channels.items(), 1):
-        rows = [f'{{ key = "{k}", at = "holding:{n}", unit = "{units.get(k, "")}" }}' for n, k in enumerate(keys)]
-        lines.append(f'[[bus.device]]\nname = "{device}"\nunit = {unit}\nchannel = [{", ".join(rows)}]')
-    path.write_text(
-        "\n".join(['[site]\nname = "mine"', *lines, rule.replace("heading/ch4", "sump/level"), more, *others]),
-        encoding="utf-8",
-    )
+    lines += [
+        sump,
+        _channels({"pump_1": "", "pump_2": ""}),
+        *more,
+        '[[bus]]\nname = "net"\nurl = "tcp://127.0.0.1:502"',
+    ]
+    for unit, (device, rows) in enumerate(others.items(), 1):
+        lines += [f'[[bus.device]]\nname = "{device}"\nunit = {unit}', _channels(rows)]
+    path.write_text("\n".join([*lines, *(block for chapter in chapters for block in chapter)]), encoding="utf-8")
     loaded = config.load(path)
     assert [one.name for one in loaded.interlocks] == ["face"]
     assert loaded.air is not None

@@ -286,6 +286,7 @@ def recording(tmp_path):
         (["limit=27"], ["sooner", "gained", "1 gained, 0 lost, 1 sooner"]),
         (["tilt:limit=50"], ["lost", "0 gained, 1 lost"]),
         (["tilt:delay=60"], ["later", "by 60 s", "1 later"]),
+        (["tilt:restore=30", "tilt:limit=27"], ["1 gained, 0 lost, 1 sooner"]),
         (["tilt:limit=27", "tilt:delay=90"], ["0 gained, 0 lost, 0 sooner, 1 later"]),
         (['tilt:level="blue"'], ["0 gained, 0 lost, 0 sooner, 0 later, 1 the same"]),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -34,6 +35,17 @@ def test_two_people_on_two_machines_sign_one_command(tmp_path: Path, capsys):
     assert judge(order.read_bytes().strip(), here, at).reason == "persons"
     assert judge(both, here, at).by == ("anna", "bo")
     assert judge(both, here, at).state == "accepted"
+
+
+def test_what_others_have_to_sign_again_with_a_challenge_is_told(tmp_path: Path, capsys):
+    keys.new(tmp_path / "anna.pem")
+    words = ("command", "report", "--as", "anna", "--key", tmp_path / "anna.pem", "--to", "mine/gw1", "--print")
+    order = dispatch.Order(vedette(*words).encode().strip(), None)
+    word = {"state": "rejected", "reason": "clock", "text": "sign it again", "challenge": "-7f3a"}
+    assert dispatch._told(argparse.Namespace(json=False, wait=1.0), order, iter([word])) == 1
+    assert "with --challenge=-7f3a" in capsys.readouterr().out
+    again = opened(vedette(*words, "--challenge=-7f3a").encode())
+    assert json.loads(again.text)["challenge"] == "-7f3a"
 
 
 def test_counters_of_a_key_grow_whatever_the_clock_does(tmp_path: Path):

@@ -827,7 +827,7 @@ def test_a_running_agent_is_asked_and_not_disturbed(tmp_path, capsys, monkeypatc
                 assert {"state agent", "bus closed", "bus untried", "store running", "secret fine"} < rows.keys()
                 assert ("link up", "p") in {(row["key"], row["what"]) for row in rows["about"]["findings"]}
                 assert {"broker connected", "broker speaks", "broker untried", "platform folder"} < rows.keys()
-                assert "Connect call failed" in rows["bus closed"]["facts"]["why"]
+                assert ": refused;" in rows["bus closed"]["facts"]["why"]
                 assert rows["state agent"]["text"].startswith("程序正在运行")
                 assert control.ask(state, {"verb": "status"})["uplinks"]["p"] == "up"
             finally:

@@ -134,3 +134,6 @@ def test_the_command_drafts_without_a_daemon_and_the_journal_is_told_when_it_sta
     assert [event["event"]["facts"]["sha256"] for event in events] == [told["sha256"]]
     verdict = audit.verify(mine.state / "journal")
     assert (verdict.faults, verdict.signed) == ([], verdict.last)
+    words.remove("--json")
+    assert main([*words, "--out", str(tmp_path / "copy.md")]) == 0
+    assert f"{tmp_path / 'copy.md'} is a copy of it" in capsys.readouterr().out

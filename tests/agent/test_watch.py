@@ -14,6 +14,7 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 from agent import cli  # noqa: E402
+from agent.watch import Road, settings  # noqa: E402
 from tests.tools.ground import FOCAL, HIGH, UP, WIDE, Mark, Wall, X, Y, seen  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -195,6 +196,16 @@ def test_a_film_that_was_cut_off_is_watched_as_far_as_it_goes(place, tmp_path, w
     code, _, complaint = watch(tmp_path / "cut.avi", "--net", "none", "--out", out)
     assert code == 0, complaint
     assert 3 <= len(table(out)[1]) < 12
+
+
+@pytest.mark.parametrize("head", ["", "[mount]\n", "[road.mount]\n", "[bus.road.mount]\n"])
+def test_a_mount_may_stand_below_the_heads_that_it_has_in_a_site(tmp_path, head):
+    path = tmp_path / "camera.toml"
+    path.write_text(head + CAMERA)
+    assert settings(path, Road()).mount.height == UP
+    path.write_text('[[bus]]\nname = "front"\n')
+    with pytest.raises(ValueError, match="give it as --site"):
+        settings(path, Road())
 
 
 WRONG = {

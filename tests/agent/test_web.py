@@ -176,6 +176,7 @@ def test_passwords_are_made_on_the_gateway_and_kept_as_hashes(page, tmp_path, mo
     for given, code in (("short\n", os.EX_DATAERR), ("1234567890\n", os.EX_DATAERR), (f"{WORD}\n", 0)):
         monkeypatch.setattr("sys.stdin", __import__("io").StringIO(given))
         assert cli(["passwd", "Zhao", "--stdin", "-c", str(path)]) == code
+    assert cli(["passwd", "Zhao", "-c", str(path)]) == 64, "there is no terminal to type it at"
     assert cli(["passwd", "-c", str(path)]) == 0
     assert "Zhao" in capsys.readouterr().out
     assert cli(["passwd", "Zhao", "--remove", "-c", str(path)]) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import socket
 import struct
 import tty
 from contextlib import aclosing
@@ -21,6 +22,7 @@ from agent.core.ports import Event
 from drivers import driver
 from drivers.modbus import Modbus, worst_scan
 from drivers.probe import read_once
+from drivers.serial import open_port
 from tests.tools.slaves import Mailbox, Memory, PtySlave, TcpSlave, libmodbus_server, obedient, pymodbus_server, sealed
 
 ORDERS = ("ABCD", "BADC", "CDAB", "DCBA")
@@ -321,6 +323,16 @@ def test_a_line_that_speaks_another_protocol_is_refused():
     asyncio.run(story())
 
 
+def test_a_port_at_which_nobody_listens_is_told_in_the_words_of_the_guide():
+    async def story():
+        with socket.socket() as taken:  # bound, and not listening
+            taken.bind(("127.0.0.1", 0))
+            await listen(modbus(f"tcp://127.0.0.1:{taken.getsockname()[1]}", [device()]), lambda said: False)
+
+    with pytest.raises(LineLost, match=r"connect tcp://127.0.0.1:\d+: refused; check the port"):
+        asyncio.run(story())
+
+
 def test_unplugging_the_adapter_is_told_and_plugging_it_in_again_works(tmp_path):
     async def story():
         slave = PtySlave(tmp_path / "tty", obedient({UNIT: Memory()}, 0.001)).plug()
@@ -333,9 +345,13 @@ def test_unplugging_the_adapter_is_told_and_plugging_it_in_again_works(tmp_path)
 
         with pytest.raises(LineLost, match="check the adapter"):
             await listen(made, pull)
-        with pytest.raises(LineLost, match="open serial port"):
+        with pytest.raises(LineLost, match=r"open serial port .*tty: no such file or directory; check"):
             await listen(made, lambda said: False)
         slave.plug()
+        port = await open_port(str(slave.path), made.form)
+        with pytest.raises(LineLost, match="another program has it"):
+            await listen(made, lambda said: False)
+        port.close()
         said = await listen(made, lambda said: len(said) == 2)
         slave.unplug()
         return said

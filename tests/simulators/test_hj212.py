@@ -21,11 +21,10 @@ MN = "010000A8900016F000169DC0"
 class Program:
     """`vedette simulate hj212` and what it says."""
 
-    def __init__(self, *more: str) -> None:
+    def __init__(self, *more: str, **pipes: int) -> None:
         command = [sys.executable, "-m", "agent.cli", "simulate", "hj212", *more]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"TZ": "UTC"}
-        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **pipes}
+        self.process = subprocess.Popen(command, text=True, env=os.environ | {"TZ": "UTC"}, **pipes)
         self.line = socket.create_connection(("127.0.0.1", int(self.until(r"tcp://127.0.0.1:(\d+)"))), 10)
         self.heard = b""
 
@@ -93,6 +92,17 @@ def test_a_device_is_answered_counted_and_asked_what_is_typed():
         said = program.end()
     assert "2 of 2011, 0 of 2051, 0 of 2061, 0 of 2031; 1 repeated, 1 again, 1 strange" in said
     assert "not as the standard has it: CP w01018-Rtd=1" in said
+
+
+def test_it_runs_without_a_terminal():
+    """As under nohup, or in a unit: nothing is typed then, and nothing said of that."""
+    program = Program(stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    program.say(f"QN=20160801085857223;ST=32;CN=2011;PW=123456;MN={MN};Flag=5;CP=&&DataTime=20160801085857&&")
+    assert "CN=9014" in program.hear()
+    program.process.send_signal(signal.SIGINT)
+    assert program.process.stdout is not None
+    assert "Traceback" not in program.process.stdout.read()
+    assert program.process.wait(20) == 0
 
 
 def test_words_that_do_not_exist_are_refused(capsys: pytest.CaptureFixture[str]):

@@ -195,6 +195,13 @@ def test_rows_of_telemetry_are_counted_once_and_marked_repetitions_dropped():
     assert platform.twice == 1
 
 
+def test_word_that_a_source_is_offline_is_no_reading_of_it():
+    """Else a demo would begin whose plants were never heard."""
+    platform = Platform()
+    platform.take("vedette/demo/gw1/telemetry/sump", telemetry(1, [None, None]), 0.0)
+    assert (platform.messages, platform.strange, platform.readings) == (1, 0, {})
+
+
 JSON = st.recursive(st.none() | st.text() | st.integers(), st.lists)
 
 
