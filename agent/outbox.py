@@ -378,7 +378,7 @@ class Outbox:
         and they are kept in memory and tried again. It need not be awaited. It is one for all that goes into one
         commit, so that a disk that hangs gathers none: who may be cancelled shields it.
         """
-        for alarm in alarms:
+        for alarm in worst_first(alarms):
             if not alarm.drill:  # it ends nothing that stands at its point
                 self._stand(alarm)
             self._new("alarm", alarm)
@@ -1154,6 +1154,17 @@ class Outbox:
                 await asyncio.wait_for(self._closing.wait(), seconds)
             except TimeoutError:
                 pass
+
+
+def worst_first(alarms: Iterable[Alarm]) -> list[Alarm]:
+    """The edges of one moment in the order in which they go, so that they are numbered in it, too: a kill before they
+    are on the disk then leaves no hole below what a platform has. Those of one point keep their order."""
+    edges = list(alarms)
+    worst: dict[Point, int] = {}
+    for alarm in edges:
+        level = LEVELS.index(alarm.level)
+        worst[alarm.point] = min(worst.get(alarm.point, level), level)
+    return sorted(edges, key=lambda alarm: worst[alarm.point])
 
 
 def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:

@@ -57,7 +57,7 @@ async def drained(feed: Feed, keep: bool = False) -> list[Item]:
     items: list[Item] = []
 
     def empty() -> bool:
-        while (item := feed.take(bulk=True)) is not None:
+        while (item := feed.take()) is not None:
             items.append(item)
             if not keep:
                 feed.done(item)
@@ -227,7 +227,7 @@ def test_of_alarms_what_is_owed_comes_and_what_was_delivered_does_not(tmp_path: 
         async with Two(tmp_path, levels=["red"]) as two:
             two.few.online(True)
             two.outbox.put_alarms([alarm(1), alarm(2, "blue"), alarm(3)])
-            first = two.few.take(False)
+            first = two.few.take("event")
             assert first is not None
             two.few.done(first)
             facts = await asked(two, two.few, two.outbox.boot, "alarm", 1, 5)
