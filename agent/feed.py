@@ -92,9 +92,9 @@ class Urgent:
         """All of one point, which wait here no longer."""
         return [item for _, item in self._edges.pop(at, [])]
 
-    def take(self, wanted: Container[int]) -> Item | None:
-        """The next one, or None."""
-        while self._order:
+    def take(self, wanted: Container[int], events: bool = True) -> Item | None:
+        """The next one, or None; without `events` alarms alone."""
+        while self._order and (events or self._order[0][0] < len(LEVELS)):
             _, row, at = self._order[0]
             edges = self._edges.get(at, [])
             while edges and edges[0][0] not in wanted:
@@ -198,15 +198,15 @@ class Feed:
     def watch(self, wake: Callable[[], None]) -> None:
         self._wake = wake
 
-    def take(self, bulk: bool) -> Item | None:
+    def take(self, least: Lane = "backfill") -> Item | None:
         if not self.up:
             return None
         self._try_deferred()
-        while (urgent := self._urgent.take(self._queue.entries)) is not None:
+        while (urgent := self._urgent.take(self._queue.entries, least != "alarm")) is not None:
             if point(urgent) not in self._deferred:
                 return self._hand_out(urgent)
             self._parked.put(urgent, self._queue.entries)
-        if not bulk or self._held:
+        if least in ("alarm", "event") or self._held:
             return None
         while self.live:
             item = heapq.heappop(self.live)[1]
@@ -217,6 +217,8 @@ class Feed:
             if late:
                 item = structs.replace(item, lane="backfill", historical=True)
             return self._hand_out(item)
+        if least == "telemetry":
+            return None
         item_or_none = None
         while self._chunk and item_or_none is None:
             item = self._chunk.popleft()

@@ -30,6 +30,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from . import secret
 from .core.errors import LineLost, Refused
 from .hand import Hand
+from .peer import tune, watch
 from .tls import Secured
 
 V5, V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
@@ -38,7 +39,6 @@ SCHEMES = {"mqtt": 1883, "mqtts": 8883}
 
 CONNECT = 10.0  # s for the CONNACK
 KNOCK = 2.0  # s for TCP; the kernel's own repetitions grow, so a new attempt finds a link that is back sooner
-USER_TIMEOUT = 5000  # ms of unacknowledged TCP data; noticed a half-open link in 5.6 s (reliability.md 1.2)
 RECEIPT_BYTES = 1024  # of a receipt; what is larger is none
 COMMAND_BYTES = 16 * 1024  # of anything else that is said to this node; what is larger is not read; project
 FENCE = "-"  # a filter that nobody asked for
@@ -200,7 +200,7 @@ class Wire:
         client.on_subscribe = self._on_subscribe
         client.on_unsubscribe = self._on_unsubscribe
         client.on_message = self._on_message
-        client.on_socket_open = _tune
+        client.on_socket_open = self._on_socket_open
         client.on_socket_close = self._on_socket_close
         self.client = client
 
@@ -232,6 +232,7 @@ class Wire:
         self._socket = self.client.socket()
         loop = asyncio.get_running_loop()
         if self._socket is not None:
+            watch(self._socket, self._time_out)
             loop.add_reader(self._socket, self._note, "read")
         deadline = loop.call_later(CONNECT, self._give_up)
         try:
@@ -391,6 +392,18 @@ class Wire:
         self.lost = self.lost or f"no answer in {CONNECT:g} s"
         self.wake.set()
 
+    def _time_out(self) -> None:
+        """The broker's machine answers no more."""
+        self._errno = self._errno or errno.ETIMEDOUT
+        self._lose()
+
+    def _lose(self) -> None:
+        """The connection is gone: for what the socket said, if nobody knows better."""
+        if not self.lost:
+            self.lost = os.strerror(self._errno).lower() if self._errno else "connection lost"
+            self.innocent = self._errno in DEAD
+        self.wake.set()
+
     # paho's callbacks: note and return
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
@@ -400,11 +413,7 @@ class Wire:
         if flags.is_disconnect_packet_from_server:
             self.lost = hint(reason.value, self.settings.name)
             self.innocent = reason.value in INNOCENT
-        elif self._errno:
-            self.lost = self.lost or os.strerror(self._errno).lower()
-            self.innocent = self._errno in DEAD
-        self.lost = self.lost or "connection lost"
-        self.wake.set()
+        self._lose()
 
     def _on_publish(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
         self.acks.append((mid, reason.value))
@@ -430,6 +439,9 @@ class Wire:
         elif message.retain and message.payload:
             self.retained[message.topic] = bytes(message.payload)
 
+    def _on_socket_open(self, client: Any, userdata: Any, sock: Any) -> None:
+        tune(sock)
+
     def _on_socket_close(self, client: Any, userdata: Any, sock: Any) -> None:
         if self._socket is not None:
             loop = asyncio.get_running_loop()
@@ -453,9 +465,3 @@ def _why(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "nobody listens there; check host and port, and that the broker runs"
     return str(error) or type(error).__name__
-
-
-def _tune(client: Any, userdata: Any, sock: Any) -> None:
-    """Notice a dead link early, and do not gather small packets."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

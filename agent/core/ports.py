@@ -289,8 +289,8 @@ class Feed(Protocol):
     def watch(self, wake: Callable[[], None]) -> None:
         """Call `wake` whenever there may be something new to take. One watcher; it must not block."""
 
-    def take(self, bulk: bool) -> Item | None:
-        """The most urgent item not yet handed out, or None; with `bulk` false only alarms and events."""
+    def take(self, least: Lane = "backfill") -> Item | None:
+        """The most urgent item not yet handed out, of the lanes down to `least`; or None."""
 
     def done(self, item: Item) -> None:
         """The platform has it."""

@@ -33,7 +33,7 @@ from .. import secret, tls
 from ..core.alarm import Alarm
 from ..core.errors import LineLost
 from ..core.frame import BLIND, OFFLINE_AFTER, Quality
-from ..core.ports import Batch, Clock, Event, Feed, Identity, Item
+from ..core.ports import Batch, Clock, Event, Feed, Identity, Item, Lane
 from ..tls import Keyring, Renewed, Secured, keyring_of
 from . import tcp
 from .hj212_wire import ANSWER, EDITION, Message, Stream, pack, split
@@ -460,11 +460,12 @@ class Session:
 
     def _take(self) -> bool:
         """Take what there is room for. Whether there may be more."""
-        for bulk in (False, True):
+        lanes: tuple[Lane, ...] = ("event", "backfill")
+        for least in lanes:
             for _ in range(TURN):
-                if bulk and self.dues.waiting >= ROOM:
+                if least == "backfill" and self.dues.waiting >= ROOM:
                     return False
-                one = self.feed.take(bulk)
+                one = self.feed.take(least)
                 if one is None:
                     break
                 if isinstance(one.body, Alarm):

@@ -665,7 +665,7 @@ class Session:
         for _ in range(TURN):
             if self.line.lost or self._is_guarded() or self._count("alarm") >= ALARMS:
                 return False
-            one = self.feed.take(False)
+            one = self.feed.take("event")
             if one is None:
                 break
             self._admit(one)
@@ -675,7 +675,7 @@ class Session:
                 return False
             if self._count("live") >= LIVE or self._count("late") >= HISTORY:
                 return False
-            one = self.feed.take(True)
+            one = self.feed.take()
             if one is None:
                 self._send_gathered()
                 return False

@@ -404,7 +404,7 @@ class Session:
     def _take(self) -> bool:
         """Take what there is room for, but let others have their turn. Whether there may be more."""
         for _ in range(TURN):
-            one = self.feed.take(False)
+            one = self.feed.take("event")
             if one is None:
                 break
             if isinstance(one.body, Alarm):
@@ -416,7 +416,7 @@ class Session:
         for _ in range(TURN):
             if self.dues.waiting >= ROOM:
                 return False
-            one = self.feed.take(True)
+            one = self.feed.take()
             if one is None:
                 return False
             if isinstance(one.body, Batch):

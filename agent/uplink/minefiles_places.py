@@ -20,12 +20,12 @@ from typing import Any, NamedTuple, Protocol
 from .. import durable, secret
 from ..core.errors import LineLost
 from ..hand import Hand
+from ..peer import tune
 
 TEMPORARY = ".new"  # behind the name until the file is whole
 CONNECT = 10.0  # s for TCP
 LOGIN = 20.0  # s for keys and authentication
 ALIVE = 10.0  # s of silence before the server is asked whether it is there; three times
-USER_TIMEOUT = 5000  # ms of unacknowledged TCP data; as for MQTT
 
 
 class Place(Protocol):
@@ -130,7 +130,7 @@ class Sftp:
         try:
             sock = await hand.do(socket.create_connection, (account.host, account.port), CONNECT)
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
+            tune(sock)
             known = str(secret.place(account.known_hosts)) if account.known_hosts else known
             keys = await hand.do(self._keys, asyncssh)
             password = secret.read(account.password, f"connect {account.where}") if account.password else None

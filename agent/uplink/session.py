@@ -1,8 +1,8 @@
 """What is under way on one connection to a broker, whatever the language: `Session` takes from the feed as the window
 allows, and reads every confirmation.
 
-    alarms, events     go at once, however much else is under way; each point keeps the order of its edges
-    telemetry          as much as the link was seen to carry in a second, so that an alarm never waits behind it
+    alarms             go at once, however much else is under way; each point keeps the order of its edges
+    events, telemetry  as much as the link was seen to carry in a second, so that an alarm never waits behind it
 
 An item is done when its PUBACK says so (with QoS 0, the fence behind it), or with `receipts` when the platform says
 that it has it. What is refused is tried again in growing pauses; what will never be taken is set aside; over what a
@@ -24,12 +24,13 @@ from msgspec import Meta
 from ..core.alarm import Alarm, Point
 from ..core.errors import LineLost, Refused
 from ..core.frame import Instant
-from ..core.ports import Clock, Event, Feed, Item
+from ..core.ports import Clock, Event, Feed, Item, Lane
 from ..tls import Keyring, Renewed, keyring_of
 from ..wire import V5, VERSIONS, Broker, Message, Said, Unsupported, Wire, hint, size
 
 WINDOW_BYTES = 256 * 1024  # of bulk in flight at most
-FIRST_BYTES = 4 * 1024  # of bulk in flight at first: 0.5 s at 64 kbit/s; doubles with each round trip
+FIRST_BYTES = 1024  # in flight, up to which events and bulk go at first, 0.13 s at 64 kbit/s; doubles with each round
+# trip that finds it used; events never have less
 SLUGGISH = 0.35  # s that a PUBACK of bulk takes longer than the quickest one, above which less is put in flight: an
 # alarm must not wait behind it for more than a second, and another uplink may share the line
 QUIET = 5.0  # s that bulk lets alarms go alone, at most
@@ -141,13 +142,14 @@ def _nothing() -> None:
 class Parcel:
     """One item under way: its messages, and how many of them are not confirmed yet."""
 
-    __slots__ = ("bulk", "code", "item", "left", "size")
+    __slots__ = ("bulk", "code", "item", "left", "size", "urgent")
 
     def __init__(self, item: Item | None, messages: list[Message]) -> None:
         self.item = item  # None: the state message, which nobody waits for
         self.left = len(messages)
         self.size = sum(len(message.payload) for message in messages)
-        self.bulk = item is not None and item.lane not in ("alarm", "event")
+        self.urgent = item is None or item.lane == "alarm"  # it waits for no room
+        self.bulk = not self.urgent and item is not None and item.lane != "event"
         self.code = 0  # worst reason code
 
 
@@ -378,8 +380,7 @@ class Session:
             if self.reminders and self.reminders[0][0] <= now:
                 self._remind()
                 continue
-            room = not self.parts and self.bulk < self.window and now >= self.free and self._has_room(now)
-            item_or_none = self.feed.take(room)
+            item_or_none = self.feed.take(self._least(now))
             if item_or_none is None:
                 return False
             if item_or_none.point in self.queues:
@@ -387,6 +388,14 @@ class Session:
             else:
                 self._go(item_or_none)
         return True
+
+    def _least(self, now: float) -> Lane:
+        """The least of what may go now."""
+        if self.bytes >= max(self.limit, FIRST_BYTES):
+            return "alarm"
+        if self.parts or self.bulk >= self.window or now < self.free or not self._has_room(now):
+            return "event"
+        return "backfill"
 
     def _has_room(self, now: float) -> bool:
         """Whether a message of bulk may go: little is in front of it, and no alarm or event is late; or none did for
@@ -535,7 +544,7 @@ class Session:
         return told
 
     def _adapt(self, flight: Flight) -> None:
-        """Less bulk in flight on a slow link, so that an alarm finds little in front of it.
+        """Less in flight on a slow link, so that an alarm finds little in front of it; more where that went well.
 
         What is in front of it may be of another uplink on the same line. So after births, an alarm or an event that
         were confirmed late nothing is put before the next for as long as they waited.
@@ -543,7 +552,7 @@ class Session:
         now, bulk = self.loop.time(), flight.parcel.bulk
         waited = now - flight.sent
         if waited - self.quickest <= SLUGGISH:
-            if bulk:
+            if not flight.parcel.urgent and 2 * flight.ahead >= self.limit:
                 size = flight.size  # once it was too much, by about a message with each round trip
                 more = size * size // max(size, self.limit) if self.shrunk else size
                 self.limit = min(WINDOW_BYTES, self.limit + more)

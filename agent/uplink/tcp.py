@@ -1,11 +1,13 @@
 """A connection by TCP to a platform, perhaps within TLS: what languages without MQTT have in common of it.
 
-A link that is dead is noticed by the kernel: what it has sent and nobody acknowledges for `USER_TIMEOUT` ends it.
+A link that is dead is noticed by the kernel, or here: what was sent and nobody acknowledges for seconds ends it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
@@ -13,11 +15,11 @@ from urllib.parse import SplitResult, urlsplit
 from .. import secret
 from ..core.errors import LineLost
 from ..hand import Hand
+from ..peer import tune, watch
 from ..tls import Keyring
 
 CONNECT = 10.0  # s for TLS
 KNOCK = 2.0  # s for TCP; as for MQTT: the kernel's own repetitions grow
-USER_TIMEOUT = 5000  # ms of unacknowledged TCP data; as for MQTT
 
 
 def parted(url: str, ports: Mapping[str, int]) -> SplitResult:
@@ -53,18 +55,25 @@ async def connect(
     try:
         sock = await hand.do(socket.create_connection, place, KNOCK)
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tune(sock)
         if alive:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, alive)
         loop = asyncio.get_running_loop()
         name = place[0] if context else None
         async with asyncio.timeout(CONNECT):
-            await loop.create_connection(lambda: line, sock=sock, ssl=context, server_hostname=name)
+            transport, _ = await loop.create_connection(lambda: line, sock=sock, ssl=context, server_hostname=name)
+        watch(sock, lambda: _cut(transport, line))
     except TimeoutError as error:
         raise LineLost(f"connect {whose}: no answer in time") from error
     except (OSError, ValueError) as error:
         raise LineLost(f"connect {whose}: {error}") from error
     finally:
         hand.end()
+
+
+def _cut(transport: asyncio.Transport, line: asyncio.Protocol) -> None:
+    """End a connection whose other end answers no more, as if the kernel had."""
+    line.connection_lost(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+    transport.set_protocol(asyncio.Protocol())  # it has been told
+    transport.abort()

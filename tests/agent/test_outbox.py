@@ -88,7 +88,7 @@ async def drain(feed: Feed, seconds: float = 30.0) -> list[Item]:
     items: list[Item] = []
 
     def empty() -> bool:
-        while (item := feed.take(bulk=True)) is not None:
+        while (item := feed.take()) is not None:
             items.append(item)
             feed.done(item)
         return not any(feed.waiting().values())
@@ -138,7 +138,7 @@ def test_an_alarm_is_at_the_uplink_before_it_is_on_the_disk_and_stays_until_both
             feed = outbox.feed("p")
             feed.online(True)
             stored = outbox.put_alarms([alarm(1), alarm(2)])
-            first, second = feed.take(bulk=False), feed.take(bulk=False)
+            first, second = feed.take("event"), feed.take("event")
             assert first is not None
             assert second is not None
             assert not stored.done()
@@ -171,7 +171,7 @@ def test_alarms_go_before_events_before_live_telemetry_before_backlog(tmp_path: 
             put(outbox, 2)
             outbox.put_event(Event("k", "s", AT, "text", {"n": 1}))
             outbox.put_alarms([alarm(1)])
-            items = [feed.take(bulk=False)]
+            items = [feed.take("event")]
             feed.done(items[0])  # type: ignore[arg-type]
             items += await drain(feed)
             assert [(i.lane, i.seq, i.historical) for i in items] == [
@@ -210,7 +210,7 @@ def test_an_alarm_that_was_returned_comes_back_first_and_marked(tmp_path: Path):
             feed = outbox.feed("p")
             feed.online(True)
             outbox.put_alarms([alarm(1), alarm(2)])
-            one = feed.take(bulk=False)
+            one = feed.take("event")
             assert one is not None
             feed.again(one)
             assert [(i.seq, i.resent) for i in await drain(feed)] == [(1, True), (2, False)]
@@ -244,7 +244,7 @@ def test_what_a_platform_refuses_for_good_is_set_aside_and_the_stream_goes_on(tm
             feed.online(True)
             await outbox.put_event(Event("k", "s", AT, "poison"))
             await outbox.put_event(Event("k", "s", AT, "good"))
-            feed.refused(feed.take(bulk=False), "bad taste")  # type: ignore[arg-type]
+            feed.refused(feed.take("event"), "bad taste")  # type: ignore[arg-type]
             assert next(i.seq for i in await drain(feed)) == 2
             assert feed.lost()["event"] == 1
             await until(lambda: told(outbox, "set-aside"))
@@ -279,7 +279,7 @@ def test_only_what_moved_is_reported_and_the_heartbeat_when_nothing_does(tmp_pat
         for pause, value, quality, reported in stories:
             clock.advance(pause)
             outbox.put_frame(frame("s", clock.now(), banded, value, quality))
-            item = feed.take(bulk=True)
+            item = feed.take()
             assert (item is not None) == reported, (pause, value, quality)
         await outbox.close()
 
@@ -295,7 +295,7 @@ def test_the_first_frame_after_quiet_leaves_at_once_and_the_rest_are_gathered(tm
         sizes = []
         for n in range(21):
             outbox.put_frame(frame("s", clock.now(), CHANNELS, float(n)))
-            item = feed.take(bulk=True)
+            item = feed.take()
             sizes.append(len(item.body.mono) if item and isinstance(item.body, Batch) else 0)
             clock.advance(0.1)
         assert sizes == [1] + [0] * 9 + [10] + [0] * 9 + [10]
@@ -303,7 +303,7 @@ def test_the_first_frame_after_quiet_leaves_at_once_and_the_rest_are_gathered(tm
         wide = layout([f"c{i}" for i in range(3000)])
         for n in range(4):
             outbox.put_frame(frame("wide", clock.now(), wide, float(n)))
-        assert [feed.take(bulk=True).body.value.shape for _ in range(2)] == [(1, 3000), (3, 3000)]  # type: ignore
+        assert [feed.take().body.value.shape for _ in range(2)] == [(1, 3000), (3, 3000)]  # type: ignore
         await outbox.close()
 
     run(main())
@@ -341,7 +341,7 @@ def test_a_backlog_of_two_boots_comes_in_order_unmarked_with_live_ahead_of_it(tm
                 if live < 20:
                     put(outbox, 2000 + live)
                     live += 1
-                item = feed.take(bulk=True)
+                item = feed.take()
                 if item is None:
                     await asyncio.sleep(0.001)
                     continue
@@ -394,11 +394,11 @@ def test_after_a_kill_what_may_have_been_sent_comes_marked_and_the_rest_does_not
             untouched = snapshot(tmp_path / "a", tmp_path / "untouched")
             feed.online(True)
             flying = []
-            await until(lambda: (item := feed.take(bulk=True)) and not flying.append(item))
+            await until(lambda: (item := feed.take()) and not flying.append(item))
             flown = snapshot(tmp_path / "a", tmp_path / "flown")
             feed.done(flying[0])
             put(outbox, 99)  # live, taken after its commit began
-            live = feed.take(bulk=True)
+            live = feed.take()
             assert live is not None
             assert (live.historical, live.seq) == (False, 31)
             await until(lambda: outbox._committed >= live.row)
@@ -441,7 +441,7 @@ def test_telemetry_not_yet_on_the_disk_is_never_overtaken(tmp_path: Path, monkey
             await begun.wait()
             feed.online(True)
             put(outbox, 2)
-            assert feed.take(bulk=True) is None
+            assert feed.take() is None
             items = await drain(feed)
             assert sorted(numbers(items, "telemetry/s")) == [1, 2]
             assert not any(item.resent for item in items)
@@ -760,7 +760,7 @@ def test_a_commit_that_hangs_holds_up_nobody(tmp_path: Path, monkeypatch: pytest
             monkeypatch.setattr(Alarms, "commit", stall)
             began = time.monotonic()
             stored = outbox.put_alarms([alarm(1)])
-            item = feed.take(bulk=False)
+            item = feed.take("event")
             assert item is not None
             feed.done(item)
             assert not await stored
@@ -889,7 +889,7 @@ def test_the_end_of_an_alarm_does_not_wait_for_a_disk_that_hangs(tmp_path: Path,
 
 def taken(feed: Feed) -> list[Any]:
     """Bodies of all alarms that the feed has now."""
-    items = iter(lambda: feed.take(False), None)
+    items = iter(lambda: feed.take("event"), None)
     return [item.body for item in items if item.lane == "alarm"]
 
 
@@ -1118,7 +1118,7 @@ def test_a_flood_of_open_alarms_keeps_the_most_important_and_says_so(tmp_path: P
             outbox.feed("p").online(True)
             for i in range(0, len(flood), 1000):
                 assert await outbox.put_alarms(flood[i : i + 1000])
-                while (item := outbox.feed("p").take(False)) is not None:
+                while (item := outbox.feed("p").take("event")) is not None:
                     outbox.feed("p").done(item)
             await until(lambda: told(outbox, "store-full"))
             assert "alarms" not in outbox.trouble
@@ -1160,7 +1160,7 @@ def test_what_was_delivered_while_the_disk_was_dead_is_forgotten_at_bounded_cost
             feed.online(True)
             for n in range(1000):
                 outbox.put_alarms([alarm(n)])
-                while (item := feed.take(False)) is not None:
+                while (item := feed.take("event")) is not None:
                     feed.done(item)
             assert len(outbox._deletes) <= outbox._cap
             feed.online(False)

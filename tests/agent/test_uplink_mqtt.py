@@ -622,6 +622,7 @@ class Scripted:
         self.answer = answer
         self.levels: list[int] = []  # of each CONNECT
         self.publishes: list[bytes] = []  # packet ids
+        self.topics: list[str] = []
 
     async def start(self) -> str:
         self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -636,6 +637,7 @@ class Scripted:
                     self.levels.append(body[6])
                 if kind == 3:
                     topic = 2 + int.from_bytes(body[:2], "big")
+                    self.topics.append(body[2:topic].decode())
                     body = body[topic : topic + 2]
                     self.publishes.append(body)
                 if kind in (8, 10):  # (UN)SUBSCRIBE: granted, and nothing is kept
@@ -711,6 +713,40 @@ def test_no_more_is_in_flight_than_the_broker_allows_and_a_place_is_kept_for_an_
                 broker.writer.write(b"\x40\x02" + broker.publishes[n])
             assert here.delivered()
             assert len(broker.publishes) == 13
+        broker.server.close()
+
+    run(main())
+
+
+def test_an_alarm_does_not_wait_behind_events_that_nobody_has_confirmed(tmp_path: Path):
+    """No more go than a slow line carries in a moment; an alarm goes at once, and the rest as they are confirmed."""
+
+    def answer(head: int, body: bytes) -> bytes:
+        return connack(0) if head == 0x10 else b""  # never a PUBACK by itself
+
+    async def main() -> None:
+        broker = Scripted(answer)
+        async with station(tmp_path, await broker.start()) as here:
+            await until(lambda: len(broker.publishes) == 1)  # the birth
+            for n in range(40):
+                here.outbox.put_event(Event("device-lost", f"d{n}", here.outbox.clock.now(), "no reply"))
+            broker.writer.write(b"\x40\x02" + broker.publishes[0])
+            await until(lambda: len(broker.publishes) > 1)
+            await asyncio.sleep(0.1)
+            before = len(broker.publishes)
+            assert before < 10
+            here.raised(alarm(n=1))
+            await until(lambda: len(broker.publishes) > before)
+            await asyncio.sleep(0.1)
+            assert ["/alarm/" in topic for topic in broker.topics[before:]] == [True]
+            for n in range(1, 100):
+                await until(lambda n=n: len(broker.publishes) > n or here.delivered())
+                if here.delivered():
+                    break
+                broker.writer.write(b"\x40\x02" + broker.publishes[n])
+            assert here.delivered()
+            assert sum(topic.endswith("/event") for topic in broker.topics) >= 40
+            assert here.faults == []
         broker.server.close()
 
     run(main())

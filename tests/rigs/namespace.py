@@ -114,8 +114,8 @@ class Link:
         self._rule("drop", cables)
 
     def loss(self, percent: int, *cables: int) -> None:
-        """So many of a hundred packets are lost, in each direction."""
-        self._rule(f"numgen random mod 100 < {percent} drop", cables)
+        """So many of a hundred packets are lost, in each direction; none, and it is as narrow as it was."""
+        self._rule(f"numgen random mod 100 < {percent} drop" if percent else "", cables)
 
     def _rule(self, rule: str, cables: Sequence[int]) -> None:
         hooks = {"input": "iifname", "output": "oifname"}

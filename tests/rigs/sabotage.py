@@ -307,11 +307,7 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
     "leak-memory": (("agent.daemon", "Agent._take", hoarding),),  # T17
     "leak-descriptors": (("agent.uplink.session", "Session.__init__", left_open),),  # T17
     "window-off": (("agent.uplink.session", "Session.__init__", no_window),),  # T6
-    "user-timeout-off": (  # T7: the kernel's own, a quarter hour
-        ("agent.wire", "USER_TIMEOUT", lambda old: 0),
-        ("agent.uplink.tcp", "USER_TIMEOUT", lambda old: 0),
-        ("agent.uplink.minefiles_places", "USER_TIMEOUT", lambda old: 0),
-    ),
+    "user-timeout-off": (("agent.peer", "USER_TIMEOUT", lambda old: 0),),  # T7: the kernel's own, a quarter hour
     "leaves-run-once": (("agent.daemon", "keep", once),),  # T9
     "checksum-ignored": (("agent.store", "check", lambda old: lambda *columns: Agreeable(old(*columns))),),  # T5
     "dirty-line": (  # T12: after a time-out the next request follows at once, and nobody asks what is still on its way

@@ -26,7 +26,7 @@ import numpy as np
 
 from agent.core.alarm import LEVELS, Alarm
 from agent.core.frame import Instant, frame, layout
-from agent.core.ports import Batch, Event, Item
+from agent.core.ports import Batch, Event, Item, Lane
 from agent.outbox import Outbox, Store
 
 from .platter import FAULTS, Disk, Key, Loop, copied, lying
@@ -306,8 +306,8 @@ class Shelf:
         self.owed.add(key)
         return key
 
-    def take(self, bulk: bool = True) -> None:
-        item = self.feed.take(bulk)
+    def take(self, least: Lane = "backfill") -> None:
+        item = self.feed.take(least)
         if item is not None:
             if not self.up:
                 self._wrong(f"{_key(item)} was handed out while the link was down")

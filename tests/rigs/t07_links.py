@@ -138,9 +138,9 @@ async def on_a_cable(case: Case, link: Link, tally: Tally) -> None:
                 tally.seen.append(await given_up(dropped, PORT, platform.port))
                 pulse.turn()
                 await asyncio.sleep(0.7 + case.n(1, 3) * rng.random() * (not case.sabotage))
-                link.heal(0)
                 if not case.sabotage:
                     link.narrow(64, 0)  # it comes back as a narrow one, with a backlog to carry
+                link.loss(0, 0)
                 tally.back.append(await back(ear, time.monotonic()))
             if not case.sabotage:
                 first = len(pulse.turns)
@@ -230,10 +230,10 @@ async def without_keys(case: Case, link: Link, tally: Tally) -> None:
                     for times, after in zip(tally.seen_by.values(), seen, strict=True):
                         times.append(after)
                     pulse.turn()
-                    link.heal(1)
+                    link.narrow(64, 1)  # it comes back as a narrow one
+                    link.loss(0, 1)
                     if case.sabotage:
                         break
-                    link.narrow(64, 1)  # it comes back as a narrow one
                     await pulse.beat(case.n(3, 20), 0.6, rng)
                     link.heal(1)
                     link.loss(30, 1)

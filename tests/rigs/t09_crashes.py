@@ -74,6 +74,7 @@ HEALS = {
     # callbacks
     "Session.*": "uplink",
     "Wire.*": "uplink",
+    "watch.<locals>.look": "uplink",  # of a connection's other end
     "_nothing": "uplink",
     "protocol Wire.*": "uplink",
     "protocol TcpLink.*": "line",
@@ -116,7 +117,7 @@ RARE += (
 # What comes by only after something else failed.
 BECKON = {
     "thread connect: *": "uplink platform",
-    "protocol Wire._on_connect": "uplink platform",
+    "protocol Wire._on_*": "uplink platform",
     "_nothing": "uplink platform",
     "protocol TcpLink.connection_made": "bus net",
     "protocol TcpLink.connection_lost": "bus net",
