@@ -378,7 +378,7 @@ class Wire:
         when the collector comes: outages are many, and each would wait with some hundred kB."""
         client = self.client
         client.on_connect = client.on_disconnect = client.on_publish = client.on_message = None
-        client.on_subscribe = client.on_unsubscribe = client.on_socket_close = None
+        client.on_subscribe = client.on_unsubscribe = client.on_socket_open = client.on_socket_close = None
 
     def _failed(self, code: MQTTErrorCode) -> None:
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS and not self.lost:

@@ -896,10 +896,10 @@ def test_connections_that_broke_or_never_came_about_wait_for_no_collector(tmp_pa
                 assert there() - others == 2  # a session and its wire
                 broker.stop(kill=True)
                 await until(lambda: len(here.faults) > 3)
-                assert there() - others <= 1  # a wire that is being tried
+                await until(lambda: there() - others <= 1, 5.0)  # a wire that is being tried
                 broker.start()
                 await until(lambda: here.feed.up)
-                assert there() - others == 2
+                await until(lambda: there() - others == 2, 5.0)
         finally:
             gc.enable()
             broker.stop()
