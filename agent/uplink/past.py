@@ -19,7 +19,7 @@ from .periods import ANY, FIT, HOLD, Block, Summary, held, joined, series, stack
 
 LOOKUP = 5.0  # s that the store may take to answer
 CHUNK = 1800.0  # s of history asked for at once, and held in memory
-LIVES = 8  # starts of the agent whose telemetry is looked for
+LIVES = 8  # starts of the agent whose telemetry is looked for, beside those of which something waits
 SLACK = 600.0  # s by which the times of a start are known
 BEFORE = 86400.0  # s that it may have run before an uplink came up, as long as nothing is known of that
 
@@ -82,6 +82,10 @@ class Dues(Generic[P]):
                 self._batches[entry.item.body.source].pop(entry.item.row, None)
             self._feed.done(entry.item)
 
+    def boots(self) -> set[str]:
+        """Starts of the agent of whose telemetry something waits."""
+        return {item.boot for items in self._batches.values() for item in items.values()}
+
     def batches(self, source: str) -> list[Item]:
         """Telemetry of a source that waits."""
         return list(self._batches.get(source, {}).values())
@@ -108,8 +112,11 @@ class Archive(Generic[P]):
         life = self.lives.pop(self._boot, None) or Life(0.0, now.wall - BEFORE, now.wall)
         life.offset, life.last = now.wall - now.mono, now.wall
         self.lives[self._boot] = life  # the newest is the last
-        while len(self.lives) > LIVES:
-            del self.lives[next(iter(self.lives))]
+        if len(self.lives) > LIVES:
+            needed = self._dues.boots()
+            for boot in list(self.lives)[:-LIVES]:
+                if boot not in needed:
+                    del self.lives[boot]
 
     def heard(self, boot: str, batch: Batch) -> None:
         """There is telemetry of a start, perhaps an earlier one."""

@@ -22,8 +22,8 @@ def link():
 
 
 def test_who_owes_an_answer_and_gives_none_is_gone_and_who_owes_none_is_not(link, monkeypatch):
-    monkeypatch.setattr(peer, "GRACE", 0.2)
-    patience = 0.3 + 0.2  # s
+    monkeypatch.setattr(peer, "GRACE", 0.1)
+    patience = 0.2 + 0.1  # s
 
     def watched(seconds):
         """s until it is gone; infinity where it is not."""
@@ -40,14 +40,14 @@ def test_who_owes_an_answer_and_gives_none_is_gone_and_who_owes_none_is_not(link
         with near, far:
             peer.tune(near)
             other = peer.Peer(near)
-            monkeypatch.setattr(peer, "USER_TIMEOUT", 300)  # the kernel keeps its five seconds
+            monkeypatch.setattr(peer, "USER_TIMEOUT", 200)  # the kernel keeps its five seconds
             near.sendall(b"who is there?")
             assert far.recv(100) == b"who is there?"
             assert watched(2 * patience) == float("inf")  # silent for long, and owes nothing
             link.drop()
             assert watched(2 * patience) == float("inf")
             near.sendall(b"and now?")
-            assert patience - 0.1 <= watched(4.0) < 4.0  # before the kernel
+            assert patience - 0.05 <= watched(4.0) < 4.0  # before the kernel
             assert near.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
             link.heal()
             assert far.recv(100) == b"and now?"

@@ -220,6 +220,23 @@ def test_minutes_of_the_past_have_lowest_mean_and_highest_by_time(tmp_path: Path
     run(main())
 
 
+def test_what_was_read_in_thirty_starts_of_one_outage_is_told_to_the_last_minute(tmp_path: Path):
+    """A supply that fails again and again, and no link: each start knows a minute of its own; nor is anybody quick."""
+
+    async def main() -> None:
+        minute = time.time() // 60 * 60 - 60 * 32
+        for n in range(30):
+            outbox = await Outbox.open(Store(path=str(tmp_path / "state"), ballast_mb=0), ["bureau"], SystemClock())
+            Plant(outbox).past(minute + 60 * n, [6.0 + 0.1 * n], 1)
+            await outbox.close()
+        async with platform(slow=0.05) as server, plant(tmp_path, server.port, real=0, minutes=1) as here:
+            await until(here.delivered)
+            told = {one.time: one.values.get("w01001-Avg") for one in server.of("2051")}
+            assert told == {local(minute + 60 * n): f"{6.0 + 0.1 * n:.2f}" for n in range(30)}
+
+    run(main())
+
+
 def test_an_alarm_is_told_at_once_at_its_begin_and_end_and_a_batch_waits_for_its_answer(tmp_path: Path):
     async def main() -> None:
         rows = [{"rule": "ph.*", "flag": "T"}, {"rule": "quiet", "tell": False}]
