@@ -52,7 +52,7 @@ from tests.tools.subscriber import Subscriber
 ROOT = Path(__file__).parent.parent.parent
 DEVICES, CHANNELS = 10, 100
 EVERY = 5.0  # s between samples; a thirtieth of the cycle where that is shorter
-WARM = 5  # cycles that do not count, 25 min of an hour: caches of SQLite, heaps and rings fill; then RSS stands still
+WARM = 5  # cycles that do not count, 25 min of an hour: SQLite's pages, traces and heaps fill; then RSS stands still
 REST = 0.86  # of a cycle: from here on all is well again and has come to rest: what is judged
 DISK_MB = 64
 
