@@ -113,7 +113,6 @@ CLERK_LEASE = 60.0  # it looks twice a second; a card may take long for a file
 DESK_LEASE = 60.0  # the same
 
 READ_BACK = 120.0  # s after the start until the journal is read back once; before, there is more to do
-HOUR = 3600.0  # s that a clock that was set back is shown
 DATING = 60.0  # s between looks at how old the backlog is
 PROBE = 2.0  # s between questions whether the store still works
 PART = 10.0  # s that leaves may take to end whose settings changed: a camera's child says goodbye, too
@@ -170,7 +169,6 @@ class Agent:
         self._errands: set[asyncio.Task[Any]] = set()  # reloads under way
         self._manifests: dict[str, asyncio.Future[dict[str, Any]]] = {}  # alarm -> who waits for its evidence
         self._unsigned = ""  # why nothing signs the journal
-        self._set_back: list[tuple[float, float]] = []  # when and how far the wall clock was set back lately, s
         self._dating = 0.0  # monotonic s from when on the age of the backlog is looked up again
         self._stopping = asyncio.Event()
         self._patience: asyncio.Timeout | None = None  # of a stop under way
@@ -689,7 +687,7 @@ class Agent:
         """Once a second: time for the core; now and then the agent's own health; steps of the wall clock."""
         health, steps = Health(self.config.store.path), Steps(self.clock.now())
         begun = starts(Path(self.config.store.path), self._now_begun()) if self.recorder is None else []
-        failed, deaths, stepped = Lately(), Lately(), Lately()  # of the last hour
+        failed, deaths, stepped, back = Lately(), Lately(), Lately(), Lately()  # of the last hour
         before = child.died[0]  # of another agent's, in a process that has had one
         renew, store = self.leases.grant("tick", TICK_LEASE).renew, self.leases.grant("store", STORE_LEASE).renew
         due = self.clock.now().mono
@@ -704,8 +702,8 @@ class Agent:
             due = max(due + 1.0, at.mono)
             jump = steps.step(at)
             if jump is not None:
-                self._set_back += [(at.mono, -jump)] if jump < 0 else []
                 stepped.add(at.mono, abs(jump))
+                back.add(at.mono, max(0.0, -jump))
                 self._event(
                     Event("clock-step", "agent", at, f"wall clock moved by {jump:+.1f} s", {"seconds": round(jump, 3)})
                 )
@@ -745,7 +743,7 @@ class Agent:
                     restarts=sum(record.failures for record in self._records.values()),
                     uplinks_down=sum(self.links.get(uplink.name) != "up" for uplink in self.config.uplinks),
                     crashes=self._crashes,
-                    clock_back=sum(back for when, back in self._set_back if at.mono - when < HOUR),
+                    clock_back=back.sum(at.mono),
                     alarms_in_10_min=seen.in_10_min,
                     alarms_standing=seen.standing,
                     alarms_stale=seen.stale,

@@ -99,13 +99,14 @@ class Urgent:
             edges = self._edges.get(at, [])
             while edges and edges[0][0] not in wanted:
                 heapq.heappop(edges)
-            if not edges:
+            older = bool(edges) and edges[0][0] < row  # its own place in the order is further back, and will be skipped
+            if not older:
+                heapq.heappop(self._order)
+            item = heapq.heappop(edges)[1] if edges and (older or edges[0][0] == row) else None
+            if not edges:  # an event is a point of its own: nobody would ever come for what is left of it
                 self._edges.pop(at, None)
-            if edges and edges[0][0] < row:  # its own place in the order is further back, and will be skipped
-                return heapq.heappop(edges)[1]
-            heapq.heappop(self._order)
-            if edges and edges[0][0] == row:
-                return heapq.heappop(edges)[1]
+            if item is not None:
+                return item
         return None
 
 

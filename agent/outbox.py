@@ -20,9 +20,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, structs
@@ -353,6 +353,17 @@ class Outbox:
         ended, _ = await asyncio.wait(self._tasks[:2], return_when=asyncio.FIRST_COMPLETED)
         for task in ended:
             task.result()
+
+    def _beside(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Have it done beside everything else, and forget it then."""
+
+        def forget(done: asyncio.Task[None]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                self._tasks.remove(done)
+
+        task = asyncio.create_task(work, name=name)
+        self._tasks.append(task)
+        task.add_done_callback(forget)
 
     async def close(self) -> None:
         """Flush what was gathered, write what is owed, let the files go. Bounded by `CLOSING` per file."""
@@ -686,7 +697,7 @@ class Outbox:
 
         What is owed is on its way. Telemetry that the store still has is owed again, and goes as backlog.
         """
-        self._tasks.append(asyncio.create_task(self._again(feed, boot, stream, first, last), name="outbox range"))
+        self._beside(self._again(feed, boot, stream, first, last), "outbox range")
 
     async def _again(self, feed: Feed, boot: str, stream: str, first: int, last: int) -> None:
         end = min(last, first + ASKED - 1)
@@ -835,7 +846,7 @@ class Outbox:
     def _history_corrupt(self, error: Corrupt, owed: dict[str, Owed]) -> None:
         self._corrupt("history", error, "what can be read of it comes back as backlog")
         if error.moved is not None:
-            self._tasks.append(asyncio.create_task(self._salvage(error.moved, owed), name="outbox salvage"))
+            self._beside(self._salvage(error.moved, owed), "outbox salvage")
 
     def _cap_memory(self) -> None:
         """While the disk does not take them, the oldest batches go when memory runs out."""

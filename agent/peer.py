@@ -37,17 +37,18 @@ def tune(sock: Socket) -> None:
 
 def watch(sock: Socket, gone: Callable[[], None]) -> None:
     """Call `gone` once the other end of `sock` answers no more; look until then, or until this side has closed it."""
-    loop, peer = asyncio.get_running_loop(), Peer(sock)
+    _look(Peer(sock), gone)
 
-    def look() -> None:
-        if sock.fileno() < 0:
-            return
-        if peer.is_gone(loop.time()):
-            gone()
-        else:
-            loop.call_later(LOOK, look)
 
-    look()
+def _look(peer: Peer, gone: Callable[[], None]) -> None:
+    """Once, and again in a while. Not a function within `watch`: that would know itself, and wait for the collector."""
+    if peer.sock.fileno() < 0:
+        return
+    loop = asyncio.get_running_loop()
+    if peer.is_gone(loop.time()):
+        gone()
+    else:
+        loop.call_later(LOOK, _look, peer, gone)
 
 
 class Peer:

@@ -224,6 +224,7 @@ class Wire:
         try:
             await hand.do(lambda: self.client.connect(host, port, settings.keepalive, **start))
         except (OSError, ValueError) as error:  # ValueError: a certificate for somebody else
+            self.close()
             raise LineLost(f"connect {self.where}: {_why(error)}") from error
         finally:
             hand.end()
@@ -370,6 +371,14 @@ class Wire:
                 self._on_socket_close(self.client, None, self._socket)
                 self._socket.close()
         self._socket = None
+        self._fall_silent()
+
+    def _fall_silent(self) -> None:
+        """Paho calls back no more. So a closed wire goes with all that hung on it as soon as its owner lets go, and not
+        when the collector comes: outages are many, and each would wait with some hundred kB."""
+        client = self.client
+        client.on_connect = client.on_disconnect = client.on_publish = client.on_message = None
+        client.on_subscribe = client.on_unsubscribe = client.on_socket_open = client.on_socket_close = None
 
     def _failed(self, code: MQTTErrorCode) -> None:
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS and not self.lost:

@@ -3,10 +3,12 @@
 import math
 import os
 import random
+from pathlib import Path
 
 import pytest
 
 from tests.bench.soak import GOALS, REST, Drift, Sample, drift, is_flat, look, rests
+from tests.bench.stage import MEMORY
 
 
 def hour(grow=0.0, noise=0.2, cycle=300.0, minutes=60, warm=3.0, fds=lambda cycle: 31, seed=1):
@@ -68,6 +70,13 @@ def test_the_kernel_is_asked_of_a_process(tmp_path):
     assert seen.disk == pytest.approx(1.0)
     assert 5 < seen.pss <= seen.rss < 3000
     assert 1 < seen.own < seen.rss
+    assert 0.1 < seen.heap < seen.own
     assert seen.threads >= 1
     with open(tmp_path / "f", "w"):
         assert look(os.getpid(), tmp_path, 1.0, 0, 0.5).descriptors == seen.descriptors + 1
+
+
+def test_the_agent_is_soaked_as_its_unit_runs_it():
+    unit = (Path(__file__).parents[1] / "systemd" / "vedette.service").read_text()
+    said = " ".join(line.removeprefix("Environment=") for line in unit.splitlines() if line.startswith("Environment="))
+    assert {f"{name}={value}" for name, value in MEMORY.items()} <= set(said.split())

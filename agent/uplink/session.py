@@ -261,7 +261,7 @@ class Session:
 
     async def run(self) -> None:
         """Deliver for ever, once the births are confirmed. Raises `LineLost`."""
-        tick = self._tick()
+        self._tick()
         self.curt = self.feed.notes.get("births", 0) >= BIRTHS
         self.greet()
         try:
@@ -293,7 +293,7 @@ class Session:
             self._accuse(str(fault))
             raise
         finally:
-            tick()
+            self._ticking.cancel()
 
     def _come_up(self) -> None:
         """The births got through: now the stream may.
@@ -324,18 +324,11 @@ class Session:
     def _tell(self, kind: str, text: str, **facts: Any) -> None:
         self.tell(Event(kind, self.settings.name, self.clock.now(), text, facts))
 
-    def _tick(self) -> Callable[[], None]:
-        """Wake the session every `TICK` seconds, until the function returned is called."""
-        handle = self.loop.call_later(TICK, _nothing)
-
-        def tick() -> None:
-            nonlocal handle
-            self.ticked = True
-            self.wire.wake.set()
-            handle = self.loop.call_later(TICK, tick)
-
-        tick()
-        return lambda: handle.cancel()
+    def _tick(self) -> None:
+        """Wake the session, and again every `TICK` seconds, until `_ticking` is cancelled."""
+        self.ticked = True
+        self.wire.wake.set()
+        self._ticking = self.loop.call_later(TICK, self._tick)
 
     def say(self, message: Message) -> Parcel:
         """Send a message that is no item."""

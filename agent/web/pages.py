@@ -488,13 +488,19 @@ def channel_row(ask: Ask, i: int, one: Reading) -> Html:
 
 def sparkline(ask: Ask, one: Reading) -> Html:
     """The last hour, in steps of ten seconds so that it seldom changes."""
-    return _sparkline(ask.desk.trends, one.source, one.column, int(ask.desk.clock.now().mono // 10))
+    trends, number = ask.desk.trends, int(ask.desk.clock.now().mono // 10)
+    known, end = _sparks(trends, number), 10.0 * number
+    place = one.source, one.column
+    if place not in known:
+        line = trends.line(*place, end - 3600, end, end + 10.0)
+        known[place] = figures.spark(line, end - 3600, end)
+    return known[place]
 
 
-@lru_cache(maxsize=1024)
-def _sparkline(trends: Trends, source: str, column: int, number: int) -> Html:
-    end = 10.0 * number
-    return figures.spark(trends.line(source, column, end - 3600, end, end + 10.0), end - 3600, end)
+@lru_cache(maxsize=1)
+def _sparks(trends: Trends, number: int) -> dict[tuple[str, int], Html]:
+    """Those of this step, by source and column: nobody asks for those of the one before again."""
+    return {}
 
 
 def finder(ask: Ask, source: str, find: str, wrong: str) -> Html:

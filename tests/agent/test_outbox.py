@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import threading
 import time
+import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
@@ -27,7 +28,7 @@ from agent.core.alarm import LEVELS, Alarm, Level
 from agent.core.errors import StoreFault
 from agent.core.frame import Instant, Quality, frame, layout
 from agent.core.ports import Batch, Event, Item
-from agent.feed import BEHIND, Feed
+from agent.feed import BEHIND, Feed, Urgent
 from agent.gather import Gather
 from agent.outbox import Outbox, Store
 from agent.store import Alarms, History
@@ -107,6 +108,28 @@ def numbers(items: list[Item], stream: str) -> list[int]:
 
 
 # -- alarms, events, memory ---------------------------------------------------------------------------
+
+
+def test_events_and_alarms_that_went_leave_nothing_in_memory():
+    urgent = Urgent()
+
+    def deliver(rows: range) -> None:
+        for row in rows:
+            event = Item("event", row, "1-a", "event", row, Event("link-up", "p", AT, "text"))
+            edge = Item("alarm", row + 1, "1-a", "alarm", row, alarm(row, point=f"c{row}"))
+            urgent.put(event, {row})
+            urgent.put(edge, {row, row + 1})
+            taken = [urgent.take({row, row + 1}) for _ in range(3)]
+            assert taken == [edge, event, None]  # an alarm before an event
+
+    deliver(range(0, 20, 2))
+    tracemalloc.start()
+    try:
+        deliver(range(20, 4020, 2))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 50_000, f"{kept} bytes of 2,000 events and alarms"
 
 
 def test_an_alarm_is_at_the_uplink_before_it_is_on_the_disk_and_stays_until_both_have_it(tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import doctest
+import gc
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -871,6 +872,37 @@ def test_tls_with_a_private_authority_and_a_client_certificate(tmp_path: Path):
             async with station(tmp_path / "d", broker.url, ca=str(tmp_path / "absent")) as here:
                 await until(lambda: here.faults)
                 assert "ca cannot be used: No such file" in here.faults[0]
+
+    run(main())
+
+
+def test_connections_that_broke_or_never_came_about_wait_for_no_collector(tmp_path: Path):
+    """An hour of outages would pile them up, each with its TLS context and all that it knew."""
+    tls = Certificates(tmp_path / "tls")
+    mine: dict[str, Any] = {"ca": str(tls.ca), "cert": str(tls.client_cert), "key": str(tls.client_key)}
+
+    def there() -> int:
+        return sum(isinstance(one, (session.Session, Wire)) for one in gc.get_objects())
+
+    async def main() -> None:
+        broker = Mosquitto(tmp_path / "broker", more="require_certificate true", tls=tls)
+        broker.start()
+        gc.collect()
+        gc.disable()
+        others = there()
+        try:
+            async with station(tmp_path / "a", broker.url, **mine) as here:
+                await until(lambda: here.feed.up)
+                assert there() - others == 2  # a session and its wire
+                broker.stop(kill=True)
+                await until(lambda: len(here.faults) > 3)
+                await until(lambda: there() - others <= 1, 5.0)  # a wire that is being tried
+                broker.start()
+                await until(lambda: here.feed.up)
+                await until(lambda: there() - others == 2, 5.0)
+        finally:
+            gc.enable()
+            broker.stop()
 
     run(main())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import http.client
 import json
@@ -14,6 +15,7 @@ import stat
 import time
 from pathlib import Path
 from string import Formatter
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -23,9 +25,11 @@ pytest.importorskip("argon2")
 
 from agent import audit, commission, config, evidence, keys
 from agent.cli import main as cli
+from agent.clock import ManualClock
 from agent.core.errors import ConfigFault
-from agent.core.frame import Instant
+from agent.core.frame import Instant, frame, layout
 from agent.core.ports import Fared, Tally
+from agent.trend import Trends
 from agent.web import app, budget, coach, figures, markup, metrics, pages, people, records, server, stream, texts
 from agent.web.markup import Html, Sheet, changed, tag
 from agent.web.texts import Words
@@ -686,3 +690,20 @@ def test_a_drawing_of_anything_is_drawn():
             assert "nan" not in text
             assert "inf" not in text
     assert pages.PAGES
+
+
+def test_pages_that_were_drawn_leave_none_of_their_drawings_behind():
+    trends, clock = Trends(1e6), ManualClock(mono=3600.0)
+    ask = SimpleNamespace(desk=SimpleNamespace(trends=trends, clock=clock))
+    columns = layout(["a", "b", "c"])
+
+    def there() -> int:
+        return sum(type(one) is Html and 'class="spark"' in one for one in gc.get_objects())
+
+    before = there()
+    for _ in range(50):
+        clock.advance(10.0)
+        trends.add(frame("s", clock.now(), columns, 1.0))
+        looks = [[pages.sparkline(ask, SimpleNamespace(source="s", column=i)) for i in range(3)] for _ in range(2)]
+        assert all(one is other for one, other in zip(*looks, strict=True))  # drawn once in ten seconds
+    assert there() - before <= 3

@@ -40,6 +40,7 @@ from agent.control import ask
 from agent.core.errors import LineLost
 from simulators.faults import Dead, Flip, Truncate
 from simulators.modbus import Device, PtyLine, Register, TcpLine
+from tests.bench.stage import MEMORY
 from tests.rigs.disk import own_mounts
 from tests.rigs.faketime import Offset
 from tests.rigs.stage import running
@@ -51,7 +52,7 @@ from tests.tools.subscriber import Subscriber
 ROOT = Path(__file__).parent.parent.parent
 DEVICES, CHANNELS = 10, 100
 EVERY = 5.0  # s between samples; a thirtieth of the cycle where that is shorter
-WARM = 5  # cycles that do not count, 25 min of an hour: caches of SQLite, heaps and rings fill; then RSS stands still
+WARM = 5  # cycles that do not count, 25 min of an hour: SQLite's pages, traces and heaps fill; then RSS stands still
 REST = 0.86  # of a cycle: from here on all is well again and has come to rest: what is judged
 DISK_MB = 64
 
@@ -171,6 +172,9 @@ class Sample(NamedTuple):
     children: int
     cpu: float  # s of CPU
     disk: float  # MB of the state
+    heap: float = (
+        0.0  # MB of `own`: malloc's blocks below 128 kB, with what it keeps of them; else Python's small objects
+    )
 
 
 def rests(samples: Sequence[Sample], what: str, warm: int = WARM) -> list[tuple[float, float]]:
@@ -193,11 +197,14 @@ def rests(samples: Sequence[Sample], what: str, warm: int = WARM) -> list[tuple[
 def look(pid: int, state: Path, seconds: float, cycle: int, phase: float) -> Sample:
     """What the kernel says of a process now."""
     proc = Path(f"/proc/{pid}")
-    rollup = {
-        words[0].rstrip(":"): int(words[1]) / 1e3
-        for line in (proc / "smaps_rollup").read_text().splitlines()[1:]
-        if len(words := line.split()) >= 2 and words[1].isdigit()
-    }
+    sums, heap, is_heap = Counter[str](), 0.0, False
+    for line in (proc / "smaps").read_text().splitlines():
+        words = line.split()
+        if not words[0].endswith(":"):
+            is_heap = words[-1] == "[heap]"
+        elif words[-1] == "kB":
+            sums[words[0].rstrip(":")] += int(words[1]) / 1e3
+            heap += int(words[1]) / 1e3 if is_heap and words[0] == "Rss:" else 0.0
     tasks = list((proc / "task").iterdir())
     children = 0
     for task in tasks:
@@ -214,14 +221,15 @@ def look(pid: int, state: Path, seconds: float, cycle: int, phase: float) -> Sam
         seconds,
         cycle,
         phase,
-        rollup["Rss"],
-        rollup["Anonymous"],
-        rollup["Pss"],
+        sums["Rss"],
+        sums["Anonymous"],
+        sums["Pss"],
         opened,
         len(tasks),
         children,
         cpu,
         disk,
+        heap,
     )
 
 
@@ -286,7 +294,7 @@ class World:
     @property
     def env(self) -> dict[str, str]:
         """Of the agent: as its unit sets it, and the clock that this rig moves."""
-        found = {"MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1"}
+        found = dict(MEMORY)
         if self.clock is not None:
             found |= self.clock.env
         return found
@@ -464,7 +472,8 @@ async def soak(folder: Path, minutes: float, cycle: float, sabotage: str, say: C
                     one, last = samples[-1], samples[-2] if len(samples) > 1 else None
                     if last is not None and one.cycle != last.cycle:
                         say(
-                            f"cycle {last.cycle + 1:3}: RSS {last.rss:.2f}, own {last.own:.2f}, PSS {last.pss:.2f} MB, "
+                            f"cycle {last.cycle + 1:3}: RSS {last.rss:.2f}, own {last.own:.2f}, heap {last.heap:.2f}, "
+                            f"PSS {last.pss:.2f} MB, "
                             f"{last.descriptors} descriptors, {last.threads} threads, {last.children} children, "
                             f"disk {last.disk:5.2f} MB, CPU {100 * last.cpu / last.seconds:.1f} %"
                         )
@@ -514,7 +523,7 @@ async def soak(folder: Path, minutes: float, cycle: float, sabotage: str, say: C
         "drift": {what: drift(rests(samples, what))._asdict() for what in GOALS},
         "flat": {what: is_flat(drift(rests(samples, what)), goal) for what, goal in GOALS.items()},
         "cpu_percent": 100 * samples[-1].cpu / max(1.0, samples[-1].seconds),
-        "rests": {what: rests(samples, what, 0) for what in (*GOALS, "pss", "disk")},
+        "rests": {what: rests(samples, what, 0) for what in (*GOALS, "pss", "heap", "disk")},
         "samples": [one._asdict() for one in samples],
     }
 
@@ -547,6 +556,12 @@ def report(found: dict[str, Any]) -> list[str]:
         lines.append(
             f"{what:12} {verdict:8} {grows}{kb}; goal <= {goal.slope:g}, bound <= {goal.high:g} {goal.unit}/h; "
             f"at rest {' '.join(f'{value:g}' if not goal.unit else f'{value:.2f}' for value in row)}"
+        )
+    heap, own, rss = ([value for _, value in found["rests"][what]][WARM:] for what in ("heap", "own", "rss"))
+    if heap:
+        lines.append(
+            f"of RSS, first and last of these: files {rss[0] - own[0]:.2f} {rss[-1] - own[-1]:.2f}, heap {heap[0]:.2f} "
+            f"{heap[-1]:.2f}, other memory of its own {own[0] - heap[0]:.2f} {own[-1] - heap[-1]:.2f} MB"
         )
     lines += [f"left out: {text}" for text in found["left_out"]]
     lines += [f"WRONG: {text}" for text in found["wrong"]]

@@ -22,6 +22,12 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = sys.executable
+MEMORY = {  # as the agent's unit says it
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "131072",
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 
 
 @contextlib.contextmanager
@@ -108,7 +114,7 @@ def world(devices: int, channels: int, flip: float = 0.0) -> Iterator[tuple[list
 
 @contextlib.contextmanager
 def agent(path: Path, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
-    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", **(env or {})}
+    env = {**os.environ, **MEMORY, **(env or {})}
     log = (path.parent / "agent.log").open("w")
     with log, running(PYTHON, "-m", "agent.cli", "run", "-c", str(path), stdout=log, stderr=log, env=env) as child:
         yield child

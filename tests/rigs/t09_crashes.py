@@ -74,8 +74,7 @@ HEALS = {
     # callbacks
     "Session.*": "uplink",
     "Wire.*": "uplink",
-    "watch.<locals>.look": "uplink",  # of a connection's other end
-    "_nothing": "uplink",
+    "_look": "uplink",  # of a connection's other end
     "protocol Wire.*": "uplink",
     "protocol TcpLink.*": "line",
     "TcpLink.*": "line",
@@ -118,7 +117,6 @@ RARE += (
 BECKON = {
     "thread connect: *": "uplink platform",
     "protocol Wire._on_*": "uplink platform",
-    "_nothing": "uplink platform",
     "protocol TcpLink.connection_made": "bus net",
     "protocol TcpLink.connection_lost": "bus net",
 }
@@ -546,7 +544,7 @@ def _edges(messages: Sequence[Heard]) -> set[tuple[str, int]]:
 
 # For the quick size: a process first, then parts that are started again, one of which goes on failing from there on.
 SICK = "control"
-QUICK = ("judge", SICK, "bus net", "uplink platform", "Session._tick.<locals>.tick", "protocol TcpLink.data_received")
+QUICK = ("judge", SICK, "bus net", "uplink platform", "Session._tick", "protocol TcpLink.data_received")
 QUICK_HANGS = (("judge",), ("uplink platform",))
 ALL_AT_ONCE = (
     "deaf uplink, stalled disk",
