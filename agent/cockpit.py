@@ -464,7 +464,17 @@ def _told(found: Status, why: str) -> int:
 
 
 def _console(stream: IO[str]) -> Console:
-    return Console(file=stream, highlight=False, markup=False, emoji=False)
+    """What draws on the stream, as wide as the terminal is at any time.
+
+    rich takes COLUMNS and LINES for the size, and for ever: a shell that exports them would freeze the picture. They
+    are believed where the terminal itself does not know, as on a serial line.
+    """
+    try:
+        wide, _ = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):  # no terminal
+        wide = 0
+    environment = {name: word for name, word in os.environ.items() if not wide or name not in ("COLUMNS", "LINES")}
+    return Console(file=stream, highlight=False, markup=False, emoji=False, _environ=environment)
 
 
 def _pen(args: argparse.Namespace, s: Status, stream: Any) -> Pen:
