@@ -6,7 +6,8 @@ when whoever started it has done.
 
 Where `VEDETTE_VIDEO` names a socket of systemd, the process is not ours but one that systemd starts for each connection
 (`vedette-video@.service`), with limits and devices of its own: it gets the ends of our pipes, and we a handle by which
-it can be killed. For both sides all else is the same.
+it can be killed. The connection stays open, and it says goodbye there when it ends of its own will: how it ended, the
+kernel tells its parent alone. For both sides all else is the same.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -30,13 +31,15 @@ from .core.errors import LineLost
 
 ROOT = str(Path(__file__).parent.parent)
 TAIL = 4096  # bytes that are kept of its standard error
-died = [0]  # how many a signal ended that was not ours, since this process started: want of memory, a crash
+died = [0]  # how many ended neither by our hand nor of their own will since this process started: memory, a crash
 SOCKET = "VEDETTE_VIDEO"  # of the environment: where processes are to be had
 HIRING = 20.0  # s until such a process says who it is; a busy gateway takes seconds to start Python
 MOST = 65536  # bytes of what one is told first
+DIED = b"\nvedette: the process died\n"  # the last of its standard error, where that is so
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 hired = False  # this process is one that systemd started for somebody: its parent means nothing
+_wanting: list[socket.socket] = []  # who hired this process
 
 
 @contextlib.asynccontextmanager
@@ -46,7 +49,8 @@ async def started(
     """What the child says, for as long as it is listened to.
 
     module: as `python -m` takes it; order: becomes one line of JSON; passed: names of the environment that it gets;
-    errors: gets the last of what it says on the standard error; threads: of numeric libraries, 0 as they like.
+    errors: gets the last of what it says on the standard error, and `DIED` at last if it did not end of its own will;
+    threads: of numeric libraries, 0 as they like.
     """
     environment = {name: os.environ[name] for name in passed if name in os.environ}
     environment |= {"MALLOC_ARENA_MAX": "2"}
@@ -84,8 +88,14 @@ async def _forked(
         await child.stdout.read()  # else a full pipe would stay open
         if drain is not None:
             await drain
-        code = await child.wait()
-        died[0] += alone and code < 0
+        if await child.wait() < 0 and alone:
+            _died(errors)
+
+
+def _died(errors: bytearray | None) -> None:
+    died[0] += 1
+    if errors is not None:
+        errors += DIED
 
 
 async def _drained(stream: asyncio.StreamReader | None, errors: bytearray) -> None:
@@ -117,7 +127,8 @@ async def _hired(
         ours, theirs = (write[0], read[1], read[2]), (read[0], write[1], write[2])
         files = [stack.enter_context(os.fdopen(end, "wb" if i == 0 else "rb", 0)) for i, end in enumerate(ours)]
         try:
-            handle = await _posted(os.environ[SOCKET], msgspec.json.encode(Post(module, environment)), theirs)
+            line = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            handle = await _posted(line, os.environ[SOCKET], msgspec.json.encode(Post(module, environment)), theirs)
         except (OSError, EOFError, TimeoutError) as error:
             raise LineLost(f"{os.environ[SOCKET]}: no process for pictures: {error or 'no answer'}") from None
         finally:
@@ -133,31 +144,41 @@ async def _hired(
             stdin.write(order)
             yield stdout
         finally:
+            alone = stdout.at_eof()
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
             stdin.close()
             await stdout.read()
             await drain
+            if alone and not _said_goodbye(line):
+                _died(errors)
 
 
-async def _posted(path: str, post: bytes, ends: Iterable[int]) -> int:
+def _said_goodbye(line: socket.socket) -> bool:
+    """Whether a hired process, whose pipes are at their end, had time to say so."""
+    try:
+        return line.recv(1) != b""
+    except OSError:  # nothing is there, or nobody
+        return False
+
+
+async def _posted(line: socket.socket, path: str, post: bytes, ends: Iterable[int]) -> int:
     """Hand the ends of the pipes to a new process; the handle (pidfd) of that. Raises `OSError`, `TimeoutError`."""
     loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.setblocking(False)
-        async with asyncio.timeout(HIRING):
-            await loop.sock_connect(line, path)
-            socket.send_fds(line, [post + b"\n"], list(ends))
-            answered = asyncio.Event()
-            loop.add_reader(line, answered.set)
-            try:
-                await answered.wait()
-            finally:
-                loop.remove_reader(line)
-        _, handles, _, _ = socket.recv_fds(line, 1, 1)
-        if not handles:
-            raise EOFError("it ended at once: see the log of vedette-video@")
-        return handles[0]
+    line.setblocking(False)
+    async with asyncio.timeout(HIRING):
+        await loop.sock_connect(line, path)
+        socket.send_fds(line, [post + b"\n"], list(ends))
+        answered = asyncio.Event()
+        loop.add_reader(line, answered.set)
+        try:
+            await answered.wait()
+        finally:
+            loop.remove_reader(line)
+    _, handles, _, _ = socket.recv_fds(line, 1, 1)
+    if not handles:
+        raise EOFError("it ended at once: see the log of vedette-video@")
+    return handles[0]
 
 
 def hire() -> Post:
@@ -166,15 +187,16 @@ def hire() -> Post:
     The standard input, output and error are the pipes afterwards, and the environment is the one of the post.
     """
     global hired
-    with socket.socket(fileno=os.dup(0)) as line:
-        text, ends = b"", array.array("i")
-        while not text.endswith(b"\n"):
-            some, more, _, _ = socket.recv_fds(line, MOST, 3)
-            text, ends = text + some, ends + array.array("i", more)
-            if not some or len(text) > MOST:
-                raise EOFError("nobody said what is wanted")
-        post = msgspec.json.decode(text, type=Post)
-        socket.send_fds(line, [b"\n"], [os.pidfd_open(os.getpid())])
+    line = socket.socket(fileno=os.dup(0))
+    text, ends = b"", array.array("i")
+    while not text.endswith(b"\n"):
+        some, more, _, _ = socket.recv_fds(line, MOST, 3)
+        text, ends = text + some, ends + array.array("i", more)
+        if not some or len(text) > MOST:
+            raise EOFError("nobody said what is wanted")
+    post = msgspec.json.decode(text, type=Post)
+    socket.send_fds(line, [b"\n"], [os.pidfd_open(os.getpid())])
+    _wanting.append(line)
     for number, end in enumerate(ends):
         os.dup2(end, number)
         os.close(end)
@@ -183,6 +205,19 @@ def hire() -> Post:
     os.environ.update(post.environment)
     hired = True
     return post
+
+
+def leave(code: int) -> NoReturn:
+    """End this process at once and of its own will, without clean-up: threads of FFmpeg may hang."""
+    goodbye()
+    os._exit(code)
+
+
+def goodbye() -> None:
+    """Tell whoever hired this process that it ends of its own will."""
+    while _wanting:
+        with _wanting.pop() as line, contextlib.suppress(OSError):  # nobody is there
+            line.send(b"\n", socket.MSG_DONTWAIT)
 
 
 def bound(parent: int) -> bool:

@@ -224,7 +224,7 @@ def _head(s: Status, pen: Pen, silent: float) -> list[Text]:
     if not any(n for n, _ in s.counts.values()):
         counted.append(t("quiet") if s.running else t("unwatched"), "dim" if s.running else STYLES["bad"])
     elif unseen:
-        counted.append(t("unacked", n=unseen), "bold")
+        counted.append(t("unseen", n=unseen), "bold")
     if s.away:
         counted.append("  " + t("put away n", n=len(s.away)), STYLES["doubt"])
     for item in s.items[:6]:
@@ -264,7 +264,7 @@ def _blocks(s: Status, pen: Pen, wide: int, whole: bool) -> list[Block]:
         Block("c", f"{t('channels')}: {well}" if s.running else t("channels"), channels, 4, s.channels_measured),
         Block("l", t("lines"), lines, 3),
         Block("u", t("uplinks"), uplinks, 2),
-        Block("", t("self"), agent, len(agent)),
+        Block("", t("agent"), agent, len(agent)),
         Block("e", t("events"), events, 1),
     ]
 
@@ -464,7 +464,17 @@ def _told(found: Status, why: str) -> int:
 
 
 def _console(stream: IO[str]) -> Console:
-    return Console(file=stream, highlight=False, markup=False, emoji=False)
+    """What draws on the stream, as wide as the terminal is at any time.
+
+    rich takes COLUMNS and LINES for the size, and for ever: a shell that exports them would freeze the picture. They
+    are believed where the terminal itself does not know, as on a serial line.
+    """
+    try:
+        wide, _ = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):  # no terminal
+        wide = 0
+    environment = {name: word for name, word in os.environ.items() if not wide or name not in ("COLUMNS", "LINES")}
+    return Console(file=stream, highlight=False, markup=False, emoji=False, _environ=environment)
 
 
 def _pen(args: argparse.Namespace, s: Status, stream: Any) -> Pen:

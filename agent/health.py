@@ -56,7 +56,7 @@ _CHANNELS: tuple[tuple[str, str, float], ...] = (  # key, unit, deadband of tele
     ("dropped_events", "", 0.0),
     ("dropped_telemetry", "", 0.0),  # batches
     ("starts_24h", "", 0.0),  # of this program within a day, this one too
-    ("children_died", "", 0.0),  # processes for cameras and clips that a signal ended within the last hour, not ours
+    ("children_died", "", 0.0),  # processes for cameras and clips that died within the last hour, not by our hand
     ("clock_steps", "", 0.0),  # of the wall clock within the last hour, to either side
     ("clock_offset", "s", 0.05),  # that the kernel still has to make up, where it is synchronised
     ("memory_share", "%", 2.0),  # of what this program may have; see `machine.py`

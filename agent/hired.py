@@ -17,11 +17,14 @@ PROGRAMS = frozenset({"agent.vision", "drivers.clip", "drivers.video_child"})
 def main() -> int:
     """Become what is wanted."""
     post = child.hire()
-    if post.module not in PROGRAMS:
-        print(f"vedette: `{post.module}` is no program for pictures", file=sys.stderr)
-        return 1
-    runpy.run_module(post.module, run_name="__main__", alter_sys=True)
-    return 0
+    try:
+        if post.module not in PROGRAMS:
+            print(f"vedette: `{post.module}` is no program for pictures", file=sys.stderr)
+            return 1
+        runpy.run_module(post.module, run_name="__main__", alter_sys=True)
+        return 0
+    finally:
+        child.goodbye()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import math
 import os
 import resource
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -218,18 +218,23 @@ def life(device: Path) -> list[int]:
 
 def temperature(root: Path = Path("/")) -> float:
     """degC of the hottest that measures the processor."""
+    return max(heat(root), default=(NAN, ""))[0]
+
+
+def heat(root: Path = Path("/"), parts: Collection[str] = HOT) -> list[tuple[float, str]]:
+    """degC, and whose: all that measures the processor. parts: of the names of thermal zones that do."""
     found = [
-        _number(zone / "temp") / 1000
+        (_number(zone / "temp") / 1000, name)
         for zone in root.glob("sys/class/thermal/thermal_zone*")
-        if any(word in _text(zone / "type").lower() for word in HOT)
+        if any(word in (name := _text(zone / "type")).lower() for word in parts)
     ]
     found += [
-        _number(place) / 1000
+        (_number(place) / 1000, name)
         for hwmon in root.glob("sys/class/hwmon/hwmon*")
-        if _text(hwmon / "name") in ("coretemp", "k10temp", "cpu_thermal")
+        if (name := _text(hwmon / "name")) in ("coretemp", "k10temp", "cpu_thermal")
         for place in hwmon.glob("temp*_input")
     ]
-    return max((one for one in found if -50 < one < 150), default=NAN)  # else it is none
+    return [one for one in found if -50 < one[0] < 150]  # else it is none
 
 
 def _children(process: Path) -> float:

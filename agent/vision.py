@@ -8,7 +8,6 @@ eye on zones is blind then, which is an alarm.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import numpy as np
 
 from drivers import video_child, video_health
 
+from . import child
 from .core.errors import NetFault
 from .core.frame import Array
 from .sights import AnyTask, Beach, Cabin, Road, Task, Zones
@@ -271,4 +271,4 @@ def _refuse(fault: NetFault, picture: Array) -> Array:
 
 
 if __name__ == "__main__":
-    os._exit(video_child.main(opened, veiled))  # as the child without an eye does
+    child.leave(video_child.main(opened, veiled))  # as the child without an eye does

@@ -172,10 +172,10 @@ def main() -> int:
 
     def outlive_nobody() -> None:
         sys.stdin.buffer.read()
-        os._exit(0)
+        child.leave(0)
 
     threading.Thread(target=outlive_nobody, daemon=True).start()
-    lines = os.fdopen(os.dup(1), "wb")
+    lines = os.fdopen(os.dup(1), "wb", closefd=False)  # open until the process ends, as in `video_child.py`
     os.dup2(2, 1)  # what libraries print is no answer
 
     def say(one: Made) -> None:
@@ -198,4 +198,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    os._exit(main())
+    child.leave(main())

@@ -84,6 +84,10 @@ PASSED = (
 RING_TROUBLE, RING_RECOVERED = "ring-trouble", "ring-recovered"  # kinds of events: `agent/clerk.py` hears them
 
 MEANS = (  # of what FFmpeg says on standard error -> for people; the first that fits
+    (
+        r"^vedette: the process died",
+        "the process that looks at it was killed: out of memory, or a crash (journalctl -k)",
+    ),
     (r"\b401\b|Unauthorized", "wrong user or password (401)"),
     (r"\b403\b|Forbidden", "user has no right to this stream (403)"),
     (r"\b404\b|Not Found", "no such stream here (404): check the path"),

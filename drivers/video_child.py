@@ -146,7 +146,8 @@ class Gaze:
 
 def taken() -> Say:
     """How to speak to the parent. What libraries print goes to standard error now, line by line: FFmpeg's log."""
-    lines = os.fdopen(os.dup(1), "wb")
+    # Open for as long as the process lives: an end of it is what the parent takes for an end of this.
+    lines = os.fdopen(os.dup(1), "wb", closefd=False)
     os.dup2(2, 1)
     libc = ctypes.CDLL(None)
     libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, IOLBF, 0)
@@ -311,11 +312,11 @@ def main(
 
     def outlive_nobody() -> None:
         sys.stdin.buffer.read()
-        os._exit(0)
+        child.leave(0)
 
     def die(failed: threading.ExceptHookArgs) -> None:
         traceback.print_exception(failed.exc_type, failed.exc_value, failed.exc_traceback)
-        os._exit(70)  # an eye that fails is no eye: the parent says so, and starts another
+        child.leave(70)  # an eye that fails is no eye: the parent says so, and starts another
 
     threading.excepthook = die
     threading.Thread(target=outlive_nobody, daemon=True).start()
@@ -346,4 +347,4 @@ def main(
 
 
 if __name__ == "__main__":
-    os._exit(main())  # no clean-up of threads of FFmpeg that may hang
+    child.leave(main())  # no clean-up of threads of FFmpeg that may hang

@@ -236,10 +236,18 @@ def test_systemd_runs_it_closed_in_and_lets_it_at_what_the_site_names(
     _configured(gateway, SITE + SERIAL)
     gateway.until("systemctl", "show", "--property=DeviceAllow", "vedette", says="/dev/ttyS0 rw")
     assert _may(gateway, pid, "/dev/ttyS0"), "while it runs"
+    gateway.run("systemctl", "reload", "vedette")
+    _configured(gateway, SITE + SERIAL.replace("unit = 2", "unit = 2000"))
+    assert gateway.run("systemctl", "reload", "vedette", check=False).returncode != 0
+    _configured(gateway, SITE + SERIAL)
+    assert gateway.run("systemctl", "is-active", "vedette").stdout.strip() == "active"
+    assert gateway.run("systemctl", "show", "--property=MainPID", "--value", "vedette").stdout.strip() == pid
     log = gateway.run("journalctl", "--unit=vedette", "--output=json").stdout.splitlines()
     said = [(entry["PRIORITY"], entry["MESSAGE"]) for entry in map(json.loads, log)]
     for priority, begin in (("6", "started "), ("2", "alarm-raised level=red "), ("4", "line-lost ")):
         assert {told for told, text in said if text.startswith(begin)} == {priority}, begin
+    reloads = [text.split()[0] for _, text in said if text.startswith("configuration-")]
+    assert reloads == ["configuration-changed", "configuration-refused"]
 
     gateway.run("dpkg", "--install", second)
     gateway.until("vedette", "queue", "-c", FILE, says="journal")

@@ -38,7 +38,11 @@ def test_a_technician_watches_the_gateway_through_a_hazard_and_the_end_of_the_ag
         async with stage(tmp_path, 4, 0.1, lambda: [level]) as (_, _, broker, path):
             with (
                 Subscriber(broker.port, "vedette/#") as ear,
-                screen([*VEDETTE, "status", "-c", str(path), "--every", "0.5"], 80, 24) as see,
+                screen(
+                    [*VEDETTE, "status", "-c", str(path), "--every", "0.5"],
+                    *(80, 24),
+                    {"COLUMNS": "60", "LINES": "24"},  # exported by a shell that had another size
+                ) as see,
             ):
 
                 async def until(what, seconds=30.0):

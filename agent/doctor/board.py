@@ -77,17 +77,12 @@ def power(machine: Machine) -> Iterator[Finding]:
 
 
 def heat(machine: Machine) -> Iterator[Finding]:
-    """How hot it is, at the hottest place that is told."""
-    worst: tuple[float, str] | None = None
-    for path in machine.glob("/sys/class/thermal/thermal_zone*/temp"):
-        milli = machine.number(path)
-        if milli is not None and milli > 0:
-            name = machine.text(path.replace("/temp", "/type")) or path
-            worst = max(worst or (0.0, ""), (milli / 1000.0, name))
-    if worst is None:
+    """How hot the processor is, at its hottest place; the hottest of all where none is known to be the processor's."""
+    told = readings.heat(machine.root) or readings.heat(machine.root, ("",))  # of any: better than nothing
+    if not told:
         yield found("heat unknown", "/sys/class/thermal")
         return
-    degrees, name = worst
+    degrees, name = max(told)
     key = "heat too-hot" if degrees >= TOO_HOT else "heat hot" if degrees >= HOT else "heat fine"
     yield found(key, name, degrees=f"{degrees:.0f}")
 

@@ -17,6 +17,7 @@ import pytest
 
 from agent import child
 from agent.core.errors import LineLost
+from drivers.video import said as said_of
 from drivers.video_child import Order, Said
 
 pytest.importorskip("cv2")
@@ -57,6 +58,8 @@ def order(url: str, parent: int) -> Order:
 def test_a_process_of_systemd_does_what_a_child_does_and_is_killed_from_here(
     agency: subprocess.Popen[bytes],
 ) -> None:
+    before = child.died[0]
+
     async def story() -> None:
         camera = CameraServer()
         await camera.start()
@@ -79,6 +82,18 @@ def test_a_process_of_systemd_does_what_a_child_does_and_is_killed_from_here(
                 async with child.started("agent.cli", None, (), errors) as lines:
                     assert await lines.read() == b""
                 assert b"no program for pictures" in errors
+                assert (child.died[0] - before, child.DIED in errors) == (0, False), (
+                    "killed by us, or of their own will"
+                )
+                errors.clear()
+                async with child.started("drivers.video_child", wanted, ("PATH",), errors) as lines:
+                    await lines.readline()
+                    (pid,) = hired(agency)
+                    os.kill(pid, signal.SIGKILL)  # as the kernel does at the limit of its memory
+                    while await lines.readline():
+                        pass
+                assert child.died[0] - before == 1
+                assert "out of memory" in said_of("", errors.decode())
         finally:
             await camera.stop()
 

@@ -125,6 +125,8 @@ PI = {
     "/sys/class/hwmon/hwmon1/in0_lcrit_alarm": "1\n",
     "/sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
     "/sys/class/thermal/thermal_zone0/temp": "82764\n",
+    "/sys/class/thermal/thermal_zone1/type": "acpitz\n",  # which often lies
+    "/sys/class/thermal/thermal_zone1/temp": "99000\n",
 }
 
 
@@ -136,6 +138,8 @@ def test_a_weak_supply_and_heat_of_a_raspberry_pi_are_told(tmp_path):
     assert "0x50005" in rows[0].text("en")
     assert "5.1 V" in rows[0].do("zh")
     assert keys(board.heat(pi)) == ["heat hot"]
+    (tmp_path / "sys/class/thermal/thermal_zone0/type").write_text("imx_thermal_zone\n")
+    assert keys(board.heat(pi)) == ["heat too-hot"]  # nobody knows which is the processor's
     (tmp_path / "sys/devices/platform/soc/soc:firmware/get_throttled").write_text("80000\n")
     (tmp_path / "sys/class/hwmon/hwmon1/in0_lcrit_alarm").write_text("0\n")
     assert keys(board.power(pi)) == ["power was-hot"]
