@@ -123,7 +123,7 @@ def test_only_red_and_orange_alarms_that_wait_are_urgent(tmp_path: Path):
             await outbox.put_alarms([structs.replace(alarm(n=2), level="orange")])
             assert feed.is_urgent()
             feed.online(True)
-            while (item := feed.take(False)) is not None:
+            while (item := feed.take("event")) is not None:
                 feed.done(item)
             assert not feed.is_urgent()
         finally:

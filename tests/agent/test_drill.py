@@ -274,7 +274,7 @@ class World:
             while self.obeys and (order := self.box.take()) is not None:
                 self.box.settle(self.obey(order))
             for name, feed in self.outbox.feeds.items():
-                while name not in self.silent and (item := feed.take(bulk=True)) is not None:
+                while name not in self.silent and (item := feed.take()) is not None:
                     self.got += [item.body] if isinstance(item.body, Alarm) else []
                     if name in self.refused:
                         feed.refused(item, "0x87")

@@ -163,7 +163,7 @@ def test_what_was_learnt_outlives_a_restart(tmp_path):
         second = await Outbox.open(store, ["p"], ManualClock())
         feed = second.feed("p")
         feed.online(True)
-        item = feed.take(bulk=True)
+        item = feed.take()
         await second.close()
         assert (item.body.at, item.original.at) == (right(5), wrong(5))
 

@@ -90,7 +90,7 @@ async def hand_out(outbox: Outbox, say: Say) -> None:
     feed = outbox.feed("p")
     feed.online(True)
     while any(feed.waiting().values()):
-        while (item := feed.take(bulk=True)) is not None:
+        while (item := feed.take()) is not None:
             if isinstance(item.body, Batch):
                 say("readings", *cargo.numbers(item.body))
             elif isinstance(item.body, Alarm):

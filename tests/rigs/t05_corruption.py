@@ -189,7 +189,7 @@ async def visit(filled: Filled, home: Path, patience: float = 30.0) -> Found:
     moved = any(home.glob("*.bad-*"))
     end = time.monotonic() + patience
     while time.monotonic() < end:
-        while (item := feed.take(bulk=True)) is not None:
+        while (item := feed.take()) is not None:
             if item.boot == filled.boot:
                 got.setdefault((item.stream, item.seq), set()).add(content(item))
             strange += item.boot not in (filled.boot, outbox.boot)

@@ -36,7 +36,7 @@ async def confirm(feed: Feed, seconds: float) -> None:
     feed.online(True)
     while clock.time() < end:
         flying: list[Item] = []
-        while (item := feed.take(bulk=True)) is not None:
+        while (item := feed.take()) is not None:
             flying.append(item)
         await asyncio.sleep(0.25)
         for item in flying:
