@@ -389,12 +389,30 @@ class Outbox:
         and they are kept in memory and tried again. It need not be awaited. It is one for all that goes into one
         commit, so that a disk that hangs gathers none: who may be cancelled shields it.
         """
-        for alarm in worst_first(alarms):
+        for alarm in self._as_they_go(alarms):
             if not alarm.drill:  # it ends nothing that stands at its point
                 self._stand(alarm)
             self._new("alarm", alarm)
         self._crowded()
         return self._promise()
+
+    def _as_they_go(self, alarms: Iterable[Alarm]) -> list[Alarm]:
+        """The edges of one moment in the order in which the uplinks have them: what does not wait for the disk, by
+        importance, then the rest. Numbered like that, a kill before they are on the disk leaves no hole below what a
+        platform was told. Those of one point keep their order."""
+        at_once: list[Alarm] = []
+        rest: list[Alarm] = []
+        worst: dict[Point, int] = {}
+        late = set(self._held_points)
+        for alarm in alarms:
+            if alarm.event in WORSE and alarm.point not in late:
+                at_once.append(alarm)
+                level = LEVELS.index(alarm.level)
+                worst[alarm.point] = min(worst.get(alarm.point, level), level)
+            else:
+                late.add(alarm.point)
+                rest.append(alarm)
+        return sorted(at_once, key=lambda alarm: worst[alarm.point]) + rest
 
     def put_event(self, event: Event) -> asyncio.Future[bool]:
         """One event, for every platform. The future as in `put_alarms`."""
@@ -1165,17 +1183,6 @@ class Outbox:
                 await asyncio.wait_for(self._closing.wait(), seconds)
             except TimeoutError:
                 pass
-
-
-def worst_first(alarms: Iterable[Alarm]) -> list[Alarm]:
-    """The edges of one moment in the order in which they go, so that they are numbered in it, too: a kill before they
-    are on the disk then leaves no hole below what a platform has. Those of one point keep their order."""
-    edges = list(alarms)
-    worst: dict[Point, int] = {}
-    for alarm in edges:
-        level = LEVELS.index(alarm.level)
-        worst[alarm.point] = min(worst.get(alarm.point, level), level)
-    return sorted(edges, key=lambda alarm: worst[alarm.point])
 
 
 def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:

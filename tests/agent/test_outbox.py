@@ -887,6 +887,31 @@ def test_the_end_of_an_alarm_does_not_wait_for_a_disk_that_hangs(tmp_path: Path,
     run(main())
 
 
+def test_what_waits_for_the_disk_is_numbered_behind_what_goes_at_once(tmp_path: Path):
+    """Else a kill before the disk has it leaves a hole below what a platform was told."""
+
+    async def main() -> None:
+        async with opened(tmp_path) as outbox:
+            feed = outbox.feed("p")
+            feed.online(True)
+            await outbox.put_alarms([alarm(1, point="a")])
+            assert len(taken(feed)) == 1
+            hang = threading.Event()
+            outbox._hands["alarms"].do(hang.wait, 10)
+            try:
+                over = msgspec.structs.replace(alarm(1, "normal", "a"), edge=2, event="cleared")
+                again = msgspec.structs.replace(alarm(3, point="a"), edge=1)
+                outbox.put_alarms([over, again, alarm(2, point="b")])
+                items = list(iter(lambda: feed.take("alarm"), None))
+                assert [(item.body.id, item.seq) for item in items] == [("id-2", 2)]  # type: ignore[union-attr]
+            finally:
+                hang.set()
+            await until(lambda: (item := feed.take("alarm")) and not items.append(item) and len(items) == 3)
+            assert [(item.body.id, item.seq) for item in items[1:]] == [("id-1", 3), ("id-3", 4)]  # type: ignore[union-attr]
+
+    run(main())
+
+
 def taken(feed: Feed) -> list[Any]:
     """Bodies of all alarms that the feed has now."""
     items = iter(lambda: feed.take("event"), None)
