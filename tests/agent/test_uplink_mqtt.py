@@ -655,6 +655,15 @@ class Scripted:
             self_writer.close()
 
 
+async def confirm_all(broker: Scripted, here: Any) -> None:
+    """A PUBACK for each message behind the first, as they come, until everything is delivered."""
+    for n in range(1, 100):
+        await until(lambda n=n: len(broker.publishes) > n or here.delivered())
+        if here.delivered():
+            break
+        broker.writer.write(b"\x40\x02" + broker.publishes[n])
+
+
 def connack(code: int, properties: bytes = b"") -> bytes:
     return bytes([0x20, 3 + len(properties), 0, code, len(properties)]) + properties
 
@@ -706,11 +715,7 @@ def test_no_more_is_in_flight_than_the_broker_allows_and_a_place_is_kept_for_an_
             await until(lambda: len(broker.publishes) == 4)
             await asyncio.sleep(0.1)
             assert len(broker.publishes) == 4
-            for n in range(1, 100):
-                await until(lambda n=n: len(broker.publishes) > n or here.delivered())
-                if here.delivered():
-                    break
-                broker.writer.write(b"\x40\x02" + broker.publishes[n])
+            await confirm_all(broker, here)
             assert here.delivered()
             assert len(broker.publishes) == 13
         broker.server.close()
@@ -739,11 +744,7 @@ def test_an_alarm_does_not_wait_behind_events_that_nobody_has_confirmed(tmp_path
             await until(lambda: len(broker.publishes) > before)
             await asyncio.sleep(0.1)
             assert ["/alarm/" in topic for topic in broker.topics[before:]] == [True]
-            for n in range(1, 100):
-                await until(lambda n=n: len(broker.publishes) > n or here.delivered())
-                if here.delivered():
-                    break
-                broker.writer.write(b"\x40\x02" + broker.publishes[n])
+            await confirm_all(broker, here)
             assert here.delivered()
             assert sum(topic.endswith("/event") for topic in broker.topics) >= 40
             assert here.faults == []
