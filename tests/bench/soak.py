@@ -3,10 +3,11 @@
     python -m tests.bench.soak [--minutes 60] [--cycle 300] [--sabotage leak-memory|leak-descriptors]
 
 The world, in this process: ten devices of a hundred channels (pymodbus' codec), nine on TCP and one on a serial line;
-mosquitto with TLS, two languages of the agent; people at the local page. In each cycle, one after the other: a slave
-dies; the serial line garbles and cuts its replies; the broker is cut and comes back; it stands still (SIGSTOP); the
-disk is full; the wall clock jumps an hour and back; a certificate is renewed; a device's port closes and opens; then
-all is well for a while. Meanwhile hazards come, go and are acknowledged; visitors open live pages and leave.
+mosquitto with TLS, two languages of the agent; people at the local page; trends of a week. In each cycle, one after
+the other: a slave dies; the serial line garbles and cuts its replies; the broker is cut and comes back; it stands still
+(SIGSTOP); the disk is full; the wall clock jumps an hour and back; a certificate is renewed; a device's port closes and
+opens; then all is well for a while. Meanwhile hazards come, go and are acknowledged; visitors open live pages and
+leave.
 
 Every five seconds, from the kernel: RSS, what of it is its own, descriptors, threads, children, CPU, and the files of
 the store. Judged is the calm at the end of each cycle, from the sixth on: the slope by Theil and Sen with its 95 %
@@ -36,8 +37,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agent import migrate
+from agent.clock import SystemClock
 from agent.control import ask
 from agent.core.errors import LineLost
+from agent.core.frame import Instant, frame, layout
+from agent.trend import SIZE, SPANS, Trends, write
 from simulators.faults import Dead, Flip, Truncate
 from simulators.modbus import Device, PtyLine, Register, TcpLine
 from tests.bench.stage import MEMORY
@@ -264,6 +269,18 @@ class World:
         """Another certificate in the place of the gateway's."""
         self.authority.issue("gw").put(self.cert, self.key)
 
+    def remember(self, state: Path) -> None:
+        """The last hour, day and week of all channels, as an agent has them that has been running: what people are
+        shown of them, and hold open, grows until then."""
+        trends, now = Trends(1e9), SystemClock().now()
+        seen = layout([f"c{i}" for i in range(CHANNELS)])
+        for ago in sorted((n * span / SIZE for span in SPANS.values() for n in range(1, SIZE)), reverse=True):
+            at = Instant(now.mono - ago, now.wall - ago)
+            for device in self.devices:
+                trends.add(frame(device.name, at, seen, [self.rng.uniform(0.3, 0.8) for _ in range(CHANNELS)]))
+        migrate.prepare(state)
+        write(state, trends.kept(now))
+
     async def begin(self) -> Path:
         """Start it. The site file."""
         self.disk.mkdir()
@@ -283,6 +300,7 @@ class World:
         self.broker.start()
         rows = [f"c{i},holding:{2 * i},float32" for i in range(CHANNELS)]
         (self.folder / "points.csv").write_text("\n".join(["key,at,type", *rows]))
+        self.remember(self.disk / "state")
         site = self.folder / "site.toml"
         buses = "".join(BUS.format(i=i, url=line.url) for i, line in enumerate(self.lines))
         files = {"ca": self.authority.ca, "cert": self.cert, "key": self.key}
