@@ -592,9 +592,9 @@ class Agent:
             return False
 
     def _order(self, order: Order) -> None:
-        box = self._owner.get(order.output)
         if self.recorder:  # it drives nothing, and says no more of it than its alarms do
             return
+        box = self._owner.get(order.output)
         if box is None:  # the output left the configuration between two starts
             say("order-orphan", output=order.output, reason=order.reason)
             return

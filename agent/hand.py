@@ -30,11 +30,8 @@ class Hand:
         waiting: asyncio.Future[T] | None = promised
 
         def settle(result: T | None, error: BaseException | None) -> None:
-            nonlocal waiting
-            future, waiting = (
-                waiting,
-                None,
-            )  # an error knows the frames it came through: none may know who has the error
+            nonlocal waiting  # an error knows the frames it came through: none may know who has the error
+            future, waiting = waiting, None
             if future is None or future.cancelled():
                 return
             if error is not None:

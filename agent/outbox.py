@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -405,13 +405,13 @@ class Outbox:
         worst: dict[Point, int] = {}
         late = set(self._held_points)
         for alarm in alarms:
-            if alarm.event in WORSE and alarm.point not in late:
+            if self._must_wait(alarm, late):
+                late.add(alarm.point)
+                rest.append(alarm)
+            else:
                 at_once.append(alarm)
                 level = LEVELS.index(alarm.level)
                 worst[alarm.point] = min(worst.get(alarm.point, level), level)
-            else:
-                late.add(alarm.point)
-                rest.append(alarm)
         return sorted(at_once, key=lambda alarm: worst[alarm.point]) + rest
 
     def put_event(self, event: Event) -> asyncio.Future[bool]:
@@ -486,7 +486,7 @@ class Outbox:
         self._ranks.setdefault(rank(item), {})[item.row] = entry
         if not entry.saved:
             self._fresh[item.row] = entry
-        if not entry.saved and self._must_wait(entry):
+        if not entry.saved and self._must_wait(item.body, self._held_points):
             self._held[item.row] = entry
             self._held_points[entry.item.point] += 1
         else:
@@ -494,17 +494,16 @@ class Outbox:
         while len(self.entries) > self._cap:
             self._drop("cap")
 
-    def _must_wait(self, entry: Entry) -> bool:
-        """Whether the platforms may hear of it only after the disk.
+    def _must_wait(self, body: Alarm | Event | Batch, late: Container[Point | None]) -> bool:
+        """Whether the platforms may hear of it only after the disk; `late`: points of which something does.
 
         A raise never waits, nor a colour that gets worse. But a platform that saw an alarm end, while a crash kept the
         end from the disk, would believe a hazard gone that the next start still knows. What follows on the same point
         keeps its order.
         """
-        body = entry.item.body
         if not isinstance(body, Alarm) or "alarms" in self.trouble or "alarms" in self._slow:
             return False
-        return body.event not in WORSE or entry.item.point in self._held_points
+        return body.event not in WORSE or body.point in late
 
     def _hand_over(self, entries: Iterable[Entry]) -> None:
         """Let the uplinks have them."""

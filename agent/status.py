@@ -429,9 +429,9 @@ def machine(disk: Path) -> Machine:
 def _memory_free() -> float | None:
     """Share of the memory that can be had (proc(5))."""
     told = meminfo()
-    return (
-        round(told["MemAvailable"] / told["MemTotal"], 4) if "MemAvailable" in told and told.get("MemTotal") else None
-    )
+    if "MemAvailable" not in told or not told.get("MemTotal"):
+        return None
+    return round(told["MemAvailable"] / told["MemTotal"], 4)
 
 
 # -- of an agent that does not run --------------------------------------------------------------------

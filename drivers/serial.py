@@ -118,11 +118,7 @@ async def open_port(path: str, form: Format) -> Port:
         return Port(path, await asyncio.to_thread(blocking))
     except (OSError, ValueError) as error:  # SerialException is an OSError
         number = error.errno if isinstance(error, OSError) else None
-        why = (
-            "another program has it"
-            if number == errno.EWOULDBLOCK
-            else os.strerror(number).lower()
-            if number
-            else error
-        )
+        why = os.strerror(number).lower() if number else str(error)
+        if number == errno.EWOULDBLOCK:
+            why = "another program has it"
         raise LineLost(f"open serial port {path}: {why}; check the path, the rights and who else uses it") from error

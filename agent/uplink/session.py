@@ -148,8 +148,9 @@ class Parcel:
         self.item = item  # None: the state message, which nobody waits for
         self.left = len(messages)
         self.size = sum(len(message.payload) for message in messages)
-        self.urgent = item is None or item.lane == "alarm"  # it waits for no room
-        self.bulk = not self.urgent and item is not None and item.lane != "event"
+        lane = item.lane if item is not None else "alarm"
+        self.urgent = lane == "alarm"  # it waits for no room
+        self.bulk = lane not in ("alarm", "event")
         self.code = 0  # worst reason code
 
 

@@ -177,9 +177,7 @@ class Sample(NamedTuple):
     children: int
     cpu: float  # s of CPU
     disk: float  # MB of the state
-    heap: float = (
-        0.0  # MB of `own`: malloc's blocks below 128 kB, with what it keeps of them; else Python's small objects
-    )
+    heap: float = 0.0  # MB of `own`: malloc's blocks below 128 kB, and what it keeps; else Python's small objects
 
 
 def rests(samples: Sequence[Sample], what: str, warm: int = WARM) -> list[tuple[float, float]]:

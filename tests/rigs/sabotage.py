@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from agent.clock import SystemClock
+from agent.core.alarm import Alarm
 from tests.rigs.mutants import MUTANTS, rewritten
 
 Replacement = tuple[str, str, Callable[[Any], Any]]
@@ -266,7 +267,7 @@ TABLE: dict[str, tuple[Replacement, ...]] = {
     ),
     "wall-clock-decides": (("agent.clock", "SystemClock.now", wall_decides),),  # T11
     "publish-after-commit": (  # T19: raises wait for the disk, as the ends of alarms do
-        ("agent.outbox", "Outbox._must_wait", lambda old: lambda self, entry: entry.item.lane == "alarm"),
+        ("agent.outbox", "Outbox._must_wait", lambda old: lambda self, body, late: isinstance(body, Alarm)),
     ),
     "ten-commits": (  # T20: telemetry is written ten times a second
         (

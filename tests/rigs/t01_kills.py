@@ -31,9 +31,7 @@ CHANNELS, PERIOD = 250, 0.25  # 1000 readings a second
 HAZARDS = 6  # channels that come and go, about an edge a second each while the agent lives
 PATIENCE = 20.0  # s for which a hazard waits to be told, lives and deaths of agents included
 BATCH = 1.0  # s of readings that a kill may cost
-KNOWN = (
-    1.0  # s after which the disk knows what was confirmed: a kill repeats what was told since, and what is in flight
-)
+KNOWN = 1.0  # s after which the disk knows what was confirmed: a kill repeats what was told since, or is in flight
 WINDOW = 8  # messages of bulk in flight
 
 
@@ -175,10 +173,8 @@ def outboxes(case: Case) -> dict[str, Outboxes]:
     accepted = set(nursery.accepted)
     lost = len(accepted - {id for id, _ in host.edges})
     node = Outboxes(nursery.kills, accepted, lost, len(host.holes()), len(host.unmarked))
-    terminal, outlet = (
-        asyncio.run(terminals(case, case.n(18, 400))),
-        asyncio.run(outlets(case, case.n(12, 200))),
-    )
+    terminal = asyncio.run(terminals(case, case.n(18, 400)))
+    outlet = asyncio.run(outlets(case, case.n(12, 200)))
     return {"mqtt": native, "sparkplug": node, "jt808": terminal, "hj212": outlet}
 
 

@@ -195,9 +195,8 @@ async def scripted(case: Case, found: Found) -> None:
             await until(lambda: script.count("plant"), 20, "first telemetry")
             script.judge = lambda key, n: CODES[(key[2] + n) % 3] if n <= 2 and key[2] % 2 else 0
             await pulse.beat(case.n(2, 30), 0.5, rng)
-            patience = 20 + 2 * len(
-                pulse.turns
-            )  # each second edge is refused twice, which costs it 3 s, and those behind it
+            # Each second edge is refused twice, which costs it 3 s, and those behind it.
+            patience = 20 + 2 * len(pulse.turns)
             await until(
                 lambda: not pulse.lost(script.heard) or case.sabotage, patience, "refused alarms are taken in the end"
             )
