@@ -58,7 +58,7 @@ from .core.errors import ConfigFault
 from .core.exposure import PERSON, Presence
 from .core.frame import Instant
 from .core.load import figures
-from .core.ports import Driver, Event, Identity, Lane, Tally, Witness
+from .core.ports import Brief, Driver, Event, Identity, Lane, Tally, Witness
 from .core.words import LANGUAGES
 from .deeds import Deeds, Reach
 from .desk import Desk, Result
@@ -639,8 +639,8 @@ class Agent:
                 lease.limit = LINK_LEASE if event.kind == "link-up" else CONNECT_LEASE
             self._event(event)
 
-        session = uplink.send(self.outbox.feed(uplink.name), self.who, open_now, self.clock, tell)
-        await turning(session, lease.renew)
+        brief = Brief(self.outbox.feed(uplink.name), self.who, open_now, self.clock, tell)
+        await turning(uplink.send(brief), lease.renew)
 
     async def _control(self) -> None:
         await control.serve(self.config.store.path, self._answer, self._lease["control"].renew)

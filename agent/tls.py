@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from . import secret
 from .core.errors import LineLost
 from .core.frame import Frame, Instant, Layout, Quality, frame, layout
-from .core.ports import Clock, Event, Feed, Uplink
+from .core.ports import Brief, Event, Feed, Uplink
 from .hand import Hand
 
 LOOK = 2.0  # s between looks at the files; they have settled when two looks see the same
@@ -312,17 +312,16 @@ class Keyring:
             hand.end()
 
 
-def keyring_of(
-    settings: Secured, place: tuple[str, int], feed: Feed, clock: Clock, tell: Callable[[Event], None]
-) -> Keyring:
+def keyring_of(settings: Secured, place: tuple[str, int], brief: Brief) -> Keyring:
     """The keyring of an uplink that speaks TLS with a host and port; kept from one connection to the next."""
 
     def told(kind: str, text: str, facts: dict[str, Any]) -> None:
-        tell(Event(kind, settings.name, clock.now(), text, facts))
+        brief.tell(Event(kind, settings.name, brief.clock.now(), text, facts))
 
-    keyring = feed.notes.get(KEYRING)
+    notes = brief.feed.notes
+    keyring = notes.get(KEYRING)
     if not isinstance(keyring, Keyring):
-        keyring = feed.notes[KEYRING] = Keyring(settings, place, f"TLS of uplink {settings.name!r}", told)
+        keyring = notes[KEYRING] = Keyring(settings, place, f"TLS of uplink {settings.name!r}", told)
     keyring.place, keyring.tell = place, told
     return keyring
 

@@ -32,7 +32,7 @@ from agent.clock import SystemClock
 from agent.comeback import Comeback
 from agent.core.alarm import Alarm, Basis
 from agent.core.frame import Layout, frame, layout
-from agent.core.ports import Event, Identity
+from agent.core.ports import Brief, Event, Identity
 from agent.outbox import Outbox, Store
 from agent.supervise import keep
 from agent.uplink.mqtt import Mqtt
@@ -185,7 +185,7 @@ class Gateway:
     async def _send(self) -> None:
         self.tries += 1
         feed = self.outbox.feed("fleet")
-        await self.uplink.send(feed, self.who, lambda: list(self.open.values()), self.clock, self._heard)
+        await self.uplink.send(Brief(feed, self.who, lambda: list(self.open.values()), self.clock, self._heard))
 
     def _heard(self, event: Event) -> None:
         self.comeback.hear(event)

@@ -356,6 +356,16 @@ class Identity(Struct):
     points: Mapping[Point, Level] = {}  # what may have an alarm, and its level
 
 
+class Brief(NamedTuple):
+    """What one uplink works with."""
+
+    feed: Feed  # what it owes its platform
+    who: Identity
+    open_alarms: Callable[[], Iterable[Alarm]]  # those that are not normal now, for the birth message
+    clock: Clock
+    tell: Callable[[Event], None]  # hears what happens to the link (`link-up`, `refused`, ...); it must not block
+
+
 class Uplink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One platform in one language. It connects, sends and raises; it never reconnects: `keep` does."""
 
@@ -399,18 +409,10 @@ class Uplink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """What does not fit these channels of the site, each with what to do. Pure; asked by the configuration."""
         return []
 
-    async def send(
-        self,
-        feed: Feed,
-        who: Identity,
-        open_alarms: Callable[[], Iterable[Alarm]],
-        clock: Clock,
-        tell: Callable[[Event], None],
-    ) -> None:
+    async def send(self, brief: Brief) -> None:
         """Connect and deliver until cancelled. Raises `WorldFault` when the link is gone.
 
-        `open_alarms()` gives the alarms that are not normal now, for the birth message. `tell` hears
-        what happens to the link (`link-up`, `link-down`, `refused`, ...); it must not block. Between `link-up`
-        and `link-down` it comes round every few seconds, news or not: one that waits longer counts as hanging.
+        Between the events `link-up` and `link-down` it comes round every few seconds, news or not: one that waits
+        longer counts as hanging.
         """
         raise NotImplementedError

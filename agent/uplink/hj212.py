@@ -22,7 +22,7 @@ import asyncio
 import contextlib
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, NamedTuple
@@ -33,7 +33,7 @@ from .. import secret, tls
 from ..core.alarm import Alarm
 from ..core.errors import LineLost
 from ..core.frame import BLIND, OFFLINE_AFTER, Quality
-from ..core.ports import Batch, Clock, Event, Feed, Identity, Item, Lane
+from ..core.ports import Batch, Brief, Event, Item, Lane
 from ..tls import Keyring, Renewed, Secured, keyring_of
 from . import tcp
 from .hj212_wire import ANSWER, EDITION, Message, Stream, pack, split
@@ -153,26 +153,17 @@ class Hj212(Secured, tag="hj212", frozen=True, kw_only=True):
             seen.add(key)
         return told
 
-    async def send(
-        self,
-        feed: Feed,
-        who: Identity,
-        open_alarms: Callable[[], Iterable[Alarm]],
-        clock: Clock,
-        tell: Callable[[Event], None],
-    ) -> None:
+    async def send(self, brief: Brief) -> None:
         """Connect and deliver until cancelled. Raises `LineLost`."""
-        feed.notes.setdefault("since", clock.now().mono)
-        keyring = keyring_of(self, self._place(), feed, clock, tell) if self.secured else None
+        brief.feed.notes.setdefault("since", brief.clock.now().mono)
+        keyring = keyring_of(self, self._place(), brief) if self.secured else None
         while True:
             try:
-                await self._serve(feed, who, clock, tell, keyring)
+                await self._serve(brief, keyring)
             except Renewed:
                 continue  # at once
 
-    async def _serve(
-        self, feed: Feed, who: Identity, clock: Clock, tell: Callable[[Event], None], keyring: Keyring | None
-    ) -> None:
+    async def _serve(self, brief: Brief, keyring: Keyring | None) -> None:
         """One connection. Raises `Renewed` where the next one is to follow at once."""
         password = secret.read(self.password, f"connect uplink {self.name!r} at {self.url}")
         wake = asyncio.Event()
@@ -184,11 +175,11 @@ class Hj212(Secured, tag="hj212", frozen=True, kw_only=True):
             await memo.load()
             if memo.trouble:
                 text = f"uplink {self.name}: what the platform set and was told is not known: {memo.trouble}"
-                tell(Event("notebook-lost", self.name, clock.now(), text))
+                brief.tell(Event("notebook-lost", self.name, brief.clock.now(), text))
             await self._connect(line, keyring)
-            session = Session(self, password, line, memo, wake, feed, who, clock, tell)
+            session = Session(self, password, line, memo, wake, brief)
             session.keyring = keyring
-            feed.watch(wake.set)
+            brief.feed.watch(wake.set)
             try:
                 await session.run()
             finally:
@@ -198,9 +189,9 @@ class Hj212(Secured, tag="hj212", frozen=True, kw_only=True):
             raise
         finally:
             if session is not None:
-                feed.watch(_nothing)
-                feed.online(False)
-                tell(Event("link-down", self.name, clock.now(), reason))
+                brief.feed.watch(_nothing)
+                brief.feed.online(False)
+                brief.tell(Event("link-down", self.name, brief.clock.now(), reason))
             line.close()
             memo.close()
 
@@ -312,13 +303,10 @@ class Session:
         line: Line,
         memo: Memo[Pages],
         wake: asyncio.Event,
-        feed: Feed,
-        who: Identity,
-        clock: Clock,
-        tell: Callable[[Event], None],
+        brief: Brief,
     ) -> None:
         self.settings, self.password, self.line, self.memo, self.wake = settings, password, line, memo, wake
-        self.feed, self.who, self.clock, self.tell = feed, who, clock, tell
+        self.feed, self.who, _, self.clock, self.tell = brief
         self.pages = memo.pages
         self.told: dict[str, Spans] = {}
         self.groups: dict[tuple[str, str], list[Factor]] = {}  # ST and MN
@@ -326,8 +314,8 @@ class Session:
             self.groups.setdefault((one.st or settings.st, one.mn or settings.mn), []).append(one)
         named = (name for one in settings.factor for name in (one.channel, one.stopped, one.maintenance) if name)
         self.sources = {name.partition("/")[0] for name in named}
-        self.dues: Dues[Thing] = Dues(feed)
-        self.archive = Archive(feed, self.dues, self.pages.lives, who.boot, self.sources)
+        self.dues: Dues[Thing] = Dues(self.feed)
+        self.archive = Archive(self.feed, self.dues, self.pages.lives, self.who.boot, self.sources)
         self.alarms: deque[Item] = deque()  # begins and ends that are to be told
         self.flights: dict[str, Flight] = {}  # by QN
         self.partial: dict[Thing, int] = {}  # messages of a thing that are not answered
@@ -337,7 +325,7 @@ class Session:
         self.start_told = False
         self.work: asyncio.Task[None] | None = None  # what asks the store for much; alarms do not wait for it
         self.last_qn = 0
-        self.began = clock.now().wall
+        self.began = self.clock.now().wall
         self.trouble = ""
         self.bad = 0  # messages with a wrong check that were told
         self.keyring: Keyring | None = None  # where TLS is spoken

@@ -25,7 +25,7 @@ import contextlib
 import errno
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -34,7 +34,7 @@ from msgspec import Meta, Struct, structs
 from .. import secret
 from ..core.alarm import Alarm
 from ..core.errors import BadReply, LineLost, Refused
-from ..core.ports import Batch, Clock, Event, Feed, Identity, Item
+from ..core.ports import Batch, Brief, Event, Feed, Item
 from ..tls import PARTING, Keyring, Renewed, Secured, keyring_of
 from . import jt808_words as words
 from . import tcp
@@ -160,48 +160,31 @@ class Jt808(Secured, tag="jt808", frozen=True, kw_only=True):
         wanted = (set(self.named()) - optional) | places
         return [f"no channel is called `{name}`; see `channels` and `alarm`" for name in sorted(wanted - set(channels))]
 
-    async def send(
-        self,
-        feed: Feed,
-        who: Identity,
-        open_alarms: Callable[[], Iterable[Alarm]],
-        clock: Clock,
-        tell: Callable[[Event], None],
-    ) -> None:
+    async def send(self, brief: Brief) -> None:
         """Connect, register where it must, and deliver until cancelled. Raises `LineLost` or `Refused`."""
         notebook = Notebook(self.home, self.name)
         await notebook.load()
         if notebook.trouble:
-            tell(Event("notebook-lost", self.name, clock.now(), f"uplink {self.name}: {notebook.trouble}"))
-        keyring = None
-        if self.secured:
-            keyring = keyring_of(self, self._place(), feed, clock, tell)
+            text = f"uplink {self.name}: {notebook.trouble}"
+            brief.tell(Event("notebook-lost", self.name, brief.clock.now(), text))
+        keyring = keyring_of(self, self._place(), brief) if self.secured else None
         try:
             while True:
                 try:
-                    await self._serve(feed, who, open_alarms, clock, tell, notebook, keyring)
+                    await self._serve(brief, notebook, keyring)
                 except Renewed:
                     continue  # at once
         finally:
             notebook.close()
 
-    async def _serve(
-        self,
-        feed: Feed,
-        who: Identity,
-        open_alarms: Callable[[], Iterable[Alarm]],
-        clock: Clock,
-        tell: Callable[[Event], None],
-        notebook: Notebook,
-        keyring: Keyring | None,
-    ) -> None:
+    async def _serve(self, brief: Brief, notebook: Notebook, keyring: Keyring | None) -> None:
         """One connection. Raises `Renewed` where the next one is to follow at once."""
         wake = asyncio.Event()
         line = Line(wake)
         await self._connect(line, keyring)
-        session = Session(self, line, wake, feed, who, open_alarms, clock, tell, notebook)
+        session = Session(self, line, wake, notebook, brief)
         session.keyring = keyring
-        feed.watch(wake.set)
+        brief.feed.watch(wake.set)
         reason = "stopped"
         try:
             await session.run()
@@ -216,11 +199,11 @@ class Jt808(Secured, tag="jt808", frozen=True, kw_only=True):
             if session.renewal is not None:
                 session.renewal.cancel()
             session.leave()
-            feed.watch(_nothing)
-            feed.online(False)
+            brief.feed.watch(_nothing)
+            brief.feed.online(False)
             line.close()
             if session.up:
-                tell(Event("link-down", self.name, clock.now(), reason))
+                brief.tell(Event("link-down", self.name, brief.clock.now(), reason))
 
     def _place(self) -> tuple[str, int]:
         """Host and port."""
@@ -381,20 +364,9 @@ class Later(NamedTuple):
 class Session:
     """One connection from its registration to its end."""
 
-    def __init__(
-        self,
-        settings: Jt808,
-        line: Line,
-        wake: asyncio.Event,
-        feed: Feed,
-        who: Identity,
-        open_alarms: Callable[[], Iterable[Alarm]],
-        clock: Clock,
-        tell: Callable[[Event], None],
-        notebook: Notebook,
-    ) -> None:
-        self.settings, self.line, self.wake, self.feed, self.who = settings, line, wake, feed, who
-        self.open_alarms, self.clock, self.tell, self.notebook = open_alarms, clock, tell, notebook
+    def __init__(self, settings: Jt808, line: Line, wake: asyncio.Event, notebook: Notebook, brief: Brief) -> None:
+        self.settings, self.line, self.wake, self.notebook = settings, line, wake, notebook
+        self.feed, self.who, self.open_alarms, self.clock, self.tell = brief
         self.form, self.names = settings.form, settings.named()
         self.sources = {channel.partition("/")[0] for channel in self.names}
         self.phone = settings.phone.zfill(20 if settings.layout == 2019 else 12)
@@ -415,11 +387,11 @@ class Session:
         self.joiner = Joiner()
         self.verdict: int | None = None  # of registration or authentication
         self.track = self._start_track()
-        self.past: Track = feed.notes.get("past", Track())  # the same of the backlog
-        self.live, self.history = Ledger(feed), Ledger(feed)
+        self.past: Track = self.feed.notes.get("past", Track())  # the same of the backlog
+        self.live, self.history = Ledger(self.feed), Ledger(self.feed)
         self.gathered: list[Part] = []  # reports of the backlog that wait for their message
         self.size = 0  # bytes of these
-        self.edges: dict[int, Location] = feed.notes.setdefault("edges", {})  # of alarms under way, by row
+        self.edges: dict[int, Location] = self.feed.notes.setdefault("edges", {})  # of alarms under way, by row
         self.late: list[Item] = []  # alarms that are no news, or of which the store knows better where they were
         self.fresh = False  # a live place came on this connection
         self.since = self.loop.time()  # when it came up

@@ -21,7 +21,7 @@ import contextlib
 import hashlib
 import importlib.util
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -32,7 +32,7 @@ from .. import secret
 from ..core.alarm import Alarm
 from ..core.errors import LineLost
 from ..core.frame import BLIND, OFFLINE_AFTER, Layout, Quality
-from ..core.ports import Batch, Clock, Event, Feed, Identity, Item, Uplink
+from ..core.ports import Batch, Brief, Event, Item, Uplink
 from .memo import Memo
 from .minefiles_places import Account, Folder, Place, Sftp, readable
 from .minefiles_table import MEANS, REAL, Kind, Row, Table, Told, column, load, written
@@ -192,14 +192,7 @@ class Minefiles(Uplink, tag="minefiles", frozen=True, kw_only=True):
             ]
         return told
 
-    async def send(
-        self,
-        feed: Feed,
-        who: Identity,
-        open_alarms: Callable[[], Iterable[Alarm]],
-        clock: Clock,
-        tell: Callable[[Event], None],
-    ) -> None:
+    async def send(self, brief: Brief) -> None:
         """Reach the place and write until cancelled. Raises `LineLost`."""
         try:
             table = load(self.table, self.change)
@@ -216,19 +209,19 @@ class Minefiles(Uplink, tag="minefiles", frozen=True, kw_only=True):
                 text = (
                     f"uplink {self.name}: what was written is not known any more, some is written again: {memo.trouble}"
                 )
-                tell(Event("notebook-lost", self.name, clock.now(), text))
+                brief.tell(Event("notebook-lost", self.name, brief.clock.now(), text))
             await place.open()
-            session = Session(self, table, place, memo, wake, feed, who, open_alarms, clock, tell)
-            feed.watch(wake.set)
+            session = Session(self, table, place, memo, wake, brief)
+            brief.feed.watch(wake.set)
             await session.run()
         except LineLost as fault:
             reason = str(fault)
             raise
         finally:
             if session is not None:
-                feed.watch(_nothing)
-                feed.online(False)
-                tell(Event("link-down", self.name, clock.now(), reason))
+                brief.feed.watch(_nothing)
+                brief.feed.online(False)
+                brief.tell(Event("link-down", self.name, brief.clock.now(), reason))
             place.close()
             memo.close()
 
@@ -321,14 +314,10 @@ class Session:
         place: Place,
         memo: Memo[Pages],
         wake: asyncio.Event,
-        feed: Feed,
-        who: Identity,
-        open_alarms: Callable[[], Iterable[Alarm]],
-        clock: Clock,
-        tell: Callable[[Event], None],
+        brief: Brief,
     ) -> None:
         self.settings, self.table, self.place, self.memo, self.wake = settings, table, place, memo, wake
-        self.feed, self.who, self.open_alarms, self.clock, self.tell = feed, who, open_alarms, clock, tell
+        self.feed, self.who, self.open_alarms, self.clock, self.tell = brief
         self.pages = memo.pages
         self.kinds = {name: kind for name, kind in table.file.items() if kind.every}
         means = {name for name, kind in self.kinds.items() if {column(one).of for one in kind.columns} & set(MEANS)}
@@ -341,11 +330,11 @@ class Session:
         self.channels = {gauge.channel for gauge in settings.point}
         self.odd = table.odd()
         self.was_odd: dict[str, bool] = {}  # source -> whether its newest row was; unknown counts as odd
-        self.dues: Dues[Period] = Dues(feed)
-        self.archive = Archive(feed, self.dues, self.pages.lives, who.boot, self.by_source)
+        self.dues: Dues[Period] = Dues(self.feed)
+        self.archive = Archive(self.feed, self.dues, self.pages.lives, self.who.boot, self.by_source)
         self.figures: dict[tuple[str, str], tuple[float, Summary]] = {}  # id, code -> until when, what
-        self.mono = clock.now().mono
-        self.began = clock.now().wall
+        self.mono = self.clock.now().mono
+        self.began = self.clock.now().wall
         self.looked = 0.0  # minute in which what is not by time was looked at
         self.trouble = ""
 

@@ -64,7 +64,7 @@ import numpy as np
 from ..commands import LARGEST
 from ..core.alarm import LEVELS, Alarm
 from ..core.frame import Array, Instant
-from ..core.ports import Batch, Clock, Event, Feed, Identity, Item
+from ..core.ports import Batch, Brief, Event, Identity, Item
 from ..wire import Broker, Message, Wire, size
 from .session import Parcel, Receipt, Session, serve
 
@@ -89,22 +89,15 @@ class Mqtt(Broker, tag="mqtt", frozen=True, kw_only=True):
         """What all topics of a node begin with."""
         return f"{self.prefix}/{_level(site)}/{_level(node)}"
 
-    async def send(
-        self,
-        feed: Feed,
-        who: Identity,
-        open_alarms: Callable[[], Iterable[Alarm]],
-        clock: Clock,
-        tell: Callable[[Event], None],
-    ) -> None:
+    async def send(self, brief: Brief) -> None:
         """Connect and deliver until cancelled, then say goodbye. Raises `LineLost` or `Refused`."""
+        who = brief.who
         language = Language(self.root(who.site, who.node), who)
 
         def begin(wire: Wire) -> Native:
-            return Native(self, wire, feed, language, open_alarms, clock, tell)
+            return Native(self, wire, language, brief)
 
-        name = f"{self.prefix}-{who.site}-{who.node}-{self.name}"
-        await serve(self, name, language.knock, begin, feed, clock, tell)
+        await serve(self, f"{self.prefix}-{who.site}-{who.node}-{self.name}", language.knock, begin, brief)
 
 
 # -- what is said ---------------------------------------------------------------------------------------
@@ -324,17 +317,8 @@ def acknowledged(payload: bytes, correlation: bytes) -> list[bytes]:
 class Native(Session):
     """A session in this language: what is retained of an earlier one is put right, and receipts are read."""
 
-    def __init__(
-        self,
-        settings: Mqtt,
-        wire: Wire,
-        feed: Feed,
-        language: Language,
-        open_alarms: Callable[[], Iterable[Alarm]],
-        clock: Clock,
-        tell: Callable[[Event], None],
-    ) -> None:
-        super().__init__(settings, wire, feed, open_alarms, clock, tell)
+    def __init__(self, settings: Mqtt, wire: Wire, language: Language, brief: Brief) -> None:
+        super().__init__(settings, wire, brief)
         self.language = language
         self.receipts = language.receipts
         self.active: dict[str, int] | None = None  # ids of the active open alarms, their edges, once known in this turn

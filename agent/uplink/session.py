@@ -21,10 +21,10 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from ..core.alarm import Alarm, Point
+from ..core.alarm import Point
 from ..core.errors import LineLost, Refused
 from ..core.frame import Instant
-from ..core.ports import Clock, Event, Feed, Item, Lane
+from ..core.ports import Brief, Event, Item, Lane
 from ..tls import Keyring, Renewed, keyring_of
 from ..wire import V5, VERSIONS, Broker, Message, Said, Unsupported, Wire, hint, size
 
@@ -58,15 +58,13 @@ async def serve(
     id: str,
     will: Callable[[], Awaitable[Message]],
     begin: Callable[[Wire], Session],
-    feed: Feed,
-    clock: Clock,
-    tell: Callable[[Event], None],
+    brief: Brief,
 ) -> None:
     """Connect under the name `id` and deliver until cancelled, then say goodbye. Raises `LineLost` or `Refused`."""
-    keyring = keyring_of(settings, settings.place(), feed, clock, tell) if settings.secured else None
+    keyring = keyring_of(settings, settings.place(), brief) if settings.secured else None
     while True:
         try:
-            await _serve(settings, id, will, begin, feed, clock, tell, keyring)
+            await _serve(settings, id, will, begin, brief, keyring)
         except Renewed:
             continue  # at once
 
@@ -76,12 +74,11 @@ async def _serve(
     id: str,
     will: Callable[[], Awaitable[Message]],
     begin: Callable[[Wire], Session],
-    feed: Feed,
-    clock: Clock,
-    tell: Callable[[Event], None],
+    brief: Brief,
     keyring: Keyring | None,
 ) -> None:
     """One connection. Raises `Renewed` where the next one is to follow at once."""
+    feed, _, _, clock, tell = brief
     wake = asyncio.Event()
     fallback = ""
     context = None if keyring is None else await keyring.context()
@@ -175,17 +172,9 @@ class Flight(NamedTuple):
 class Session:
     """What is under way on one connection: takes from the feed as the window allows, and reads every PUBACK."""
 
-    def __init__(
-        self,
-        settings: Broker,
-        wire: Wire,
-        feed: Feed,
-        open_alarms: Callable[[], Iterable[Alarm]],
-        clock: Clock,
-        tell: Callable[[Event], None],
-    ) -> None:
-        self.settings, self.wire, self.feed = settings, wire, feed
-        self.open_alarms, self.clock, self.tell = open_alarms, clock, tell
+    def __init__(self, settings: Broker, wire: Wire, brief: Brief) -> None:
+        self.settings, self.wire = settings, wire
+        self.feed, self.who, self.open_alarms, self.clock, self.tell = brief
         self.births: list[Parcel] | None = None  # what is said first; None: it is not time yet
         self.curt = False  # the open alarms are left out of it
         self.up = False  # the births were confirmed

@@ -28,7 +28,7 @@ With `commands` it may write an envelope (`agent/commands.py`) to Node Control/C
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote
@@ -42,7 +42,7 @@ from ..commands import LARGEST
 from ..core.alarm import STATE_NAMES, Alarm, State
 from ..core.errors import LineLost, Refused
 from ..core.frame import OFFLINE_AFTER, Array, Instant, Quality
-from ..core.ports import Batch, Clock, Event, Feed, Identity, Item, Latest
+from ..core.ports import Batch, Brief, Event, Item, Latest
 from ..hand import Hand
 from ..wire import COMMAND_BYTES, Broker, Message, Said, Wire, size
 from .session import Leaving, Session, serve, token_of
@@ -99,31 +99,25 @@ class Sparkplug(Broker, tag="sparkplug", frozen=True, kw_only=True):
         for url in self.servers:
             Broker(name=self.name, url=url)
 
-    async def send(
-        self,
-        feed: Feed,
-        who: Identity,
-        open_alarms: Callable[[], Iterable[Alarm]],
-        clock: Clock,
-        tell: Callable[[Event], None],
-    ) -> None:
+    async def send(self, brief: Brief) -> None:
         """Connect to one server and deliver until cancelled, then say goodbye. Raises `LineLost` or `Refused`."""
         servers = [self.url, *self.servers]
-        turn = feed.notes.get("server", 0)
+        who, notes = brief.who, brief.feed.notes
+        turn = notes.get("server", 0)
         here = structs.replace(self, url=servers[turn % len(servers)])
         topics = Topics(identifier(self.group or who.site), identifier(self.node or who.node))
-        deaths = Deaths(Path(who.home) / f"bdseq-{quote(self.name, safe='')}" if who.home else None, feed.notes)
+        deaths = Deaths(Path(who.home) / f"bdseq-{quote(self.name, safe='')}" if who.home else None, notes)
 
         async def will() -> Message:
             return topics.death(await deaths.next())
 
         def begin(wire: Wire) -> Edge:
-            return Edge(here, wire, feed, topics, who, deaths.number, open_alarms, clock, tell)
+            return Edge(here, wire, topics, deaths.number, brief)
 
         try:
-            await serve(here, f"sparkplug-{topics.group}-{topics.node}-{self.name}", will, begin, feed, clock, tell)
+            await serve(here, f"sparkplug-{topics.group}-{topics.node}-{self.name}", will, begin, brief)
         except (LineLost, Refused):
-            feed.notes["server"] = turn + 1
+            notes["server"] = turn + 1
             raise
 
 
@@ -375,26 +369,15 @@ class Edge(Session):
     will_after = True  # a DISCONNECT of MQTT 5 keeps the will, whose number no birth has any more
     receipts = RECEIPT
 
-    def __init__(
-        self,
-        settings: Sparkplug,
-        wire: Wire,
-        feed: Feed,
-        topics: Topics,
-        who: Identity,
-        bdseq: int,
-        open_alarms: Callable[[], Iterable[Alarm]],
-        clock: Clock,
-        tell: Callable[[Event], None],
-    ) -> None:
-        super().__init__(settings, wire, feed, open_alarms, clock, tell)
+    def __init__(self, settings: Sparkplug, wire: Wire, topics: Topics, bdseq: int, brief: Brief) -> None:
+        super().__init__(settings, wire, brief)
         self.mine = settings
-        self.topics, self.who, self.bdseq = topics, who, bdseq
+        self.topics, self.bdseq = topics, bdseq
         self.names = Names(settings.aliases)
         self.seq = 0
         self.devices: dict[str, Device] = {}
         self.points = self._unsaid()  # metric of each alarm point -> what the host knows of it
-        self.config = who.config  # of these points
+        self.config = self.who.config  # of these points
         self.few = False  # the births name no point before there is something to say of it
         self.asked = False  # somebody wants births
         self.bore = float("-inf")  # s of the loop, when they were last said

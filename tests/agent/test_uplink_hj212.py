@@ -20,7 +20,7 @@ from agent.clock import SystemClock
 from agent.core.alarm import Alarm
 from agent.core.errors import ConfigFault, WorldFault
 from agent.core.frame import Instant, Quality, frame, layout
-from agent.core.ports import Event, Identity
+from agent.core.ports import Brief, Event, Identity
 from agent.outbox import Outbox, Store
 from agent.uplink import find, hj212
 from agent.uplink.hj212 import Hj212
@@ -74,7 +74,7 @@ class Plant:
         who = Identity("plant", "outlet", self.outbox.boot, "0.1.0", "cafe", layouts={"outlet": OUTLET})
         while True:
             try:
-                await uplink.send(self.feed, who, list, SystemClock(), self.told.append)
+                await uplink.send(Brief(self.feed, who, list, SystemClock(), self.told.append))
             except WorldFault as fault:
                 self.faults.append(str(fault))
             await asyncio.sleep(0.05)

@@ -21,7 +21,7 @@ from agent.clock import SystemClock
 from agent.core.alarm import Alarm
 from agent.core.errors import ConfigFault, WorldFault
 from agent.core.frame import Instant, frame, layout
-from agent.core.ports import Event, Identity
+from agent.core.ports import Brief, Event, Identity
 from agent.outbox import Outbox, Store
 from agent.uplink import find, jt808_alarms, jt808_files, tcp
 from agent.uplink import jt808_words as words
@@ -77,7 +77,7 @@ class Vehicle:
         who = Identity("coach", "cab", self.outbox.boot, "0.1.0", "cafe")
         while True:
             try:
-                await uplink.send(self.feed, who, lambda: self.open, SystemClock(), self.told.append)
+                await uplink.send(Brief(self.feed, who, lambda: self.open, SystemClock(), self.told.append))
             except WorldFault as fault:
                 self.faults.append(str(fault))
             await asyncio.sleep(0.05)

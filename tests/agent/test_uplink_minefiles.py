@@ -23,7 +23,7 @@ from agent.clock import SystemClock
 from agent.core.alarm import Alarm
 from agent.core.errors import ConfigFault, WorldFault
 from agent.core.frame import Instant, Quality, frame, layout
-from agent.core.ports import Event, Identity
+from agent.core.ports import Brief, Event, Identity
 from agent.outbox import Outbox, Store
 from agent.uplink import find, minefiles, minefiles_table, periods
 from agent.uplink.minefiles import Minefiles
@@ -76,7 +76,7 @@ class Mine:
         who = Identity("mine", "face", self.outbox.boot, "0.1.0", "cafe", layouts={"face": FACE})
         while True:
             try:
-                await self.uplink.send(self.feed, who, lambda: self.open, SystemClock(), self.told.append)
+                await self.uplink.send(Brief(self.feed, who, lambda: self.open, SystemClock(), self.told.append))
             except WorldFault as fault:
                 self.faults.append(str(fault))
             await asyncio.sleep(0.05)

@@ -16,7 +16,7 @@ from agent.clock import SystemClock
 from agent.core.alarm import Alarm
 from agent.core.errors import WorldFault
 from agent.core.frame import frame, layout
-from agent.core.ports import Event, Identity, Uplink
+from agent.core.ports import Brief, Event, Identity, Uplink
 from agent.outbox import Outbox, Store
 from agent.uplink.mqtt import Mqtt
 from agent.uplink.sparkplug import Sparkplug
@@ -43,9 +43,10 @@ class Plant:
         self.raised = 0
 
     async def keep(self, uplink: Uplink) -> None:
+        brief = Brief(self.outbox.feed(uplink.name), self.who, lambda: [], SystemClock(), self.told.append)
         while True:
             try:
-                await uplink.send(self.outbox.feed(uplink.name), self.who, lambda: [], SystemClock(), self.told.append)
+                await uplink.send(brief)
             except WorldFault:
                 pass
             await asyncio.sleep(0.05)

@@ -23,7 +23,7 @@ import msgspec
 from agent.clock import SystemClock
 from agent.core.alarm import Alarm
 from agent.core.frame import Instant, frame, layout
-from agent.core.ports import Identity
+from agent.core.ports import Brief, Identity
 from agent.outbox import Outbox, Store
 from agent.uplink import jt808_wire as wire
 from agent.uplink import jt808_words as words
@@ -117,7 +117,7 @@ async def drain(port: int, tube: Connection, line: int = 0) -> dict[str, Any]:
         uplink = msgspec.convert(table, Jt808)
         who = Identity("s", "n", outbox.boot, "0", "0")
         began, cpu = time.monotonic(), time.process_time()
-        sending = asyncio.create_task(uplink.send(feed, who, list, SystemClock(), lambda event: None))
+        sending = asyncio.create_task(uplink.send(Brief(feed, who, list, SystemClock(), lambda event: None)))
         raised: dict[int, float] = {}
         while any(feed.waiting().values()):
             at = SystemClock().now()

@@ -35,7 +35,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from agent.clock import SystemClock
 from agent.core.alarm import Alarm
 from agent.core.frame import Instant, Layout, frame, layout
-from agent.core.ports import Identity, Uplink
+from agent.core.ports import Brief, Identity, Uplink
 from agent.outbox import Outbox, Store
 from agent.uplink.hj212 import Factor, Hj212
 from agent.uplink.jt808 import Jt808
@@ -220,7 +220,7 @@ async def speak(name: str, port: int, home: str, what: str, n: int) -> dict[str,
     who = Identity("bench", "node", outbox.boot, "0", "0", home, {kind.source: kind.shape}, places)  # type: ignore[arg-type]
     up = asyncio.Event()
     told = lambda event: up.set() if event.kind == "link-up" else None  # noqa: E731
-    sending = asyncio.create_task(kind.uplink(port, home).send(feed, who, lambda: (), clock, told))
+    sending = asyncio.create_task(kind.uplink(port, home).send(Brief(feed, who, lambda: (), clock, told)))
 
     async def fewer(n: int) -> None:
         """Wait until fewer than `n` items wait."""

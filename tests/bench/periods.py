@@ -26,7 +26,7 @@ import numpy as np
 from agent.clock import SystemClock
 from agent.core.alarm import Alarm
 from agent.core.frame import Instant, frame, layout
-from agent.core.ports import Identity, Uplink
+from agent.core.ports import Brief, Identity, Uplink
 from agent.outbox import Outbox, Store
 from agent.uplink.hj212 import Hj212
 from agent.uplink.minefiles import Minefiles
@@ -68,7 +68,8 @@ async def caught_up(uplink: Uplink, hours: float, seen: Callable[[], tuple[int, 
         feed, who = outbox.feed("u"), Identity("mine", "n", outbox.boot, "0", "0", layouts=SOURCES)
         waiting = sum(feed.waiting().values())
         began, used, raised = time.monotonic(), time.process_time(), dict[str, float]()
-        link = asyncio.create_task(uplink.at_home(folder, "").send(feed, who, list, clock, lambda event: None))
+        brief = Brief(feed, who, list, clock, lambda event: None)
+        link = asyncio.create_task(uplink.at_home(folder, "").send(brief))
         newest = len(SOURCES) * 600.0 / STEP  # of the periods that are not over
         while feed.waiting()["backfill"] + feed.waiting()["telemetry"] > newest:
             await asyncio.sleep(1.0)

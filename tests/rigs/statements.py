@@ -53,7 +53,7 @@ import agent.uplink.sparkplug
 from agent.core.alarm import Alarm
 from agent.core.errors import WorldFault
 from agent.core.frame import Instant, frame, layout
-from agent.core.ports import Identity, Uplink
+from agent.core.ports import Brief, Identity, Uplink
 from agent.outbox import Outbox, Store
 from agent.uplink import hj212
 from agent.uplink.hj212 import Factor, Hj212
@@ -554,7 +554,7 @@ class Life:
         uplink = self.tale.language.uplink(str(self.home))
         while True:
             try:
-                await uplink.send(outbox.feed("platform"), who, outbox.recall, Today(), lambda event: None)
+                await uplink.send(Brief(outbox.feed("platform"), who, outbox.recall, Today(), lambda event: None))
             except WorldFault:
                 await asyncio.sleep(0.2)
 

@@ -23,7 +23,7 @@ import msgspec
 from agent.clock import SystemClock
 from agent.core.errors import WorldFault
 from agent.core.frame import Instant
-from agent.core.ports import Identity
+from agent.core.ports import Brief, Identity
 from agent.outbox import Outbox, Store
 from agent.uplink.mqtt import Mqtt
 from tests.rigs import cargo
@@ -65,11 +65,10 @@ async def fill(outbox: Outbox, batches: int) -> None:
 
 async def deliver(outbox: Outbox, url: str) -> None:
     who = Identity("site", "node", outbox.boot, "0", "0")
+    brief = Brief(outbox.feed("platform"), who, list, SystemClock(), lambda event: None)
     while True:
         try:
-            await Mqtt(name="platform", url=url).send(
-                outbox.feed("platform"), who, list, SystemClock(), lambda event: None
-            )
+            await Mqtt(name="platform", url=url).send(brief)
         except WorldFault:
             await asyncio.sleep(0.1)
 

@@ -27,7 +27,7 @@ from agent.clock import SystemClock
 from agent.core.alarm import Alarm
 from agent.core.errors import WorldFault
 from agent.core.frame import Instant, frame, layout
-from agent.core.ports import Event, Identity, Uplink
+from agent.core.ports import Brief, Event, Identity, Uplink
 from agent.outbox import Outbox, Store
 from agent.uplink.hj212 import Factor, Hj212
 from agent.uplink.jt808 import Jt808
@@ -81,7 +81,9 @@ async def uplink(outbox: Outbox, url: str) -> None:
     who = Identity("site", "node", outbox.boot, "0", "0", outbox.settings.path, {"s": POINT})
     while True:
         try:
-            await speaker(url, outbox.settings.path).send(outbox.feed("platform"), who, list, SystemClock(), tell)
+            await speaker(url, outbox.settings.path).send(
+                Brief(outbox.feed("platform"), who, list, SystemClock(), tell)
+            )
         except WorldFault:
             await asyncio.sleep(0.02)
 

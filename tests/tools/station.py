@@ -13,7 +13,7 @@ from agent.clock import SystemClock
 from agent.core.alarm import Alarm, Basis
 from agent.core.errors import WorldFault
 from agent.core.frame import Instant, Layout, frame, layout
-from agent.core.ports import Event, Identity, Uplink
+from agent.core.ports import Brief, Event, Identity, Uplink
 from agent.outbox import Outbox, Store
 from agent.uplink.mqtt import Mqtt
 from tests.tools.subscriber import Heard, Subscriber
@@ -53,7 +53,7 @@ class Station:
         who = Identity(boot=self.outbox.boot, version="0.1.0", config="cafe", **names)
         while True:
             try:
-                await uplink.send(self.feed, who, lambda: self.open, SystemClock(), self.told.append)
+                await uplink.send(Brief(self.feed, who, lambda: self.open, SystemClock(), self.told.append))
             except WorldFault as fault:
                 self.faults.append(str(fault))
             await asyncio.sleep(0.05)
