@@ -3,12 +3,15 @@
 import math
 import os
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.bench.soak import GOALS, REST, Drift, Sample, drift, is_flat, look, rests
+from tests.bench.soak import GOALS, REST, Drift, Sample, World, drift, is_flat, look, rests, unheard
 from tests.bench.stage import MEMORY
+from tests.tools.mosquitto import needs_mosquitto
+from tests.tools.subscriber import Subscriber
 
 
 def hour(grow=0.0, noise=0.2, cycle=300.0, minutes=60, warm=3.0, fds=lambda cycle: 31, seed=1):
@@ -80,3 +83,38 @@ def test_the_agent_is_soaked_as_its_unit_runs_it():
     unit = (Path(__file__).parents[1] / "systemd" / "vedette.service").read_text()
     said = " ".join(line.removeprefix("Environment=") for line in unit.splitlines() if line.startswith("Environment="))
     assert {f"{name}={value}" for name, value in MEMORY.items()} <= set(said.split())
+
+
+@needs_mosquitto
+def test_what_was_told_before_the_ear_was_back_is_heard_and_a_killed_broker_forgets_all_else(tmp_path: Path):
+    world = World(tmp_path, print)
+    world.broker.start()
+    trust = world.authority.context()
+    topic = "vedette/soak/gw1/alarm/red/d0/c1/gas"
+    try:
+        with world.listen() as ear:
+            for n in range(2):
+                with Subscriber(world.broker.port, "none", tls=trust) as agent:
+                    agent.client.publish(topic, b"stands", 1, retain=True).wait_for_publish(5)
+                ear.client.loop_stop()
+                world.broker.stop(kill=True)
+                world.broker.start()
+                with Subscriber(world.broker.port, "vedette/#", tls=trust) as agent:
+                    agent.client.publish(topic, b"over %d" % n, 1).wait_for_publish(5)
+                    assert [one.payload for one in agent.wait(len)] == [b"over %d" % n]  # nothing is retained any more
+                ear.client.loop_start()
+                ear.wait(lambda heard, n=n: heard and heard[-1].payload == b"over %d" % n, 5)
+    finally:
+        world.broker.stop(kill=True)
+
+
+def test_a_hazard_that_was_raised_twice_stands_in_for_no_other():
+    hazards = ["d0/c0", "d0/c1", "d0/c2", "d0/c0", "d0/c3"]
+    all_of_them = Counter(hazards[:4])
+    assert unheard(hazards, all_of_them, all_of_them) == []  # the last came too late
+    assert unheard(hazards, all_of_them, Counter({"d0/c0": 3, "d0/c1": 1})) == ["d0/c2 (raised, not heard)"]
+    assert unheard(hazards, Counter({"d0/c0": 1}), Counter({"d0/c0": 1})) == [
+        "d0/c0 (not raised)",
+        "d0/c1 (not raised)",
+        "d0/c2 (not raised)",
+    ]

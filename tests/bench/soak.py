@@ -27,7 +27,6 @@ import os
 import random
 import shutil
 import signal
-import ssl
 import statistics
 import subprocess
 import tempfile
@@ -51,7 +50,7 @@ from tests.rigs.faketime import Offset
 from tests.rigs.stage import running
 from tests.rigs.trial import Skip
 from tests.tools.authority import Authority
-from tests.tools.mosquitto import Mosquitto, free_port
+from tests.tools.mosquitto import KEEPS, Mosquitto, free_port
 from tests.tools.subscriber import Subscriber
 
 ROOT = Path(__file__).parent.parent.parent
@@ -253,14 +252,14 @@ class World:
         self.lines.append(PtyLine([self.devices[-1]], baud=115200))
         self.authority = Authority(folder / "authority")
         self.cert, self.key = folder / "gw.pem", folder / "gw.key"
-        self.broker = Mosquitto(folder / "broker", tls=self.authority.server(), more="max_queued_messages 0")
+        self.broker = Mosquitto(folder / "broker", tls=self.authority.server(), more=f"{KEEPS}\nmax_queued_messages 0")
         self.disk = folder / "disk"
         self.page = free_port()
         self.rng = random.Random(1)
         self.clock: Offset | None = None
         self.own_disk = False
         self.done: dict[str, int] = {}
-        self.hazards = 0
+        self.hazards: list[str] = []  # channels, one after the other
         self.late = 0.0  # s that this rig itself stood still, at most: then all devices did
 
     def renew(self) -> None:
@@ -315,6 +314,15 @@ class World:
             found |= self.clock.env
         return found
 
+    def listen(self) -> Subscriber:
+        """An ear for all alarms. Call it before there are any: a broker that was killed comes back with this session
+        and nothing else. Without it the agent may be back before the ear, and an alarm that was raised and cleared in
+        the outage is confirmed, told to nobody, and gone."""
+        trust = self.authority.context()
+        ear = Subscriber(self.broker.port, "vedette/+/+/alarm/#", tls=trust, session="ear")
+        self.broker.keep()
+        return ear
+
     async def end(self) -> None:
         with contextlib.suppress(Exception):
             self.broker.stop(kill=True)
@@ -338,8 +346,8 @@ class World:
                 for key in self.rng.sample(sorted(device.values), 30):
                     device.values[key] = self.rng.uniform(0.3, 0.8)
             if n % 20 == 10:
-                danger = f"c{self.hazards % CHANNELS}"
-                self.hazards += 1
+                danger = f"c{len(self.hazards) % CHANNELS}"
+                self.hazards.append(f"{self.devices[0].name}/{danger}")
             if n % 20 == 0:
                 danger = ""
             for key in self.devices[0].values:
@@ -437,6 +445,19 @@ class World:
             await asyncio.sleep(3.0)
 
 
+def unheard(hazards: Sequence[str], raised: Counter[str], heard: Counter[str]) -> list[str]:
+    """The channels whose hazards nobody heard of, and whose fault it is. The last may have come too late.
+
+    >>> unheard(["d0/c0", "d0/c1", "d0/c0", "d0/c2"], Counter({"d0/c0": 2}), Counter({"d0/c0": 1}))
+    ['d0/c0 (raised, not heard)', 'd0/c1 (not raised)']
+    """
+    missing = Counter(hazards) - heard - Counter(hazards[-1:])
+    return [
+        f"{channel} ({'raised, not heard' if raised[channel] > heard[channel] else 'not raised'})"
+        for channel in sorted(missing)
+    ]
+
+
 # -- the run ------------------------------------------------------------------------------------------
 
 
@@ -472,8 +493,7 @@ async def soak(folder: Path, minutes: float, cycle: float, sabotage: str, say: C
     state = world.disk / "state"
     samples: list[Sample] = []
     wrong: list[str] = []
-    trust = ssl.create_default_context(cafile=str(world.authority.ca))
-    ear = await asyncio.to_thread(Subscriber, world.broker.port, "vedette/+/+/alarm/#", tls=trust)
+    ear = await asyncio.to_thread(world.listen)
     for text in left_out:
         say(f"left out: {text}")
     try:
@@ -514,25 +534,28 @@ async def soak(folder: Path, minutes: float, cycle: float, sabotage: str, say: C
     finally:
         ear.close()
         await world.end()
-    heard = {
-        (body["id"], body["channel"])
-        for body in (one.body for one in ear.messages if one.payload)
-        if body["rule"] == "gas" and body["event"] == "raised"
-    }
+    bodies = (one.body for one in ear.messages if one.payload)
+    ids = {one["id"]: one["channel"] for one in bodies if one["rule"] == "gas" and one["event"] == "raised"}
+    heard = Counter(ids.values())
     log = (folder / "agent.log").read_text(errors="replace")
-    edges = [line for line in log.splitlines() if line.startswith("alarm-raised")]
+    edges = [
+        dict(word.partition("=")[::2] for word in line.split())
+        for line in log.splitlines()
+        if line.startswith("alarm-raised")
+    ]
+    raised = Counter(edge["channel"] for edge in edges if edge["rule"] == "gas")
     wrong += [f"{log.count(f' {kind} ')} times {kind}" for kind in ("crashed", "degraded") if f" {kind} " in log]
-    if world.hazards - len(heard) > 1:  # the last one may have come too late
-        wrong.append(f"{world.hazards} hazards, {len(heard)} heard of")
+    if missing := unheard(world.hazards, raised, heard):
+        wrong.append(f"hazards that nobody heard of: {', '.join(missing)}")
     return {
         "minutes": minutes,
         "cycle_s": cycle,
         "sabotage": sabotage,
         "left_out": left_out,
         "faults": world.done,
-        "hazards": world.hazards,
-        "heard": len(heard),
-        "raised": Counter(line.partition(" rule=")[2].partition(" ")[0] for line in edges).most_common(),
+        "hazards": len(world.hazards),
+        "heard": len(ids),
+        "raised": Counter(edge["rule"] for edge in edges).most_common(),
         "rig_late_s": world.late,
         "wrong": wrong,
         "status": status,

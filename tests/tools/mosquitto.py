@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -24,6 +25,7 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+KEEPS = "persistence true\nautosave_interval 0"  # the broker keeps what it knows when it ends, or is told to `keep`
 PATIENT = "max_queued_messages 0\nmax_inflight_messages 0"  # the broker drops nothing for a slow ear
 
 
@@ -51,7 +53,8 @@ class Mosquitto:
     ) -> None:
         self.folder, self.port = folder, free_port()
         folder.mkdir(parents=True, exist_ok=True)
-        lines = [f"listener {self.port} 127.0.0.1", "persistence false", "set_tcp_nodelay true", "log_dest stderr"]
+        lines = [f"listener {self.port} 127.0.0.1", "persistence false", f"persistence_location {folder}/"]
+        lines += ["set_tcp_nodelay true", "log_dest stderr"]
         if os.getuid() == 0:
             lines.append("user root")  # else it gives up root and cannot read the test's folder
         if users:
@@ -101,6 +104,16 @@ class Mosquitto:
                 self.process.terminate()
             self.process.wait(10)
             self.process = None
+
+    def keep(self) -> None:
+        """What it knows now, the sessions of ears above all, it knows again after it is killed. Of one that `KEEPS`."""
+        assert self.process is not None
+        (kept := self.folder / "mosquitto.db").unlink(missing_ok=True)
+        self.process.send_signal(signal.SIGUSR1)
+        end = time.monotonic() + 10
+        while not kept.exists():
+            assert time.monotonic() < end, "it keeps nothing"
+            time.sleep(0.01)
 
     def __enter__(self) -> Mosquitto:
         return self.start()

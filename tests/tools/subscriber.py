@@ -51,7 +51,7 @@ class Subscriber:
         self.client.on_subscribe = lambda *_: self._subscribed.set()
         self.client.on_message = self._on_message
         expiry = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        expiry.SessionExpiryInterval = 3600 if session else 0
+        expiry.SessionExpiryInterval = 0xFFFFFFFF if session else 0  # s; so many are for ever
         self.client.connect("127.0.0.1", port, clean_start=not session, properties=expiry)
         self.client.loop_start()
         assert self._subscribed.wait(10), "no SUBACK"
