@@ -941,6 +941,36 @@ def test_an_alarm_is_sent_again_until_the_platform_gives_its_receipt(tmp_path: P
     run(main())
 
 
+@pytest.mark.parametrize("receipts", [True, False], ids=["receipts", "no-receipts"])
+def test_who_subscribes_after_an_outage_hears_with_receipts_what_came_and_went_in_it(tmp_path: Path, receipts: bool):
+    """A broker that was killed forgets who had subscribed; it confirms what is told to nobody."""
+
+    async def main() -> None:
+        broker = Mosquitto(tmp_path / "broker").start()
+        try:
+            async with station(tmp_path, broker.url, receipts=receipts, receipt_deadline=0.1) as here:
+                await until(lambda: here.feed.up)
+                broker.stop(kill=True)
+                await until(lambda: not here.feed.up)
+                here.raised(alarm())
+                here.raised(msgspec.structs.replace(alarm("normal", event="cleared"), edge=2))
+                broker.start()
+                await until(lambda: "receipt-missing" in here.kinds() if receipts else here.delivered())
+                with Subscriber(broker.port) as late:
+                    if receipts:
+                        await heard(late, lambda _: {m.body["edge"] for m in late.on("alarm")} == {1, 2})
+                        for message in late.on("alarm"):
+                            answer(late, message.body)
+                    await until(here.delivered)
+                    late.client.publish("quiet", b"{}", 1)
+                    await heard(late, lambda messages: any(m.topic == "quiet" for m in messages))
+                    assert bool(late.on("alarm")) is receipts
+        finally:
+            broker.stop()
+
+    run(main())
+
+
 def test_the_platform_that_comes_with_the_simulators_gives_receipts(tmp_path: Path):
     async def main() -> None:
         broker = Broker()
