@@ -79,11 +79,10 @@ def speaker(url: str, home: str) -> Uplink:
 
 async def uplink(outbox: Outbox, url: str) -> None:
     who = Identity("site", "node", outbox.boot, "0", "0", outbox.settings.path, {"s": POINT})
+    brief = Brief(outbox.feed("platform"), who, list, SystemClock(), tell)
     while True:
         try:
-            await speaker(url, outbox.settings.path).send(
-                Brief(outbox.feed("platform"), who, list, SystemClock(), tell)
-            )
+            await speaker(url, outbox.settings.path).send(brief)
         except WorldFault:
             await asyncio.sleep(0.02)
 
