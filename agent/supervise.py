@@ -143,7 +143,11 @@ class Leases:
 
 @types.coroutine
 def turning(inner: Coroutine[Any, Any, T], renew: Callable[[], None]) -> Generator[Any, Any, T]:
-    """`inner`, which renews a lease each time that it comes round: who waits for ever for one thing does not."""
+    """`inner`, which renews a lease each time that it comes round: who waits for ever for one thing does not.
+
+    What failed knows the frames that it came through: this one forgets what it has in hand, or each error of an outage
+    waits for the collector, and a socket with it.
+    """
     step: Callable[[], Any] = partial(inner.send, None)
     while True:
         renew()
@@ -151,10 +155,14 @@ def turning(inner: Coroutine[Any, Any, T], renew: Callable[[], None]) -> Generat
             awaited = step()
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
+        finally:
+            del step
         try:
             step = partial(inner.send, (yield awaited))
         except BaseException as error:  # it is for `inner`, a cancellation too
             step = partial(inner.throw, error)
+        finally:
+            del awaited
 
 
 # -- leaves -------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from agent.core.errors import WorldFault
 from agent.core.frame import Instant, Layout, frame, layout
 from agent.core.ports import Brief, Event, Identity, Uplink
 from agent.outbox import Outbox, Store
+from agent.supervise import turning
 from agent.uplink.mqtt import Mqtt
 from tests.tools.subscriber import Heard, Subscriber
 
@@ -53,7 +54,8 @@ class Station:
         who = Identity(boot=self.outbox.boot, version="0.1.0", config="cafe", **names)
         while True:
             try:
-                await uplink.send(Brief(self.feed, who, lambda: self.open, SystemClock(), self.told.append))
+                brief = Brief(self.feed, who, lambda: self.open, SystemClock(), self.told.append)
+                await turning(uplink.send(brief), lambda: None)  # as the agent has it
             except WorldFault as fault:
                 self.faults.append(str(fault))
             await asyncio.sleep(0.05)
