@@ -8,7 +8,6 @@ import contextlib
 import csv
 import io
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -16,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
@@ -42,40 +41,17 @@ if TYPE_CHECKING:
     from .config import Config
     from .core.alarm import Alarm
     from .core.rules import Item
+    from .core.words import Language
     from .profiles import Profile
     from .said import Said
 
-UNKNOWN = re.compile(r"argument (?P<what>.+): invalid choice: '(?P<word>.*)' \(choose from (?P<known>.*)\)")
 USAGE, UNAVAILABLE, CONFIG = os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_CONFIG
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Wrong words: what would be right, briefly. Without any words: everything that there is."""
-        if message.endswith("required: VERB"):
-            print(self.format_help(), end="", file=sys.stderr)
-            raise SystemExit(USAGE)
-        from .complaints import nearest
-
-        if (wrong := UNKNOWN.match(message)) is not None:
-            known = wrong["known"].replace("'", "").split(", ")
-            message = f"no {wrong['what'].lower()} `{wrong['word']}`{nearest(wrong['word'], known)}"
-        print(
-            f"{self.prog}: {message}{'' if message[-1] == '?' else ';'} `{self.prog} --help` says more", file=sys.stderr
-        )
-        raise SystemExit(USAGE)
-
-    def format_help(self) -> str:
-        if self.prog != "vedette":
-            return super().format_help()
-        said = sys.argv[sys.argv.index("--lang") + 1 :][:1] if "--lang" in sys.argv else []
-        spoken = terminal.spoken({"LANG": said[0]} if said else os.environ)
-        return manual.overview(self, spoken or "en", min(100, shutil.get_terminal_size().columns - 2))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
-    args = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = _parser(terminal.asked(words)).parse_args(words)
     if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show ends nothing; JSON is UTF-8 (RFC 8259)
         sys.stdout.reconfigure(encoding="utf-8" if args.json else None, errors="replace")
     try:
@@ -102,14 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="vedette",
-        description=handbook.ABOUT[0],
-        epilog=handbook.SUPPLEMENT[0],
-    )
+def _parser(language: Language = "en") -> manual.Parser:
+    parser = manual.Parser(prog="vedette", description=handbook.ABOUT, epilog=handbook.SUPPLEMENT)
     parser.add_argument("--version", action="version", version=f"vedette {__version__}", help="the version")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     def verb(name: str, call: Callable[[argparse.Namespace], int | None], help: str, site: bool = False) -> Any:
         sub = verbs.add_parser(
@@ -201,6 +173,8 @@ def _parser() -> argparse.ArgumentParser:
     nets.arguments(verb("models", lambda _: USAGE, "nets that look at pictures: list, verify, import, fetch, bench"))
     verb("version", lambda args: _say(args, {"version": __version__}, f"vedette {__version__}"), "the version")
     manual.add(verb, parser)
+    if language == "zh":
+        manual.chinese(parser)
     return parser
 
 

@@ -1,4 +1,7 @@
-"""What `--help` and the manual say of each verb beyond its row in `cli.py`: groups, paragraphs, examples, shapes."""
+"""What `--help` and the manual say of each verb beyond its row in `cli.py`: groups, paragraphs, examples, shapes.
+
+In English; `handbook_zh.py` says the same in Chinese.
+"""
 
 from __future__ import annotations
 
@@ -17,72 +20,20 @@ ANSWERS = (
     'answer is one JSON document; where it could not be had, {"error": "..."} or {"complaints": ["..."]}. Colour '
     "and progress are for terminals only."
 )
-ABOUT = (
-    "A sentry at the edge: reads hazard sensors and cameras, judges on the spot, delivers alarms.",
-    "边缘哨兵:读取危险源传感器和摄像机,就地判断,送达报警。",
-)
-SUPPLEMENT = (
-    "A supplement to certified safety systems, never one of them.",
-    "对经认证安全系统的补充,不能替代它们。",
-)
-MORE = (
-    "`vedette VERB --help` says more, with examples; `vedette man` all of it.",
-    "`vedette 动词 --help` 有详细说明和示例;`vedette man` 显示完整手册。",
-)
+ABOUT = "A sentry at the edge: reads hazard sensors and cameras, judges on the spot, delivers alarms."
+SUPPLEMENT = "A supplement to certified safety systems, never one of them."
+MORE = "`vedette VERB --help` says more, with examples; `vedette man` all of it."
 
-GROUPS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {  # title in English and Chinese, verbs
-    "see": (
-        "see what is",
-        "查看现状",
-        ("status", "alarms", "colours", "queue", "explain", "presence", "doctor"),
+GROUPS: Mapping[str, tuple[str, ...]] = {  # title, verbs
+    "see what is": ("status", "alarms", "colours", "queue", "explain", "presence", "doctor"),
+    "set up a site": (
+        "init", "check", "test", "probe", "schema", "profiles", "hazards", "devices", "drill", "passwd",
     ),
-    "set up": (
-        "set up a site",
-        "现场调试",
-        ("init", "check", "test", "probe", "schema", "profiles", "hazards", "devices", "drill", "passwd"),
-    ),
-    "run": ("run it", "运行", ("run", "reload", "key", "command")),
-    "prove": ("prove what was", "取证", ("audit", "report", "evidence", "record", "replay", "detect", "watch")),
-    "try": ("try it without a site", "无现场试用", ("demo", "simulate", "models")),
-    "this": ("this program", "本程序", ("version", "man", "completion")),
-}
-
-ZH: Mapping[str, str] = {  # what a verb is for; in English its row says it
-    "status": "网关总览:报警、测点、线路、上行,实时刷新",
-    "alarms": "当前报警;确认、搁置、停用、复位",
-    "colours": "现场、单元和测点的风险等级,以及降级条件",
-    "queue": "尚未送达平台的数据",
-    "explain": "报警原因、数值和处理经过",
-    "presence": "登记人员所在区域,或查看人员分布",
-    "doctor": "检查网关常见问题并给出处理建议",
-    "init": "问答或扫描总线,生成现场文件",
-    "check": "一次列出配置的全部错误,或显示解析后的接线",
-    "test": "轮询一次,显示每个测点",
-    "probe": "临时读取寄存器:tcp://host:502/1/holding/0x1000:4",
-    "schema": "现场文件的 JSON Schema,供编辑器使用",
-    "profiles": "内置限值及其标准依据",
-    "hazards": "重大危险源 R 值与级别,逐项列出",
-    "devices": "现场文件所用的端口、摄像机和声卡",
-    "drill": "从传感器到输出和平台逐环验证,不会跳闸",
-    "passwd": "设置或取消本地页面的操作密码",
-    "run": "守护进程",
-    "reload": "让运行中的代理采用修改后的现场文件",
-    "key": "用于签署命令的密钥:new FILE 或 show FILE",
-    "command": "签署并发送命令,或联签、转发他人的命令",
-    "audit": "决策日志:是否完整、由谁签名、报警证据",
-    "report": "事故报告或隐患单草稿,由人员核对后上报",
-    "evidence": "报警录像:列表、查看、校验、保护、导出",
-    "record": "录制现场数据帧和报警到文件夹",
-    "replay": "用同一核心回放录制数据,输出或比对报警",
-    "detect": "按自身历史判断 CSV 数据,逐行给出得分和报警",
-    "watch": "用现场的视觉、检测器和规则判断一段视频",
-    "demo": "两分钟演示:模拟现场、代理、服务器、平台和结论",
-    "simulate": "单独运行模拟装置、道路、驾驶员、平台或车队",
-    "models": "视觉网络与窗口模型:列表、校验、导入、下载、测速",
-    "version": "版本",
-    "man": "手册页",
-    "completion": "命令补全脚本:bash、zsh、fish",
-}
+    "run it": ("run", "reload", "key", "command"),
+    "prove what was": ("audit", "report", "evidence", "record", "replay", "detect", "watch"),
+    "try it without a site": ("demo", "simulate", "models"),
+    "this program": ("version", "man", "completion"),
+}  # fmt: skip
 
 TEXT: Mapping[str, str] = {  # a paragraph, for --help and the manual
     "run": (

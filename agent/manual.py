@@ -18,7 +18,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from . import __version__, terminal
 from .core.words import Language
@@ -35,12 +35,124 @@ from .handbook import (
     SHAPES,
     SUPPLEMENT,
     TEXT,
-    ZH,
 )
 from .terminal import Stop
 
 SHELLS = ("bash", "zsh", "fish")
 WORDS = ("alarms", "profiles", "models", "evidence")  # that are looked up while somebody types
+UNKNOWN = re.compile(r"argument (?P<what>.+): invalid choice: '?(?P<word>.*?)'? \(choose from (?P<known>.*)\)")
+PIECE = re.compile(r"\s+|[(《\u201c]*(?:[!-~]+|.)[,;:?!)。、》\u201d…]*")  # stays together on a line of Chinese
+FOLD = 56  # columns of a line of Chinese, where man(1) does not break lines between characters
+BREAK = (".de ZB", r".if !\n(.x .br", "..")  # mandoc does not; groff, which knows its own version (.x), does
+
+
+class Tongue:
+    """How a language says and breaks the texts of parser and handbook. English says them as they stand."""
+
+    def __init__(self, language: Language) -> None:
+        self.language = language
+        self._table: Mapping[str, str] = {}
+        self._wrong: Mapping[str, str] = {}
+        self.stop = "."
+        if language == "zh":
+            from .handbook_zh import WRONG, ZH
+
+            self._table, self._wrong, self.stop = ZH, WRONG, "。"
+
+    def __call__(self, text: str) -> str:
+        """The text; one that the language has no words for says itself."""
+        return self._table.get(text, text)
+
+    def sentence(self, text: str) -> str:
+        """
+        >>> Tongue("en").sentence("who does it"), Tongue("en").sentence("s between two looks (1)")
+        ('Who does it.', 's between two looks (1).')
+        """
+        said = self(text)
+        first = said[:1].upper() if said[1:2].isalpha() else said[:1]
+        return f"{first}{said[1:]}".rstrip(self.stop) + self.stop
+
+    def wrap(self, text: str, wide: int, first: str = "", rest: str = "") -> list[str]:
+        """Lines of at most `wide` columns; `first` begins the first of them, `rest` the others."""
+        if self.language == "zh":
+            return folded(self(text), wide, first, rest)
+        return textwrap.wrap(text, wide, initial_indent=first, subsequent_indent=rest)
+
+    def wrong(self, message: str) -> str:
+        """What argparse complains of."""
+        for pattern, text in self._wrong.items():
+            message = re.sub(pattern, text, message)
+        return message
+
+    def roff(self, text: str) -> list[str]:
+        """A paragraph of the manual."""
+        if self.language == "zh":
+            return list(_ideographs(self(text)))
+        return [_esc(line) for line in textwrap.wrap(text, 76, break_on_hyphens=False)]
+
+
+def columns(text: str) -> int:
+    """How wide a terminal shows it.
+
+    >>> columns("CH4 甲烷")
+    8
+    """
+    import unicodedata
+
+    return sum(1 + (unicodedata.east_asian_width(sign) in "FW") for sign in text)
+
+
+def folded(text: str, wide: int, first: str = "", rest: str = "") -> list[str]:
+    """Lines of Chinese, which has no spaces: broken between any two characters, but none begins with a comma.
+
+    >>> folded("就地判断,送达报警;见 --help 一节", 14, rest="  ")
+    ['就地判断,送达', '  报警;见', '  --help 一节']
+    """
+    lines, line = [], first
+    for piece in PIECE.findall(text):
+        if columns(line) + columns(piece.rstrip()) > wide and line.strip():
+            lines.append(line.rstrip())
+            line = rest
+        line += piece if line.strip() or piece.strip() else ""
+    return [*lines, line.rstrip()] if line.strip() else lines
+
+
+ENGLISH = Tongue("en")
+
+
+class Chinese(argparse.RawDescriptionHelpFormatter):
+    """Help in Chinese: its label of usage, and lines as wide as they look."""
+
+    def _format_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any) -> str:
+        return super()._format_usage(usage, actions, groups, "usage:").replace("usage:", "用法: ", 1)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return folded(text, width)
+
+
+class Parser(argparse.ArgumentParser):
+    """It answers wrong words with better ones, and `vedette --help` by groups."""
+
+    language: Language = "en"
+
+    def error(self, message: str) -> NoReturn:
+        """Wrong words: what would be right, briefly. Without any words: everything that there is."""
+        if message.endswith("required: VERB"):
+            print(self.format_help(), end="", file=sys.stderr)
+            raise SystemExit(os.EX_USAGE)
+        from .complaints import nearest
+
+        if (wrong := UNKNOWN.match(message)) is not None:
+            known = wrong["known"].replace("'", "").split(", ")
+            message = f"no {wrong['what'].lower()} `{wrong['word']}`{nearest(wrong['word'], known)}"
+        message = f"{message}{'' if message[-1] == '?' else ';'} `{self.prog} --help` says more"
+        print(f"{self.prog}: {Tongue(self.language).wrong(message)}", file=sys.stderr)
+        raise SystemExit(os.EX_USAGE)
+
+    def format_help(self) -> str:
+        if self.prog != "vedette":
+            return super().format_help()
+        return overview(self, self.language, min(100, shutil.get_terminal_size().columns - 2))
 
 
 class Verb(NamedTuple):
@@ -48,7 +160,7 @@ class Verb(NamedTuple):
 
     name: str
     help: str
-    parser: argparse.ArgumentParser
+    parser: Parser
 
 
 def add(verb: Callable[..., Any], whole: argparse.ArgumentParser) -> None:
@@ -70,58 +182,69 @@ def verbs(parser: argparse.ArgumentParser) -> list[Verb]:
     return []
 
 
-def grouped(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str, list[Verb]]]:
-    """Title in both languages and verbs of each group; what is in none comes last."""
+def grouped(parser: argparse.ArgumentParser) -> Iterator[tuple[str, list[Verb]]]:
+    """Title and verbs of each group; what is in none comes last."""
     known = {one.name: one for one in verbs(parser)}
-    for en, zh, names in GROUPS.values():
+    for title, names in GROUPS.items():
         if mine := [known.pop(name) for name in names if name in known]:
-            yield en, zh, mine
+            yield title, mine
     if known:
-        yield "more", "其他", list(known.values())
+        yield "more", list(known.values())
+
+
+def chinese(parser: Parser, words: str = "", row: str = ABOUT) -> None:
+    """Let a parser and all below it speak Chinese: in their help, and when words are wrong."""
+    t = Tongue("zh")
+    parser.language, parser.formatter_class = "zh", Chinese
+    parser.description, parser.epilog = described(words, row, t), ending(words, t)
+    for group in parser._action_groups:
+        group.title = t(group.title or "")
+    for action in parser._actions:
+        rows = action._choices_actions if isinstance(action, argparse._SubParsersAction) else ()
+        for one in (action, *rows):
+            one.help = t(one.help) if one.help else one.help
+    for verb in verbs(parser):
+        chinese(verb.parser, f"{words} {verb.name}".strip(), verb.help)
 
 
 def overview(parser: argparse.ArgumentParser, language: Language, wide: int) -> str:
     """`vedette --help`."""
-    i = 0 if language == "en" else 1
-    lines = [("usage: vedette VERB ...", "用法:vedette 动词 ...")[i], "", *textwrap.wrap(ABOUT[i], wide)]
-    for en, zh, mine in grouped(parser):
-        lines += ["", f"{(en, zh)[i]}:"]
+    t = Tongue(language)
+    lines = [t("usage: vedette VERB ..."), "", *t.wrap(ABOUT, wide)]
+    for title, mine in grouped(parser):
+        lines += ["", f"{t(title)}:"]
         for one in mine:
-            text = one.help if language == "en" else ZH.get(one.name, one.help)
-            first, *rest = textwrap.wrap(text, max(30, wide - 14)) or [""]
+            first, *rest = t.wrap(one.help, max(30, wide - 14)) or [""]
             lines += [f"  {one.name:11} {first}", *(f"{'':14}{more}" for more in rest)]
-    return "\n".join([*lines, "", *textwrap.wrap(MORE[i], wide), *textwrap.wrap(SUPPLEMENT[i], wide), ""])
+    return "\n".join([*lines, "", *t.wrap(MORE, wide), *t.wrap(SUPPLEMENT, wide), ""])
 
 
-def described(name: str, row: str) -> str:
+def described(name: str, row: str, t: Tongue = ENGLISH) -> str:
     """What `--help` of a verb says first."""
-    text = _sentence(row)
-    return "\n\n".join(textwrap.fill(part, 78) for part in (text, TEXT.get(name, "")) if part)
+    text = t.sentence(row)
+    return "\n\n".join("\n".join(t.wrap(part, 78)) for part in (text, TEXT.get(name, "")) if part)
 
 
-def ending(name: str) -> str:
+def ending(name: str, t: Tongue = ENGLISH) -> str:
     """What it says last: examples, and the shape of its JSON."""
     lines = []
     if shown := EXAMPLES.get(name, ()):
-        lines += ["examples:", *(f"  {words}\n      {what}" for words, what in shown)]
+        lines += [t("examples:"), *(f"  {words}\n      {t(what)}" for words, what in shown)]
     shapes = [(key, keys) for key, keys in SHAPES.items() if key.partition(" ")[0] == name]
     if shapes:
         lines += ["", "--json:"] if lines else ["--json:"]
-        lines += [
-            textwrap.fill(shape(key, keys), 78, initial_indent="  ", subsequent_indent="      ") for key, keys in shapes
-        ]
+        lines += ["\n".join(t.wrap(shape(key, keys, t), 78, "  ", "      ")) for key, keys in shapes]
     return "\n".join(lines)
 
 
-def shape(key: str, keys: tuple[str, ...]) -> str:
+def shape(key: str, keys: tuple[str, ...], t: Tongue = ENGLISH) -> str:
     """The shape of an answer, in words.
 
     >>> shape("key", ("key", "fingerprint")), shape("replay --compare", ("*", "folder", "same"))
     ('an object with key, fingerprint', 'replay --compare: a list of objects with folder, same')
     """
-    what = (
-        f"a list of objects with {', '.join(keys[1:])}" if keys[:1] == ("*",) else f"an object with {', '.join(keys)}"
-    )
+    many = keys[:1] == ("*",)
+    what = t("a list of objects with {}" if many else "an object with {}").format(", ".join(keys[many:]))
     return f"{key}: {what}" if " " in key else what
 
 
@@ -140,65 +263,66 @@ def _man(args: argparse.Namespace) -> int:
     return 0
 
 
-def roff(parser: argparse.ArgumentParser, when: float | None = None) -> str:
-    """The manual page. `when`: its date, s UTC; that of the build where SOURCE_DATE_EPOCH says one."""
+def roff(parser: Parser, when: float | None = None) -> str:
+    """The manual page, in the language of the parser. `when`: its date, s UTC; that of the build where
+    SOURCE_DATE_EPOCH says one."""
+    t = Tongue(parser.language)
     at = float(os.environ.get("SOURCE_DATE_EPOCH", time.time() if when is None else when))
     date = time.strftime("%Y-%m-%d", time.gmtime(at))
-    lines = [f'.TH VEDETTE 1 {date} "vedette {__version__}" "User Commands"', ".nh"]
-    lines += [".SH NAME", _esc(f"vedette - {ABOUT[0][:1].lower()}{ABOUT[0][1:-1]}")]
+    lines = [f'.TH VEDETTE 1 {date} "vedette {__version__}" "{t("User Commands")}"', ".nh"]
+    lines += [] if t.language == "en" else [".ad l", *BREAK]
+    about = t(ABOUT)
+    lines += [f".SH {t('NAME')}", _esc(f"vedette - {about[:1].lower()}{about[1:-1]}")]
     lines += [
-        ".SH SYNOPSIS",
+        f".SH {t('SYNOPSIS')}",
         r"\fBvedette\fP \fIVERB\fP [\fIOPTION\fP ...] [\fIWORD\fP ...]",
         ".br",
         r"\fBvedette\fP \fIVERB\fP \fB\-\-help\fP",
     ]
-    lines += [".SH DESCRIPTION", *_para(DESCRIPTION), ".PP", *_para(SUPPLEMENT[0])]
+    lines += [f".SH {t('DESCRIPTION')}", *t.roff(DESCRIPTION), ".PP", *t.roff(SUPPLEMENT)]
     common = next(iter(verbs(parser))).parser
-    lines += [".SH OPTIONS OF EVERY VERB", *_options(common, ("--help", "--json", "--lang", "--config"))]
-    lines += [".PP", *_para(ANSWERS)]
-    lines += [".SH VERBS"]
-    for en, _, mine in grouped(parser):
-        lines += [f".SS To {_esc(en)}" if en not in ("this program", "more") else f".SS {_esc(en.capitalize())}"]
+    lines += [f".SH {t('OPTIONS OF EVERY VERB')}"]
+    lines += [*_options(common, t, ("--help", "--json", "--lang", "--config")), ".PP", *t.roff(ANSWERS)]
+    lines += [f".SH {t('VERBS')}"]
+    for title, mine in grouped(parser):
+        plain = title in ("this program", "more") or t.language == "zh"
+        lines += [f".SS {_esc(_begun(t(title)))}" if plain else f".SS To {_esc(title)}"]
         for one in mine:
-            lines += _verb(one)
-    lines += [".SH EXIT STATUS", *(line for code, what in EXITS for line in (".TP", rf"\fB{code}\fP", _esc(what)))]
-    lines += [".SH FILES", *(line for file, what in FILES for line in (".TP", rf"\fI{_esc(file)}\fP", _esc(what)))]
-    lines += [".SH ENVIRONMENT"]
-    lines += [line for name, what in ENVIRONMENT for line in (".TP", rf"\fB{_esc(name)}\fP", _esc(what))]
-    lines += [".SH EXAMPLES", *_para("A first hour with a new gateway:")]
+            lines += _verb(one, t)
+    for heading, style, rows in (
+        ("EXIT STATUS", "B", EXITS), ("FILES", "I", FILES), ("ENVIRONMENT", "B", ENVIRONMENT),
+    ):  # fmt: skip
+        lines += [f".SH {t(heading)}"]
+        for name, what in rows:
+            told = t.roff(what) if t.language == "zh" else [_esc(what)]
+            lines += [".TP", rf"\f{style}{_esc(str(name))}\fP", *told]
+    lines += [f".SH {t('EXAMPLES')}", *t.roff("A first hour with a new gateway:")]
     for name in ("check", "test", "run", "status", "drill", "audit"):
         words, what = EXAMPLES[name][0]
-        lines += [".PP", f"{_esc(what[:1].upper() + what[1:])}:", ".RS 4", ".nf", rf"\fB{_esc(words)}\fP", ".fi", ".RE"]
-    lines += [".SH SEE ALSO", r"\fBsystemd\fP(1), \fBjournalctl\fP(1), \fBmosquitto\fP(8)"]
+        lines += [".PP", f"{_esc(_begun(t(what)))}:", ".RS 4", ".nf", rf"\fB{_esc(words)}\fP", ".fi", ".RE"]
+    lines += [f".SH {t('SEE ALSO')}", r"\fBsystemd\fP(1), \fBjournalctl\fP(1), \fBmosquitto\fP(8)"]
     return "\n".join(lines) + "\n"
 
 
-def _verb(one: Verb) -> Iterator[str]:
+def _verb(one: Verb, t: Tongue) -> Iterator[str]:
     """A verb with its words, options, examples and shapes."""
     yield from (".TP", rf"\fBvedette {_esc(one.name)}\fP {_synopsis(one.parser)}".rstrip())
-    yield from _para(_sentence(one.help))
+    yield from t.roff(t.sentence(one.help))
     if one.name in TEXT:
-        yield from (".IP", *_para(TEXT[one.name]))
+        yield from (".IP", *t.roff(TEXT[one.name]))
     inner = verbs(one.parser)
-    rows = [*_options(one.parser, (), ("--help", "--json", "--lang", "--config")), *_words(one.parser)]
+    rows = [*_options(one.parser, t, (), ("--help", "--json", "--lang", "--config")), *_words(one.parser, t)]
     if rows or inner:
         yield from (".RS 7", *rows)
         for sub in inner:
-            yield from _verb(Verb(f"{one.name} {sub.name}", sub.help, sub.parser))
+            yield from _verb(Verb(f"{one.name} {sub.name}", sub.help, sub.parser), t)
         yield ".RE"
     for words, what in EXAMPLES.get(one.name, ()):
-        yield from (
-            ".IP",
-            f"{_esc(what[:1].upper() + what[1:])}:",
-            ".RS 11",
-            ".nf",
-            rf"\fB{_esc(words)}\fP",
-            ".fi",
-            ".RE",
-        )
+        shown = (".RS 11", ".nf", rf"\fB{_esc(words)}\fP", ".fi", ".RE")
+        yield from (".IP", f"{_esc(_begun(t(what)))}:", *shown)
     for key, keys in SHAPES.items():
         if key.partition(" ")[0] == one.name:
-            yield from (".IP", r"\fB\-\-json\fP:", *_para(f"{shape(key, keys)}."))
+            yield from (".IP", r"\fB\-\-json\fP:", *t.roff(shape(key, keys, t) + t.stop))
 
 
 def _synopsis(parser: argparse.ArgumentParser) -> str:
@@ -215,15 +339,17 @@ def _synopsis(parser: argparse.ArgumentParser) -> str:
     return " ".join([*words, r"[\fIOPTION\fP ...]"])
 
 
-def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
+def _words(parser: argparse.ArgumentParser, t: Tongue) -> Iterator[str]:
     """What the words mean."""
     for action in parser._actions:
         plain = not action.option_strings and not isinstance(action, argparse._SubParsersAction)
         if plain and action.help and action.help != argparse.SUPPRESS:
-            yield from (".TP", rf"\fI{_esc(str(action.metavar or action.dest))}\fP", *_told(action))
+            yield from (".TP", rf"\fI{_esc(str(action.metavar or action.dest))}\fP", *_told(action, t))
 
 
-def _options(parser: argparse.ArgumentParser, only: tuple[str, ...], but: tuple[str, ...] = ()) -> Iterator[str]:
+def _options(
+    parser: argparse.ArgumentParser, t: Tongue, only: tuple[str, ...], but: tuple[str, ...] = ()
+) -> Iterator[str]:
     """Options and what they do: those of `only`, where some are named; none of `but`."""
     for action in parser._actions:
         names = action.option_strings
@@ -240,24 +366,32 @@ def _options(parser: argparse.ArgumentParser, only: tuple[str, ...], but: tuple[
             if action.choices is not None:
                 value = "|".join(map(str, action.choices))
         shown = ", ".join(rf"\fB{_esc(name)}\fP" for name in names)
-        yield from (".TP", f"{shown} \\fI{_esc(value)}\\fP" if value else shown, *_told(action))
+        yield from (".TP", f"{shown} \\fI{_esc(value)}\\fP" if value else shown, *_told(action, t))
 
 
-def _told(action: argparse.Action) -> list[str]:
-    return _para(_sentence((action.help or "").replace("%%", "%") or "see above"))
+def _told(action: argparse.Action, t: Tongue) -> list[str]:
+    return t.roff(t.sentence((action.help or "").replace("%%", "%")))
 
 
-def _sentence(text: str) -> str:
-    """
-    >>> _sentence("who does it"), _sentence("s between two looks (1)")
-    ('Who does it.', 's between two looks (1).')
-    """
-    first = text[:1].upper() if text[1:2].isalpha() else text[:1]
-    return f"{first}{text[1:]}".rstrip(".") + "."
+def _begun(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
-def _para(text: str) -> list[str]:
-    return [_esc(line) for line in textwrap.wrap(text, 76, break_on_hyphens=False)]
+def _ideographs(text: str) -> Iterator[str]:
+    """A paragraph of Chinese: groff may break it between any two pieces, mandoc breaks it after FOLD columns."""
+    at = 0
+    for line in (lines := folded(text, FOLD))[:-1]:
+        at += len(line)
+        spaced = text[at] == " "
+        at += spaced
+        yield _pieces(line) + ("" if spaced else r"\:\c")
+        if not spaced:
+            yield ".ZB"
+    yield from map(_pieces, lines[-1:])
+
+
+def _pieces(text: str) -> str:
+    return _esc("\0".join(PIECE.findall(text))).replace("\0", r"\:")
 
 
 def _esc(text: str) -> str:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -83,6 +83,17 @@ def spoken(environ: Mapping[str, str]) -> Language | None:
     """
     said = next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "")
     return "zh" if said.startswith("zh") else "en" if said.startswith("en") else None
+
+
+def asked(words: Sequence[str]) -> Language:
+    """In which language help is told, before any word is understood: as --lang or else the locale says.
+
+    >>> asked(["check", "--help", "--lang=zh"]), asked(["alarms", "--by", "Li", "--lang", "en"])
+    ('zh', 'en')
+    """
+    pairs = zip(words, (*words[1:], ""), strict=False)
+    said = [then if word == "--lang" else word[7:] for word, then in pairs if word.partition("=")[0] == "--lang"]
+    return spoken({"LANG": said[-1] if said else ""}) or spoken(os.environ) or "en"
 
 
 def has_colour(stream: TextIO) -> bool:

@@ -279,9 +279,12 @@ def _lay_words(tree: Path) -> None:
         ("completion", "zsh"): "usr/share/zsh/vendor-completions/_vedette",
         ("completion", "fish"): "usr/share/fish/vendor_completions.d/vedette.fish",
         ("man",): "usr/share/man/man1/vedette.1.gz",
+        ("man", "--lang", "zh"): "usr/share/man/zh_CN/man1/vedette.1.gz",
     }
+    plain = os.environ | {"LC_ALL": "C.UTF-8"}  # whoever builds it may read Chinese; English is for everybody
     for verb, place in places.items():
-        told = subprocess.run([sys.executable, "-m", "agent.cli", *verb], cwd=ROOT, capture_output=True, check=False)
+        words = [sys.executable, "-m", "agent.cli", *verb]
+        told = subprocess.run(words, cwd=ROOT, env=plain, capture_output=True, check=False)
         if told.returncode == 0:
             path = tree / place
             path.parent.mkdir(parents=True, exist_ok=True)

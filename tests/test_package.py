@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -277,3 +278,21 @@ def test_the_same_commit_gives_the_same_bytes(packages: tuple[Path, Path], tmp_p
     finally:
         os.umask(umask)
     assert again.read_bytes() == packages[0].read_bytes()
+
+
+def test_man_finds_the_manual_in_the_language_of_whoever_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("man") is None or shutil.which("localedef") is None:
+        pytest.skip("no man, or no locales")
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")  # whoever builds it reads Chinese
+    build._lay_words(tmp_path)
+    made = subprocess.run(["localedef", "-i", "zh_CN", "-f", "UTF-8", tmp_path / "zh_CN.UTF-8"], capture_output=True)
+    if not (tmp_path / "zh_CN.UTF-8/LC_MESSAGES").exists():
+        pytest.skip(f"no Chinese locale can be made: {made.stderr.decode(errors='replace')[-200:]}")
+    for language, says in (("zh_CN.UTF-8", "红色报警和联锁不得搁置"), ("C.UTF-8", "Nothing red and no interlock")):
+        env = {"MANPATH": str(tmp_path / "usr/share/man"), "LOCPATH": str(tmp_path), "LC_ALL": language}
+        words = ["man", "--warnings", "vedette"]
+        shown = subprocess.run(words, env=os.environ | env, capture_output=True, encoding="utf-8", check=True)
+        assert says in shown.stdout.replace("\n" + 14 * " ", " " if language.startswith("C") else "")
+        assert shown.stderr == ""
+    assert "动词" not in (tmp_path / "usr/share/bash-completion/completions/vedette").read_text("utf-8")
+    assert "守护进程" not in (tmp_path / "usr/share/fish/vendor_completions.d/vedette.fish").read_text("utf-8")

@@ -8,23 +8,26 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
+from rich.cells import cell_len
 
-from agent import handbook, manual, said, terminal
+from agent import handbook, handbook_zh, manual, said, terminal
 from agent.cli import _parser, main
 from agent.web.texts import TEXTS
 from tests.rigs.stage import heard, running, stage, told
 from tests.tools.mosquitto import needs_mosquitto
 from tests.tools.subscriber import Subscriber
 
+IDEOGRAPH = re.compile("[\u4e00-\u9fff]")
 DESIGN = "run check test probe simulate demo replay record queue alarms audit models version"  # section 7, and doctor
 
 
-def parsers():
+def parsers(language="en"):
     """Every parser, by the words that lead to it."""
 
     def walk(words, parser):
@@ -32,7 +35,7 @@ def parsers():
         for one in manual.verbs(parser):
             yield from walk(f"{words} {one.name}", one.parser)
 
-    return dict(walk("vedette", _parser()))
+    return dict(walk("vedette", _parser(language)))
 
 
 # -- help ---------------------------------------------------------------------------------------------
@@ -43,8 +46,7 @@ def test_every_verb_says_what_it_does_with_an_example_and_every_word_is_explaine
     names = [words.split()[1] for words in found if words.count(" ") == 1]
     assert set(DESIGN.split()) <= set(names)
     assert [name for name in names if name not in handbook.EXAMPLES] == []
-    assert [name for name in names if name not in handbook.ZH] == []
-    grouped = [name for *_, mine in handbook.GROUPS.values() for name in mine]
+    grouped = [name for mine in handbook.GROUPS.values() for name in mine]
     assert len(grouped) == len(set(grouped))
     assert set(names) <= set(grouped)
     silent = [
@@ -89,12 +91,105 @@ def test_wrong_words_are_answered_with_better_ones(words, says, capsys):
     assert told.out == ""
 
 
-def test_help_is_chinese_for_whoever_reads_chinese(monkeypatch, capsys):
+# -- Chinese ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "environ"),
+    [(["--lang", "zh"], {}), (["--lang=zh"], {"LANG": "en_US.UTF-8"}), ([], {"LANG": "zh_CN.UTF-8"})],
+)
+def test_help_is_chinese_for_whoever_reads_chinese(words, environ):
+    env = {name: value for name, value in os.environ.items() if name not in ("LC_ALL", "LC_MESSAGES", "LANG")}
+    env |= {"PYTHONPATH": os.getcwd(), "PYTHONUTF8": "1"}
+
+    def helped(*words, **environ):
+        line = [sys.executable, "-m", "agent.cli", *words]
+        return subprocess.run(line, env=env | environ, capture_output=True, encoding="utf-8", check=True).stdout
+
+    zh, en = helped("check", "--help", *words, **environ), helped("check", "--help")
+    assert "一次列出配置的全部错误" in zh
+    assert "更正只有一种含义的错误" in zh
+    assert re.findall("[a-z]{3,} [a-z]{3,} [a-z]{3,}", zh) == [], "three words of English in a row"
+    assert "every fault, or the wiring" in en
+    assert not IDEOGRAPH.search(en)
+    assert "查看现状" in helped("--help", *words, **environ)
+
+
+def test_every_text_of_help_and_manual_has_a_chinese_one_and_no_chinese_one_is_left_over(monkeypatch):
+    texts, asked = handbook_zh.ZH, set()
+
+    class Heard(dict):
+        def get(self, key, usual=None):
+            asked.add(key)
+            return super().get(key, usual)
+
+    monkeypatch.setattr(handbook_zh, "ZH", Heard(texts))
+    manual.roff(_parser("zh"))
+    _parser("zh").format_help()
+    assert {text for text in asked if not IDEOGRAPH.search(text)} - texts.keys() == {argparse.SUPPRESS}
+    assert texts.keys() - asked == {"more"}, "that is for verbs of no group, of which there are none"
+    english, chinese = parsers(), parsers("zh")
+    same = [
+        f"{words} {action.dest}"
+        for words, parser in english.items()
+        for action, other in zip(parser._actions, chinese[words]._actions, strict=True)
+        if action.help == other.help != argparse.SUPPRESS and texts.get(action.help) != action.help
+    ]
+    assert [one for one in same if not one.endswith("verb")] == [], "an argument that still speaks English"
+
+
+def test_chinese_texts_keep_options_names_and_numbers():
+    words = re.compile(
+        r"--[a-z-]+|\b[A-Z]{2,}\b|`[^`]+`|\[\[?\w[\w.]*\]\]?|\$\w+|[{][}]|[\w.]+[.](?:toml|jsonl|zip|db)|\d[\d.]*\b"
+    )
+    lost = {
+        en: gone
+        for en, zh in handbook_zh.ZH.items()
+        if not en.isupper() or en in ("SPDX",)
+        if (gone := [word for word in words.findall(en) if word not in zh])
+    }
+    assert lost == {}
+    assert [zh for zh in handbook_zh.ZH.values() if re.search("[\uff00-\uffef]", zh)] == [], (
+        "signs are of half width here"
+    )
+
+
+def test_chinese_help_fits_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for words, parser in parsers("zh").items():
+        lines = parser.format_help().splitlines()
+        assert too_wide(lines) == [], words
+        assert not [line for line in lines if line.strip()[:1] in tuple(",。;:、)")], words
+
+
+def too_wide(lines):
+    """Those wider than 80 columns, but for examples and choices, which nobody breaks."""
+    shown = (line.strip() for line in lines if cell_len(line.rstrip()) > 80)
+    return [line for line in shown if " " in line and not line.startswith("vedette ")]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("alrams", "没有动词 `alrams`;是否指 `alarms`?详见 `vedette --help`"),
+        ("audit verfy", "deed 不能是 `verfy`;是否指 `verify`?详见 `vedette audit --help`"),
+        ("audit --lang fr", "--lang 不能是 `fr`;可选:en, zh;详见 `vedette audit --help`"),
+        ("drill", "缺少参数 name, --by;详见 `vedette drill --help`"),
+        ("alarms --by", "--by 后须有一个值;详见"),
+        ("replay", "缺少参数 FOLDER;详见"),
+        ("status --foo", "无法识别的参数 --foo;详见"),
+        ("status --every x", "--every 须为数值,而非 `x`;详见"),
+        ("probe x --baud x", "--baud 须为整数,而非 `x`;详见"),
+        ("status --once=3", "--once 不带值,却给出了 `3`;详见"),
+        ("alarms --re x", "选项 --re 有歧义,可能是 --reset, --restore, --reason"),
+    ],
+)
+def test_wrong_words_are_answered_in_chinese(words, says, monkeypatch, capsys):
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     with pytest.raises(SystemExit) as end:
-        main(["--help"])
-    assert end.value.code == 0
-    assert "查看现状" in capsys.readouterr().out
+        main(words.split())
+    assert end.value.code == os.EX_USAGE
+    assert says in capsys.readouterr().err
 
 
 # -- answers ------------------------------------------------------------------------------------------
@@ -316,29 +411,50 @@ def test_other_shells_understand_their_script(shell, scripts):
         assert done.stdout.startswith("alarms\t")
 
 
-def test_the_manual_is_a_page_that_man_shows_without_a_warning(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("language", "sections", "named", "shown"),
+    [
+        (
+            "en",
+            ("NAME", "SYNOPSIS", "DESCRIPTION", "VERBS", "EXIT STATUS", "FILES", "ENVIRONMENT", "EXAMPLES"),
+            "vedette - a sentry at the edge",
+            "Whatisopen:",
+        ),
+        (
+            "zh",
+            ("名称", "概要", "说明", "动词", "退出码", "文件", "环境变量", "示例"),
+            "vedette - 边缘哨兵",
+            "红色报警和联锁不得搁置",
+        ),
+    ],
+)
+def test_the_manual_is_a_page_that_man_shows_without_a_warning(
+    language, sections, named, shown, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1764288000")
-    assert main(["man"]) == 0
+    assert main(["man", "--lang", language]) == 0
     page = tmp_path / "vedette.1"
-    page.write_text(capsys.readouterr().out)
-    assert page.read_text().startswith('.TH VEDETTE 1 2025-11-28 "vedette ')
+    page.write_text(capsys.readouterr().out, "utf-8")
+    text = page.read_text("utf-8")
+    assert text.startswith('.TH VEDETTE 1 2025-11-28 "vedette ')
     for name in (one.name for one in manual.verbs(_parser())):
-        assert f"\\fBvedette {name}\\fP" in page.read_text()
-    for section in ("NAME", "SYNOPSIS", "DESCRIPTION", "VERBS", "EXIT STATUS", "FILES", "ENVIRONMENT", "EXAMPLES"):
-        assert f".SH {section}\n" in page.read_text()
+        assert f"\\fBvedette {name}\\fP" in text
+    for section in sections:
+        assert f".SH {section}\n" in text
     if shutil.which("mandoc"):
         subprocess.run(["mandoc", "-Tlint", "-W", "warning,stop", page], check=True)
+        drawn = subprocess.run(
+            ["mandoc", "-Tutf8", "-Owidth=80", page], capture_output=True, check=True
+        ).stdout.decode()
+        assert too_wide(re.sub(".\b", "", drawn).splitlines()) == []
     if shutil.which("man") is None or shutil.which("lexgrog") is None:
         pytest.skip("man is not installed")
-    named = subprocess.run(["lexgrog", page], capture_output=True, text=True, check=True).stdout
-    assert "vedette - a sentry at the edge" in named
-    shown = subprocess.run(
-        ["man", "--warnings", "-l", page],
-        env=os.environ | {"LC_ALL": "C.UTF-8", "MANWIDTH": "80", "MAN_KEEP_FORMATTING": ""},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert shown.stderr == ""
-    assert "vedette alarms --ack 000007-5e1f-3 --by Li" in shown.stdout
-    assert "\\" not in shown.stdout.replace("\\0", "")
+    env = os.environ | {"LC_ALL": "C.UTF-8", "MANWIDTH": "80", "MAN_KEEP_FORMATTING": ""}
+    found = subprocess.run(["lexgrog", page], env=env, capture_output=True, encoding="utf-8", check=True).stdout
+    assert named in found
+    done = subprocess.run(["man", "--warnings", "-l", page], env=env, capture_output=True, encoding="utf-8", check=True)
+    assert done.stderr == ""
+    assert "vedette alarms --ack 000007-5e1f-3 --by Li" in done.stdout
+    assert shown in re.sub(r"\s+", "", done.stdout)
+    assert too_wide(done.stdout.splitlines()) == []
+    assert "\\" not in done.stdout.replace("\\0", "")
