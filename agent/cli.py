@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ from .web import passwd
 
 if TYPE_CHECKING:
     from .config import Config
-    from .core.alarm import Alarm
+    from .core.alarm import Alarm, Basis
     from .core.rules import Item
     from .core.words import Language
     from .profiles import Profile
@@ -232,10 +232,12 @@ def _check(args: argparse.Namespace) -> int:
     from . import config, upkeep
     from .core.rules import Item
     from .health import Health
+    from .said import Said
 
     if args.fix:
         workshop.fix(args)
     site = config.load(args.config)
+    language = terminal.language(args, site.site.language)
     by_rule: dict[str, list[str]] = {}
     for rule_name, channel in site.core().places:
         by_rule.setdefault(rule_name, []).append(channel)
@@ -267,49 +269,57 @@ def _check(args: argparse.Namespace) -> int:
         "settable": {name: [one.low, one.high] for name, one in site.bounds.items()},
         "off": site.off,
     }
-    lines = [f"site {site.site.name}/{site.site.node}, configuration {site.hash}"]
+    t = Said(language)
+    lines = [t("site is", site=f"{site.site.name}/{site.site.node}", config=site.hash)]
     for driver in site.drivers:
-        lines += [f"bus {driver.name}", *(f"  {line}" for line in driver.wiring())]
-    lines.append("rules")
+        lines += [t("bus is", name=driver.name), *(f"  {line}" for line in driver.wiring(language))]
+    lines.append(t("rules are"))
     own = [] if args.all else upkeep.rules(site.site.language, site.layouts[Health.SOURCE])
     folded = sum(rule in own for rule in site.rules)
     for rule in site.rules:
         if isinstance(rule, Item) or rule in own:
             continue
         watched = by_rule.get(rule.name, [])
-        more = f" and {len(watched) - 2} more" if len(watched) > 2 else ""
-        verify = ", verify" if rule.basis.verify else ""
+        more = t("and n", n=len(watched) - 2) if len(watched) > 2 else ""
+        level = f"{rule.level:6}" if language == "en" else t.level(rule.level)
+        kind = t(f"kind {rule.__struct_config__.tag}")
         lines.append(
-            f"  {rule.level:6} {rule.name}: {rule.__struct_config__.tag} {rule.says}".rstrip()
-            + f" ({' '.join(filter(None, (rule.basis.standard, rule.basis.clause)))}{verify})"
-            f" on {', '.join(watched[:2])}{more}" + (f" drives {', '.join(rule.drive)}" if rule.drive else "")
+            "  "
+            + t("rule is", level=level, name=rule.name, kind=kind, says=rule.says(language)).rstrip()
+            + t("rule by", basis=_cited(rule.basis, t), channels=f"{', '.join(watched[:2])}{more}")
+            + (t("rule drives", outputs=", ".join(rule.drive)) if rule.drive else "")
         )
-    lines += [f"  and {folded} by which the agent watches itself, as they ship; --all shows them"] if folded else []
-    lines += [f"  {label}" if i else f"interlocks\n  {label}" for i, label in enumerate(labels)]
-    lines += _item_lines(rule for rule in site.rules if isinstance(rule, Item))
-    lines.append("uplinks: " + (", ".join(uplink.name for uplink in site.uplinks) or "none; alarms stay here"))
+    lines += [f"  {t('own rules', n=folded)}"] if folded else []
+    lines += [t("interlocks are"), *(f"  {one.label(language, armed)}" for one in site.interlocks)] if labels else []
+    lines += _item_lines([rule for rule in site.rules if isinstance(rule, Item)], t)
+    names = ", ".join(uplink.name for uplink in site.uplinks)
+    lines.append(t("uplinks are", names=names or t("no uplink")))
     for issuer in site.issuers:
-        alone = [f"{verb}{' with another' if verb in site.commands.two else ''}" for verb in issuer.may]
-        lines.append(f"issuer {issuer.name} may {', '.join(alone) or 'nothing'}")
+        alone = [f"{verb}{t('with another') if verb in site.commands.two else ''}" for verb in issuer.may]
+        lines.append(t("issuer may", name=issuer.name, what=", ".join(alone) or t("may nothing")))
     for name, one in site.bounds.items():
-        lines.append(f"limit of {name} may be set from {one.low:g} to {one.high:g}")
-    lines += [f"off: {name}: {why}" for name, why in site.off.items()]
-    lines.append("no faults")
+        lines.append(t("may be set", name=name, low=f"{one.low:g}", high=f"{one.high:g}"))
+    lines += [t("is off", name=name, why=why) for name, why in site.off.items()]
+    lines.append(t("no faults"))
     return _say(args, facts, "\n".join(lines))
 
 
-def _item_lines(items: Iterable[Item]) -> Iterator[str]:
+def _cited(basis: Basis, t: Said) -> str:
+    """A standard with its clause."""
+    return f"{basis.standard} {basis.clause}".strip() + (t("unverified") if basis.verify else "")
+
+
+def _item_lines(items: Sequence[Item], t: Said) -> Iterator[str]:
     """What makes the colour of each item."""
-    for i, item in enumerate(items):
-        if not i:
-            yield "items"
-        members = ", ".join([*(f"item {name}" for name in item.item), *item.channel[:2]])
-        more = f" and {len(item.channel) - 2} more" if len(item.channel) > 2 else ""
-        counts = ", ".join(f"{n} {shade}" for shade, n in item.counts.items())
-        verify = ", verify" if item.basis.verify else ""
-        cited = f"{item.basis.standard} {item.basis.clause}".strip()
-        counted = f"{counts} make the next colour ({cited}{verify})" if counts else "as bad as its worst"
-        yield f"  {item.name}: {members}{more}; {counted}; falls after {item.clear_delay / 60:g} min"
+    if items:
+        yield t("items are")
+    for item in items:
+        members = ", ".join([*(t("item of", name=name) for name in item.item), *item.channel[:2]])
+        members += t("and n", n=len(item.channel) - 2) if len(item.channel) > 2 else ""
+        counts = t("item join").join(t("item count", n=n, shade=t(shade)) for shade, n in item.counts.items())
+        counted = t("item counts", counts=counts, basis=_cited(item.basis, t)) if counts else t("item worst")
+        minutes = f"{item.clear_delay / 60:g}"
+        yield f"  {t('item is', name=item.name, members=members, counted=counted, minutes=minutes)}"
 
 
 def _test(args: argparse.Namespace) -> int:
@@ -405,6 +415,7 @@ def _probe(args: argparse.Namespace) -> int:
 
 def _record(args: argparse.Namespace) -> int:
     from . import config, daemon, log
+    from .said import Said
 
     site = config.load(args.config)
     try:
@@ -421,7 +432,7 @@ def _record(args: argparse.Namespace) -> int:
             log.divert(sys.stderr)
         asyncio.run(daemon.run(quiet, record=args.folder, seconds=args.seconds))
     counted = {name: _lines(args.folder / f"{name}.jsonl") for name in ("frames", "alarms")}
-    text = f"{args.folder}: {counted['frames']} lines of frames, {counted['alarms']} alarm edges"
+    text = Said(terminal.language(args, site.site.language))("recorded", folder=args.folder, **counted)
     return _say(args, {"folder": str(args.folder), **counted}, text)
 
 
@@ -449,12 +460,14 @@ def _copy_site(site: Path, sources: Sequence[Path], folder: Path) -> None:
 
 def _replay(args: argparse.Namespace) -> int:
     from . import config
+    from .said import Said
 
     if args.what_if:
         return _what_if(args)
     differ, facts = 0, list[dict[str, Any]]()
     for folder in args.folder:
-        alarms = _replayed(folder, config.load(folder / "site.toml"))
+        site = config.load(folder / "site.toml")
+        alarms = _replayed(folder, site)
         lines = [msgspec.json.encode(alarm).decode() for alarm in alarms]
         try:
             expected = (folder / "alarms.jsonl").read_text().splitlines() if args.compare else []
@@ -471,7 +484,9 @@ def _replay(args: argparse.Namespace) -> int:
         differ += bool(change)
         facts.append({"folder": str(folder), "same": not change, "edges": len(lines), "difference": change})
         if not args.json:
-            print("\n".join([f"{folder.name}: {'differs' if change else 'the same'}, {len(lines)} alarms", *change]))
+            t = Said(terminal.language(args, site.site.language))
+            verdict = t("replayed other" if change else "replayed same", folder=folder.name, n=len(lines))
+            print("\n".join([verdict, *change]))
     if args.json:
         _say(args, facts, "")
     return 1 if differ else 0
@@ -479,6 +494,7 @@ def _replay(args: argparse.Namespace) -> int:
 
 def _what_if(args: argparse.Namespace) -> int:
     from . import config, whatif
+    from .said import Said
 
     facts = []
     for folder in args.folder:
@@ -494,8 +510,9 @@ def _what_if(args: argparse.Namespace) -> int:
         ]  # of each occurrence, the edge that raised it
         facts.append({"folder": str(folder), "with": args.what_if, "changes": pairs})
         if not args.json:
-            print(f"{folder.name} with {' and '.join(args.what_if)}")
-            print("\n".join(f"  {line}" for line in whatif.lines(changes)))
+            t = Said(terminal.language(args, site.site.language))
+            print(t("what if", folder=folder.name, changes=t("what if and").join(args.what_if)))
+            print("\n".join(f"  {line}" for line in whatif.lines(changes, t)))
     if args.json:
         _say(args, facts, "")
     return 0

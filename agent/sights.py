@@ -55,12 +55,6 @@ class Task(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
         usual = max(BLIND, 5 / self.rate)
         return [usual if not self.watch or key in self.watch else BESIDE for key, *_ in self.columns]
 
-    @property
-    def shown(self) -> str:
-        """With what it is looked at, for people."""
-        net = f"net {self.net} on {self.provider}, {self.threads} thread" if self.net else "no net"
-        return f"{net}, at most {self.rate:g} pictures/s"
-
 
 class Mount(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a camera that looks ahead is mounted. Nothing of it need be known; what is not, is learnt or usual."""

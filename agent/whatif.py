@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from msgspec import structs
@@ -19,6 +19,9 @@ from .core.alarm import EVENT_NAMES, Alarm, Event
 from .core.rules import Limited
 from .core.words import number
 from .limits import restored
+
+if TYPE_CHECKING:
+    from .said import Said
 
 
 class Stood(NamedTuple):
@@ -106,7 +109,7 @@ def _meet(one: Stood, other: Stood) -> bool:
     return same and one.raised.at.mono <= other.until and other.raised.at.mono <= one.until
 
 
-def lines(changes: Sequence[Change]) -> Iterator[str]:
+def lines(changes: Sequence[Change], t: Said) -> Iterator[str]:
     """What changes, a line each, and a line that counts."""
     counts = {"gained": 0, "lost": 0, "sooner": 0, "later": 0, "the same": 0}
     for before, after in changes:
@@ -116,6 +119,7 @@ def lines(changes: Sequence[Change]) -> Iterator[str]:
         word = word if moved or not (before and after) else "the same"
         counts[word] += 1
         if word != "the same":
-            by = f" by {number(abs(moved))} s" if moved else ""
-            yield f"{word:7} {one.level:6} {one.at.mono:12.1f} s  {one.rule} on {one.channel}{by}"
-    yield ", ".join(f"{n} {word}" for word, n in counts.items())
+            by = t("what if by", n=number(abs(moved))) if moved else ""
+            facts = {"at": one.at.mono, "rule": one.rule, "channel": one.channel, "by": by}
+            yield t("what if row", word=t(f"w {word}"), level=t(one.level), **facts)
+    yield ", ".join(t("what if n", n=n, word=t(f"w {word}")) for word, n in counts.items())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .core.errors import ConfigFault
-from .terminal import Stop, answer
+from .terminal import Stop, answer, language, of_site
 
 if TYPE_CHECKING:
     from .fix import Fixed
@@ -57,20 +57,26 @@ def fixes(check: argparse.ArgumentParser) -> None:
 def fix(args: argparse.Namespace) -> None:
     """Put right what can be, and show it; whatever is left, the check says. Raises `ConfigFault`."""
     from . import fix as repair
+    from .said import Said
 
-    path = Path(args.config)
-    out = sys.stderr if args.json else sys.stdout
+    path, out = Path(args.config), sys.stderr if args.json else sys.stdout
+
+    def say(key: str, **facts: object) -> str:
+        return Said(language(args, of_site(args)))(
+            key, **facts
+        )  # what could not be read before it was put right can now
+
     try:
         done = repair.fixed(path)
         for line in (*done.diff(path.name), *done.said):
             print(line, file=out)
         if not done.differs:
-            print("nothing to put right", file=out)
+            print(say("nothing to fix"), file=out)
         elif args.dry_run:
-            print("nothing was written: --dry-run", file=out)
+            print(say("only shown"), file=out)
         else:
             kept = _apply(path, done)
-            print(f"{path} is put right{f'; as it was: {kept.name}' if kept else ''}", file=out)
+            print(say("put right", path=path) + (say("kept as", kept=kept.name) if kept else ""), file=out)
     except OSError as error:
         raise ConfigFault([f"{error.filename or path}: {error.strerror}"], "nothing was put right") from None
     except ValueError as error:

@@ -25,6 +25,7 @@ from msgspec import Meta
 from agent.core.errors import ConfigFault, LineLost, NoReply
 from agent.core.frame import Frame, Instant, Layout, Quality, frame, layout
 from agent.core.ports import Clock, Driver, Event, Orders
+from agent.core.words import WIRING, Language
 
 from .serial import Format, open_port
 
@@ -200,8 +201,10 @@ class Gnss(Driver, tag="gnss", frozen=True, kw_only=True):
             return ["pynmeagps is not installed; install vedette[vehicle]"]
         return []
 
-    def wiring(self) -> list[str]:
-        return [f"{self.name}: NMEA from {self.url}" + (f" at {self.baud} bit/s" if self.url.startswith("/") else "")]
+    def wiring(self, language: Language = "en") -> list[str]:
+        w = WIRING[language]
+        bits = w["bits"].format(baud=self.baud) if self.url.startswith("/") else ""
+        return [w["receiver"].format(name=self.name, url=self.url) + bits]
 
     async def frames(self, clock: Clock, orders: Orders) -> AsyncIterator[Frame | Event]:
         """A frame for each moment that the receiver tells. Raises `LineLost` when the line is gone or silent."""

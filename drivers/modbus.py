@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from agent.core.alarm import Order
 from agent.core.frame import Frame, Layout
 from agent.core.ports import Clock, Driver, Event, Orders, Tally
+from agent.core.words import WIRING, Language
 
 from . import modbus_wire as wire
 from . import registers
@@ -180,29 +181,26 @@ class Modbus(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def worst(self) -> float:
         return worst_scan(self).worst
 
-    def wiring(self) -> list[str]:
+    def wiring(self, language: Language = "en") -> list[str]:
         """The line, its scan times, and each device with its requests."""
-        scan = worst_scan(self)
-        speed = f" at {self.baud} {self.bytesize}{self.parity}{self.stopbits}" if self.is_rtu else ""
-        lines = [
-            f"{self.url}{speed}: {scan.blocks} requests, {scan.healthy:.3g} s a round, "
-            f"{scan.worst:.3g} s when a device dies, {100 * scan.load:.2g} % of the line"
-        ]
+        scan, w = worst_scan(self), WIRING[language]
+        form = f"{self.bytesize}{self.parity}{self.stopbits}"
+        url = w["serial"].format(url=self.url, baud=self.baud, form=form) if self.is_rtu else self.url
+        figures = {"healthy": f"{scan.healthy:.3g}", "worst": f"{scan.worst:.3g}", "load": f"{100 * scan.load:.2g}"}
+        lines = [w["line"].format(url=url, blocks=scan.blocks, **figures)]
         for device in self.device:
             plan = registers.plan(device.channel, device.max_registers, device.max_bits, device.gap)
             spans = ", ".join(f"{b.kind}:{b.start:#x}+{b.count}" for b in plan.blocks[:4])
-            more = f" and {len(plan.blocks) - 4} more" if len(plan.blocks) > 4 else ""
-            lines.append(
-                f"{device.name}: unit {device.unit}, every {device.period:g} s, "
-                f"{len(device.channel)} channels in {spans}{more}"
-            )
+            spans += w["more"].format(n=len(plan.blocks) - 4) if len(plan.blocks) > 4 else ""
+            asked = {"unit": device.unit, "period": f"{device.period:g}", "channels": len(device.channel)}
+            lines.append(w["device"].format(name=device.name, spans=spans, **asked))
         for o in self.output:
             if o.heartbeat is None:
-                what, armed = "output", "armed" if o.armed else "not armed: orders are refused"
+                what, state = "output", "armed" if o.armed else "not armed"
             else:
-                what = "heartbeat"
-                armed = f"switched over every {o.heartbeat:g} s" if o.armed else "not armed: never written"
-            lines.append(f"{what} {o.name}: {o.device} {o.at}, {armed}")
+                what, state = "heartbeat", "beats" if o.armed else "never"
+            at = w[what].format(name=o.name, at=f"{o.device} {o.at}")
+            lines.append(at + w[state].format(every=f"{o.heartbeat or 0:g}"))
         return lines
 
     async def frames(self, clock: Clock, orders: Orders) -> AsyncIterator[Frame | Event | Tally]:

@@ -44,6 +44,7 @@ from agent.core.alarm import Level, colour
 from agent.core.errors import LineLost
 from agent.core.frame import Frame, Instant, Layout, Quality, frame, layout
 from agent.core.ports import Clock, Driver, Event, Orders
+from agent.core.words import WIRING, Language
 from agent.tls import Keyring, days
 from agent.wire import HEARD, V5, VERSIONS, Broker, Message, Said, Unsupported, Wire
 
@@ -163,11 +164,11 @@ class Neighbour(Driver, tag="neighbour", frozen=True, kw_only=True):
     def worst(self) -> float:
         return PATIENCE
 
-    def wiring(self) -> list[str]:
-        proof = "and must not let this node speak for them" if self.trust == "proved" else "and is believed"
+    def wiring(self, language: Language = "en") -> list[str]:
+        w = WIRING[language]
         return [
-            f"neighbours at {self.url}: the broker says who they are, {proof}",
-            *(f"{one.name}: {one.root}, gone after {one.silent:g} s without a word" for one in self.neighbour),
+            w["neighbours"].format(url=self.url, trust=w["proved" if self.trust == "proved" else "believed"]),
+            *(w["neighbour"].format(name=n.name, root=n.root, silent=f"{n.silent:g}") for n in self.neighbour),
         ]
 
     async def frames(self, clock: Clock, orders: Orders) -> AsyncIterator[Frame | Event]:

@@ -77,13 +77,14 @@ class Speaker(Driver, tag="speaker", frozen=True, kw_only=True, forbid_unknown_f
     def armed(self) -> tuple[str, ...]:
         return tuple(one.name for one in self.output if one.armed)
 
-    def wiring(self) -> list[str]:
-        loud = ", ".join(f"{percent} % from {time}" for time, percent in sorted(self.volume))
+    def wiring(self, language: words.Language = "en") -> list[str]:
+        w = words.WIRING[language]
+        loud = ", ".join(w["loud"].format(percent=percent, time=time) for time, percent in sorted(self.volume))
         return [
-            f"{self.speak[0]} and {self.play[0]}, {loud}",
+            w["speaker"].format(speak=self.speak[0], play=self.play[0], loud=loud),
             *(
-                f"output {one.name}: {one.file or repr(text(self, one))}"
-                + ("" if one.armed else ", not armed: orders are refused")
+                w["output"].format(name=one.name, at=one.file or repr(text(self, one)))
+                + ("" if one.armed else w["not armed"])
                 for one in self.output
             ),
         ]

@@ -32,6 +32,7 @@ from agent.clock import kernel
 from agent.core.errors import LineLost
 from agent.core.frame import Frame, Instant, Layout, Quality, frame, layout
 from agent.core.ports import Clock, Driver, Event, Format, Orders, Span, Witness
+from agent.core.words import WIRING, Language
 from agent.sights import TASKS, AnyTask, Beach, Cabin, Polygon, Road, Zones
 
 from . import video_health as health
@@ -260,24 +261,23 @@ class Video(Driver, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """What is painted over."""
         return tuple(tuple(polygon) for polygon in self.evidence.mask) if self.evidence is not None else ()
 
-    def wiring(self) -> list[str]:
-        ask = "no password" if not self.password else f"password {self.password}"
-        return [
-            f"{self.shown}: decoded by a process of its own ({ask}), killed after {self.silent:g} s of silence",
-            f"{self.camera}: every {self.period:g} s, {len(KEYS)} channels of the camera's state",
-            *(
-                f"{self.seen_by(task)}: {len(one.columns)} channels of {one.of}, {one.shown}"
-                for task, one in self.tasks.items()
-            ),
-            *([] if self.evidence is None else self._kept(self.evidence)),
+    def wiring(self, language: Language = "en") -> list[str]:
+        w, kept = WIRING[language], self.evidence
+        password = w["password" if self.password else "no password"].format(where=self.password)
+        lines = [
+            w["stream"].format(url=self.shown, password=password, silent=f"{self.silent:g}"),
+            w["camera"].format(name=self.camera, period=f"{self.period:g}", channels=len(KEYS)),
         ]
-
-    def _kept(self, kept: Evidence) -> list[str]:
-        looks = ", ".join(["its own alarms", *kept.looks_at])
-        return [
-            f"{self.camera}: {kept.rate:g} pictures/s of {kept.width} pixels, {len(kept.mask)} masks, in a ring of "
-            f"{kept.ring_mb:g} MB; a clip of {kept.before:g} s before and {kept.after:g} s after for {looks}"
-        ]
+        for task, one in self.tasks.items():
+            net = w["net" if one.net else "no net"].format(net=one.net, provider=one.provider, threads=one.threads)
+            what = {"channels": len(one.columns), "of": w.get(one.of, one.of), "net": net, "rate": f"{one.rate:g}"}
+            lines.append(w["task"].format(name=self.seen_by(task), **what))
+        if kept is not None:
+            ring = {"rate": f"{kept.rate:g}", "width": kept.width, "masks": len(kept.mask), "mb": f"{kept.ring_mb:g}"}
+            clip = {"before": f"{kept.before:g}", "after": f"{kept.after:g}"}
+            alarms = ", ".join([w["own alarms"], *kept.looks_at])
+            lines.append(w["ring"].format(name=self.camera, alarms=alarms, **ring, **clip))
+        return lines
 
     def address(self) -> str:
         """The address with user and password. Raises `LineLost` where the password cannot be read."""

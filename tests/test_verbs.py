@@ -18,6 +18,7 @@ from rich.cells import cell_len
 
 from agent import handbook, handbook_zh, manual, said, terminal
 from agent.cli import _parser, main
+from agent.core import words as sentences
 from agent.web.texts import TEXTS
 from tests.rigs.stage import heard, running, stage, told
 from tests.tools.mosquitto import needs_mosquitto
@@ -292,11 +293,48 @@ def test_what_is_offered_while_somebody_types_is_never_an_error(tmp_path, monkey
 def test_both_languages_say_the_same_facts():
     import string
 
+    def fields(text):
+        return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
     for key, (en, zh) in said.MORE.items():
-        fields = [{name for _, name, _, _ in string.Formatter().parse(text) if name} for text in (en, zh)]
-        assert fields[0] == fields[1], key
+        assert fields(en) == fields(zh), key
+    for table in (sentences.BOUNDS, sentences.WIRING):
+        for key, en in table["en"].items():
+            assert fields(en) == fields(table["zh"][key]), key
     assert said.MORE.keys().isdisjoint(TEXTS)
     assert set(said.MORE.values()).isdisjoint(TEXTS.values()), "what both say is in one table"
+
+
+FACTS = re.compile(r"[\w.-]+/[\w./*-]+|\b\d[\d.]*|--[a-z]+")  # places, numbers, options
+ENGLISH = re.compile(r"\b[a-z]{2,} [a-z]{2,} [a-z]{2,}\b")  # three words in a row
+
+
+def both(capsys, *words):
+    """What a verb answers in English, and in Chinese."""
+    told = []
+    for language in ("en", "zh"):
+        main([*map(str, words), "--lang", language])
+        told.append(capsys.readouterr().out)
+    return told
+
+
+@pytest.mark.parametrize("site", ["demo", "site.example", "commands.example", "camera.example", "region.example"])
+def test_a_check_says_in_chinese_all_that_it_says_in_english(site, capsys):
+    en, zh = both(capsys, "check", "-c", f"configs/{site}.toml")
+    assert "no faults" in en
+    assert not IDEOGRAPH.search(en)
+    assert "没有错误" in zh
+    assert set(FACTS.findall(en)) - {"pictures/s"} == set(FACTS.findall(zh))
+    assert ENGLISH.findall(zh) == []
+    assert en.count("\n") == zh.count("\n")
+
+
+def test_a_replay_says_in_chinese_all_that_it_says_in_english(capsys):
+    for words in (["--compare"], ["--what-if", "limit=0.8"], ["--what-if", "limit=2"]):
+        en, zh = both(capsys, "replay", "tests/cases/acknowledged", *words)
+        assert sorted(FACTS.findall(en)) == sorted(FACTS.findall(zh))
+        assert ENGLISH.findall(zh) == []
+        assert all(IDEOGRAPH.search(line) for line in zh.splitlines())
 
 
 @pytest.mark.parametrize(

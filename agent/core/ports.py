@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 
 from .alarm import Alarm, Level, Order, Point
 from .frame import Array, Frame, Instant, Layout
+from .words import Language
 
 
 class Clock(Protocol):
@@ -157,7 +158,7 @@ class Driver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         the driver hangs and is started again. Pure."""
         return 5.0
 
-    def wiring(self) -> list[str]:
+    def wiring(self, language: Language = "en") -> list[str]:
         """The resolved wiring for people, a line each: sources, blocks, worst-case scan time. Pure."""
         return []
 

@@ -35,6 +35,7 @@ from msgspec import Meta, Struct, structs
 
 from .alarm import Basis, Level
 from .frame import BLIND, CALIBRATING, GOOD, OFFLINE, OVER_RANGE, STALE, UNCERTAIN, Array
+from .words import BOUNDS, Language
 
 Seconds = Annotated[float, Meta(ge=0)]
 
@@ -126,8 +127,7 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
         """(limit, restore) in the metric's unit; here that of a metric which is 1 while the condition holds."""
         return 1.0, 1.0
 
-    @property
-    def says(self) -> str:
+    def says(self, language: Language = "en") -> str:
         """Its limits, for people."""
         return ""
 
@@ -149,10 +149,11 @@ class Limited(Rule, frozen=True, kw_only=True):
     def bounds(self) -> tuple[float, float]:
         return self.limit, self.slack * self.limit if self.restore is None else self.restore
 
-    @property
-    def says(self) -> str:
+    def says(self, language: Language = "en") -> str:
         limit, restore = self.bounds
-        return f"limit {limit:g}" + (f" restore {restore:g}" if restore != limit else "")
+        return BOUNDS[language]["limit" if restore == limit else "restored"].format(
+            limit=f"{limit:g}", restore=f"{restore:g}"
+        )
 
 
 class High(Limited, tag="high", frozen=True, kw_only=True):
@@ -200,9 +201,8 @@ class Frozen(Rule, tag="frozen", frozen=True, kw_only=True):
     def bounds(self) -> tuple[float, float]:
         return self.limit, self.limit
 
-    @property
-    def says(self) -> str:
-        return f"limit {self.limit:g} s"
+    def says(self, language: Language = "en") -> str:
+        return BOUNDS[language]["seconds"].format(limit=f"{self.limit:g}")
 
 
 class Silence(Rule, tag="silence", frozen=True, kw_only=True):
@@ -217,9 +217,8 @@ class Silence(Rule, tag="silence", frozen=True, kw_only=True):
         limit = np.nan if self.limit is None else self.limit
         return limit, limit
 
-    @property
-    def says(self) -> str:
-        return "" if self.limit is None else f"limit {self.limit:g} s"
+    def says(self, language: Language = "en") -> str:
+        return "" if self.limit is None else BOUNDS[language]["seconds"].format(limit=f"{self.limit:g}")
 
 
 class Bad(Rule, tag="fault", frozen=True, kw_only=True):
@@ -254,9 +253,8 @@ class Vote(Rule, tag="vote", frozen=True, kw_only=True):
     def bounds(self) -> tuple[float, float]:
         return float(self.need), float(self.need)
 
-    @property
-    def says(self) -> str:
-        return f"{self.need} at {self.compare} {self.limit:g}"
+    def says(self, language: Language = "en") -> str:
+        return BOUNDS[language]["vote"].format(need=self.need, each=f"{self.compare} {self.limit:g}")
 
 
 class Manual(Rule, tag="manual", frozen=True, kw_only=True):
@@ -286,8 +284,7 @@ class Expect(Rule, tag="expect", frozen=True, kw_only=True):
 
     expect: str  # like `>= 1`
 
-    @property
-    def says(self) -> str:
+    def says(self, language: Language = "en") -> str:
         return self.expect
 
     def __post_init__(self) -> None:

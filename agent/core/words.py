@@ -494,6 +494,90 @@ INTERLOCK: dict[str, dict[str, str]] = {
     },
 }
 
+# The limits of a rule; see `rules.py`.
+BOUNDS: dict[str, dict[str, str]] = {
+    "en": {
+        "limit": "limit {limit}",
+        "restored": "limit {limit} restore {restore}",
+        "seconds": "limit {limit} s",
+        "vote": "{need} at {each}",
+    },
+    "zh": {
+        "limit": "限值 {limit}",
+        "restored": "限值 {limit},恢复 {restore}",
+        "seconds": "限值 {limit} 秒",
+        "vote": "{need} 个 {each}",
+    },
+}
+
+# How a line is wired: what `Driver.wiring` says.
+WIRING: dict[str, dict[str, str]] = {
+    "en": {
+        "line": "{url}: {blocks} requests, {healthy} s a round, {worst} s when a device dies, {load} % of the line",
+        "serial": "{url} at {baud} {form}",
+        "device": "{name}: unit {unit}, every {period} s, {channels} channels in {spans}",
+        "more": " and {n} more",
+        "output": "output {name}: {at}",
+        "heartbeat": "heartbeat {name}: {at}",
+        "armed": ", armed",
+        "not armed": ", not armed: orders are refused",
+        "beats": ", switched over every {every} s",
+        "never": ", not armed: never written",
+        "receiver": "{name}: NMEA from {url}",
+        "bits": " at {baud} bit/s",
+        "neighbours": "neighbours at {url}: the broker says who they are, {trust}",
+        "proved": "and must not let this node speak for them",
+        "believed": "and is believed",
+        "neighbour": "{name}: {root}, gone after {silent} s without a word",
+        "speaker": "{speak} and {play}, {loud}",
+        "loud": "{percent} % from {time}",
+        "stream": "{url}: decoded by a process of its own ({password}), killed after {silent} s of silence",
+        "password": "password {where}",
+        "no password": "no password",
+        "camera": "{name}: every {period} s, {channels} channels of the camera's state",
+        "task": "{name}: {channels} channels of {of}, {net}, at most {rate} pictures/s",
+        "net": "net {net} on {provider}, {threads} thread",
+        "no net": "no net",
+        "ring": "{name}: {rate} pictures/s of {width} pixels, {masks} masks, in a ring of {mb} MB; a clip of "
+        "{before} s before and {after} s after for {alarms}",
+        "own alarms": "its own alarms",
+    },
+    "zh": {
+        "line": "{url}:{blocks} 个请求,每轮 {healthy} 秒,有设备失联时 {worst} 秒,占用线路 {load} %",
+        "serial": "{url},{baud} {form}",
+        "device": "{name}:地址 {unit},每 {period} 秒,{channels} 个测点,读取 {spans}",
+        "more": " 及另外 {n} 段",
+        "output": "输出 {name}:{at}",
+        "heartbeat": "心跳 {name}:{at}",
+        "armed": ",已启用",
+        "not armed": ",未启用:拒绝动作",
+        "beats": ",每 {every} 秒翻转一次",
+        "never": ",未启用:从不写入",
+        "receiver": "{name}:NMEA,来自 {url}",
+        "bits": ",{baud} bit/s",
+        "neighbours": "{url} 上的相邻节点:身份由服务器证明,{trust}",
+        "proved": "且服务器不得允许本节点代其发布",
+        "believed": "直接采信",
+        "neighbour": "{name}:{root},{silent} 秒无消息即视为离线",
+        "speaker": "{speak} 和 {play},{loud}",
+        "loud": "{time} 起音量 {percent} %",
+        "stream": "{url}:由独立进程解码({password}),无画面 {silent} 秒即重启该进程",
+        "password": "密码 {where}",
+        "no password": "无密码",
+        "camera": "{name}:每 {period} 秒,{channels} 个摄像机状态测点",
+        "task": "{name}:{channels} 个测点,{of},{net},每秒最多 {rate} 帧",
+        "net": "网络 {net},{provider},{threads} 线程",
+        "no net": "不用网络",
+        "ring": "{name}:每秒 {rate} 帧,宽 {width} 像素,{masks} 处遮挡,环形存储 {mb} MB;录像为事前 {before} 秒至事后 "
+        "{after} 秒,用于 {alarms}",
+        "own alarms": "本机报警",
+        "the road": "道路",
+        "who is in which zone": "各区域内的人员",
+        "how long the beach is": "干滩长度",
+        "the driver": "驾驶员",
+    },
+}
+
 # A unit of the inventory of hazards; see `agent/hazards.py`.
 HAZARD: dict[str, dict[str, str]] = {
     "en": {

@@ -300,14 +300,17 @@ def tiles(desk: Desk) -> list[Tile]:
     return found
 
 
-_wirings: WeakKeyDictionary[Any, tuple[Config, dict[str, list[str]]]] = WeakKeyDictionary()
+_wirings: WeakKeyDictionary[Any, tuple[Config, dict[Language, dict[str, list[str]]]]] = WeakKeyDictionary()
 
 
-def wirings(desk: Desk) -> dict[str, list[str]]:
+def wirings(desk: Desk, language: Language) -> dict[str, list[str]]:
     """What each line is wired to, in words; it takes long to reckon, and changes with the configuration only."""
     if desk not in _wirings or _wirings[desk][0] is not desk.config:
-        _wirings[desk] = desk.config, {driver.name: driver.wiring() for driver in desk.config.drivers}
-    return _wirings[desk][1]
+        _wirings[desk] = desk.config, {}
+    found = _wirings[desk][1]
+    if language not in found:
+        found[language] = {driver.name: driver.wiring(language) for driver in desk.config.drivers}
+    return found[language]
 
 
 class Lane(NamedTuple):

@@ -583,14 +583,18 @@ async def channel(ask: Ask) -> Page:
             name = link(f"/point/{quote(f'{rule.name}@{one.channel}', safe='')}", rule.name)
         limit = bench.limit[i]
         says = (
-            f"{'≥' if rule.sign > 0 else '≤'} {t.value(float(limit))} {one.unit}" if math.isfinite(limit) else rule.says
+            f"{'≥' if rule.sign > 0 else '≤'} {t.value(float(limit))} {one.unit}"
+            if math.isfinite(limit)
+            else rule.says(t.language)
         )
         rules.append(
             tag(
                 "tr",
                 tag("th", name, scope="row"),
                 cell(t("level"), shape(rule.level), t.level(rule.level)),
-                cell(t("limit"), says if rule.__struct_config__.tag in ("high", "low") else rule.says or "–"),
+                cell(
+                    t("limit"), says if rule.__struct_config__.tag in ("high", "low") else rule.says(t.language) or "–"
+                ),
                 cell(t("state"), t(STATE_WORDS[state])),
                 cell(t("basis"), glance.basis(rule)),
             )

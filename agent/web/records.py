@@ -153,7 +153,7 @@ async def story(ask: Ask) -> Page:
 async def lines(ask: Ask) -> Page:
     """Buses and devices: whether they answer, how fast, how badly, and what to check."""
     t, desk = ask.t, ask.desk
-    out, wirings = [], glance.wirings(desk)
+    out, wirings = [], glance.wirings(desk, t.language)
     for i, driver in enumerate(desk.config.drivers):
         tally = desk.tallies.get(driver.name)
         why = desk.lost.get(driver.name, "")

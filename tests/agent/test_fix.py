@@ -102,14 +102,14 @@ def test_all_at_once_with_a_copy_and_a_diff(tmp_path, capsys):
     assert cli(["check", "-c", str(path), "--fix", "--dry-run"]) == os.EX_CONFIG
     assert path.read_text("utf-8") == text
     capsys.readouterr()
-    assert cli(["check", "-c", str(path), "--fix"]) == 0
+    assert cli(["check", "-c", str(path), "--fix", "--lang", "en"]) == 0
     said = capsys.readouterr().out
     assert "-perod = 1.0" in said
     assert "+period = 1.0" in said
     assert "as it was: site.toml.bak" in said
     assert (path.read_text("utf-8"), path.stat().st_mode & 0o777) == (RIGHT, 0o640)
     assert (tmp_path / "site.toml.bak").read_text("utf-8") == text
-    assert cli(["check", "-c", str(path), "--fix"]) == 0  # again: nothing to do, and no second copy
+    assert cli(["check", "-c", str(path), "--fix", "--lang", "en"]) == 0  # again: nothing to do, and no second copy
     assert "nothing to put right" in capsys.readouterr().out
     assert sorted(one.name for one in tmp_path.iterdir()) == ["site.toml", "site.toml.bak"]
 
