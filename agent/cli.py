@@ -35,6 +35,7 @@ from . import (
     workshop,
 )
 from .core.errors import ConfigFault, WorldFault
+from .said import Said, said_to
 from .web import passwd
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from .core.rules import Item
     from .core.words import Language
     from .profiles import Profile
-    from .said import Said
 
 USAGE, UNAVAILABLE, CONFIG = os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_CONFIG
 
@@ -232,7 +232,6 @@ def _check(args: argparse.Namespace) -> int:
     from . import config, upkeep
     from .core.rules import Item
     from .health import Health
-    from .said import Said
 
     if args.fix:
         workshop.fix(args)
@@ -328,7 +327,6 @@ def _test(args: argparse.Namespace) -> int:
     from .core.frame import Frame, Quality, aged
     from .core.ports import Driver, Event
     from .core.words import number
-    from .said import Said
 
     site = config.load(args.config)
 
@@ -372,7 +370,7 @@ def _test(args: argparse.Namespace) -> int:
     text = [
         f"{row['channel']:{width}}  {number(row['value']):>10} {row['unit']:6} "
         + ink("" if row["quality"] == "GOOD" else "doubt", _quality(row["quality"], t))
-        + (f"  raw {number(row['raw'])}" if row["raw"] != row["value"] else "")
+        + (t("raw is", value=number(row["raw"])) if row["raw"] != row["value"] else "")
         for row in rows
     ]
     lines = [*text, *texts, *(ink("bad", complaint) for complaint in complaints)]
@@ -398,13 +396,14 @@ def _probe(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise terminal.Stop(USAGE, str(error)) from None
     rows = [{"at": r.at, "wire": r.wire.hex(" "), "value": r.value, "quality": r.quality.name} for r in readings]
+    t = Said(terminal.language(args))
 
     def shown(value: float | str) -> str:
         return number(value) if isinstance(value, float) else value
 
     text = "\n".join(
         f"{row['at']:>18}  {row['wire']:24}  {shown(r.value)}"
-        + ("" if row["quality"] == "GOOD" else f"  {row['quality']}")
+        + ("" if row["quality"] == "GOOD" else f"  {_quality(r.quality.name, t)}")
         for r, row in zip(readings, rows, strict=True)
     )
     return _say(args, rows, text)
@@ -415,7 +414,6 @@ def _probe(args: argparse.Namespace) -> int:
 
 def _record(args: argparse.Namespace) -> int:
     from . import config, daemon, log
-    from .said import Said
 
     site = config.load(args.config)
     try:
@@ -460,7 +458,6 @@ def _copy_site(site: Path, sources: Sequence[Path], folder: Path) -> None:
 
 def _replay(args: argparse.Namespace) -> int:
     from . import config
-    from .said import Said
 
     if args.what_if:
         return _what_if(args)
@@ -494,7 +491,6 @@ def _replay(args: argparse.Namespace) -> int:
 
 def _what_if(args: argparse.Namespace) -> int:
     from . import config, whatif
-    from .said import Said
 
     facts = []
     for folder in args.folder:
@@ -604,7 +600,7 @@ def _detect(args: argparse.Namespace) -> int:
 def _explain(args: argparse.Namespace) -> int:
     from . import audit
 
-    folder, t = registrar.folder_of(args), console.said_to(args)
+    folder, t = registrar.folder_of(args), said_to(args)
     edges = [edge for edge in audit.edges(folder) if edge.id == args.alarm]
     if not edges:
         raise WorldFault(t("no alarm", id=args.alarm, folder=folder))

@@ -7,15 +7,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import registrar, terminal
 from .core.alarm import LEVELS
 from .core.errors import ConfigFault, WorldFault
+from .said import Said, said_to
 from .terminal import Ink, Stop, answer
-
-if TYPE_CHECKING:
-    from .said import Said
 
 RELOAD = 150.0  # s that the daemon may take to check a file and go on by it
 SHADES = (*LEVELS, "none")  # worst first
@@ -54,13 +52,6 @@ def add(verb: Callable[..., Any]) -> None:
     presence.add_argument("person", nargs="?", help="an id, never a name")
     presence.add_argument("zone", nargs="?", help="a zone of the site file, or `out`")
     presence.add_argument("--by", metavar="NAME", default="", help="who, or what, says so")
-
-
-def said_to(args: argparse.Namespace) -> Said:
-    """The texts in the language of whoever asks."""
-    from .said import Said
-
-    return Said(terminal.language(args, terminal.of_site(args)))
 
 
 def _ask(args: argparse.Namespace, timeout: float = 5.0, /, **request: Any) -> dict[str, Any]:
@@ -209,7 +200,7 @@ def _queue(args: argparse.Namespace) -> int:
         return t(state) if t.language == "zh" and state in ("up", "down") else state
 
     text += [t("uplink is", name=name, state=told(state)) for name, state in status["uplinks"].items()]
-    text += [registrar.head_line(status["journal"])]
+    text += [registrar.head_line(status["journal"], t)]
     return answer(args, status, "\n".join(text))
 
 

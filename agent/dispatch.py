@@ -28,6 +28,7 @@ import msgspec
 from . import durable, keys
 from .commands import FINAL, SCHEMA, VERBS, AnyDeed, Command, Envelope, opened, signed, written
 from .core.errors import LineLost, Refused, WorldFault
+from .said import said_to
 from .terminal import Stop, answer
 
 if TYPE_CHECKING:
@@ -70,14 +71,13 @@ def _key(args: argparse.Namespace) -> int:
     try:
         key = keys.new(args.file) if args.deed == "new" else keys.private(args.file)
     except FileExistsError:
-        raise WorldFault(f"{args.file} is there already; nothing was overwritten") from None
+        raise WorldFault(said_to(args)("key is there", file=args.file)) from None
     except OSError as error:
         raise WorldFault(f"{args.file}: {error.strerror}") from None
     except ValueError as error:
         raise WorldFault(str(error)) from None
     facts = {"key": keys.text(key), "fingerprint": keys.fingerprint(key)}
-    text = f'key = "{facts["key"]}"   # fingerprint {facts["fingerprint"]}'
-    return answer(args, facts, text)
+    return answer(args, facts, said_to(args)("key is", **facts))
 
 
 # -- making -------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def _command(args: argparse.Namespace) -> int:
 def _sent(args: argparse.Namespace) -> int:
     if args.deed in ("sign", "send"):
         if len(args.words) != 1:
-            raise ValueError(f"{args.deed} which envelope? give its file, or -")
+            raise ValueError(said_to(args)("which envelope", deed=args.deed))
         envelope = sys.stdin.buffer.read() if args.words[0] == "-" else Path(args.words[0]).read_bytes()
         order = Order(envelope.strip(), None)
         if args.deed == "sign":
@@ -174,7 +174,7 @@ def _sent(args: argparse.Namespace) -> int:
             return 0
         return _told(args, order, _ways(args)(order))
     if not args.as_ or args.key is None:
-        raise ValueError("who signs? give --as NAME and --key FILE")
+        raise ValueError(said_to(args)("who signs"))
     do = deed(args.deed, args.words)
     device, config = args.to, args.config_
     if not device or (args.deed == "configure" and not config):
@@ -190,7 +190,7 @@ def _sent(args: argparse.Namespace) -> int:
 def _cosigned(args: argparse.Namespace, envelope: bytes) -> bytes:
     """The envelope with one more signature; what is signed is shown first, on standard error."""
     if not args.as_ or args.key is None:
-        raise ValueError("who signs? give --as NAME and --key FILE")
+        raise ValueError(said_to(args)("who signs"))
     one = opened(envelope)
     print(one.text, file=sys.stderr)
     mine = opened(signed(one.text, {args.as_: keys.private(args.key)}))
@@ -203,20 +203,18 @@ Way = Callable[[Order], Iterator[dict[str, Any]]]  # each word of what becomes o
 
 
 def _told(args: argparse.Namespace, order: Order, words: Iterator[dict[str, Any]]) -> int:
-    last: dict[str, Any] = {}
+    last, t = dict[str, Any](), said_to(args)
     for last in words:
         if not args.json:
-            text = f": {last['text']}" if last.get("text") else ""
-            reason = f" ({last['reason']})" if last.get("reason") else ""
-            print(f"{last['state']}{reason}{text}", flush=True)
+            text = t("command says", text=last["text"]) if last.get("text") else ""
+            reason = t("command because", reason=last["reason"]) if last.get("reason") else ""
+            print(f"{t('c-' + last['state'])}{reason}{text}", flush=True)
             if last.get("challenge") and last["state"] in FINAL:  # nobody here can sign it for all of them
-                print(f"make it anew, for all to sign, with --challenge={last['challenge']}", flush=True)
+                print(t("command anew", challenge=last["challenge"]), flush=True)
     if args.json:
         answer(args, last or {"state": "unanswered", "id": order.command.id}, "")
     if not last or last["state"] not in FINAL:
-        raise LineLost(
-            f"command {order.command.id}: no end of it in {args.wait:g} s; ask the node before sending another"
-        )
+        raise LineLost(t("no end", id=order.command.id, seconds=f"{args.wait:g}"))
     return 0 if last["state"] == "successful" else 1
 
 
@@ -228,7 +226,7 @@ def _asked(args: argparse.Namespace) -> tuple[str, str]:
     """Whom this machine's site file means, or the configuration that a node says it has."""
     if args.broker:
         if not args.to:
-            raise ValueError("whom is it for? give --to SITE/NODE")
+            raise ValueError(said_to(args)("whom for"))
         with _line(args, args.to, "look") as line:
             return args.to, line.config()
     from . import config, control

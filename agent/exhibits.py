@@ -18,9 +18,11 @@ import msgspec
 
 from . import terminal
 from .core.errors import WorldFault
+from .said import Said, said_to
 
 if TYPE_CHECKING:
     from .audit import Record
+    from .core.alarm import Level
     from .evidence import Manifest
 
 RECORDS = "journal.jsonl"  # of an export: what the journal says of the alarm and its evidence
@@ -44,15 +46,16 @@ def add(verb: Callable[..., Any]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do it. Raises `WorldFault` where it cannot be done."""
     if (args.deed != "list" and not args.id) or (args.deed == "export" and args.to is None):
-        raise terminal.Stop(os.EX_USAGE, f"{args.deed} which? `vedette evidence list` shows them")
+        raise terminal.Stop(os.EX_USAGE, said_to(args)("which piece", deed=args.deed))
     if args.deed in ("protect", "release"):
         return _guard(args)
     shelf = _shelf(args)
     if args.deed == "list":
         return _list(args, shelf)
-    ids = _meant(shelf, args.id)
+    t = said_to(args)
+    ids = _meant(shelf, args.id, t)
     with terminal.waiting(f"{args.deed} {args.id}"):
-        told = [{"show": _show, "verify": _verify, "export": _export}[args.deed](args, shelf, id) for id in ids]
+        told = [{"show": _show, "verify": _verify, "export": _export}[args.deed](args, shelf, id, t) for id in ids]
     facts = [one.facts for one in told]
     terminal.answer(args, facts if len(facts) > 1 else facts[0], "\n".join(one.text for one in told))
     return max(one.code for one in told)
@@ -71,7 +74,7 @@ def _shelf(args: argparse.Namespace) -> Path:
 
     folder: Path = args.folder or Path(config.load(args.config).evidence.path)
     if not folder.is_dir():
-        raise WorldFault(f"no evidence in {folder}")
+        raise WorldFault(said_to(args)("no shelf", folder=folder))
     return folder
 
 
@@ -85,13 +88,13 @@ def _journal(args: argparse.Namespace, shelf: Path) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _meant(shelf: Path, id: str) -> list[str]:
+def _meant(shelf: Path, id: str, t: Said) -> list[str]:
     from . import evidence
 
     there = [piece.id for piece in evidence.pieces(shelf)]
     found = [id] if id in there else [one for one in there if one.partition(".")[0] == id]
     if not found:
-        raise WorldFault(f"no evidence {id} in {shelf}; `vedette evidence list` shows what there is")
+        raise WorldFault(t("no piece", id=id, shelf=shelf))
     return found
 
 
@@ -112,6 +115,7 @@ def _read(shelf: Path, id: str) -> Manifest:
 def _list(args: argparse.Namespace, shelf: Path) -> int:
     from . import evidence
 
+    t = said_to(args)
     rows: list[dict[str, Any]] = []
     lines: list[str] = []
     for piece in evidence.pieces(shelf):
@@ -132,39 +136,46 @@ def _list(args: argparse.Namespace, shelf: Path) -> int:
                 "missing": one.missing if one is not None else (),
             }
         )
-        when = time.strftime("%m-%d %H:%M:%S", time.localtime(one.at.wall)) if one is not None else "not complete  "
-        what = f"{one.level:6} {one.rule} on {one.channel}" if one is not None else ""
-        marks = f"{'  protected by ' + guard.by if guard is not None else ''}"
-        marks += f"  missing: {', '.join(one.missing)}" if one is not None and one.missing else ""
+        when = time.strftime("%m-%d %H:%M:%S", time.localtime(one.at.wall)) if one is not None else t("piece begun")
+        what = "" if one is None else t("piece of", level=_level(one.level, t), rule=one.rule, channel=one.channel)
+        marks = t("piece protected", who=guard.by) if guard is not None else ""
+        marks += t("piece lacks", what=", ".join(one.missing)) if one is not None and one.missing else ""
         lines.append(f"{piece.id}  {when}  {piece.bytes / 1e6:6.1f} MB  {what}{marks}")
     total = sum(row["bytes"] for row in rows)
-    return terminal.answer(args, rows, "\n".join([*lines, f"{len(rows)} pieces, {total / 1e6:.1f} MB in {shelf}"]))
+    return terminal.answer(
+        args, rows, "\n".join([*lines, t("pieces are", n=len(rows), mb=f"{total / 1e6:.1f}", shelf=shelf)])
+    )
 
 
-def _show(args: argparse.Namespace, shelf: Path, id: str) -> Told:
+def _level(level: Level, t: Said) -> str:
+    """A level, as wide as any other."""
+    return f"{level:6}" if t.language == "en" else t.level(level)
+
+
+def _show(args: argparse.Namespace, shelf: Path, id: str, t: Said) -> Told:
     from . import evidence
 
     one = _read(shelf, id)
     guard = evidence.guard(shelf / id)
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.at.wall))
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.at.wall)) + ("" if one.at.synced else "?")
     clip = one.clip
+    kept = {"begin": f"{one.begin.mono - one.at.mono:+g}", "end": f"{one.end.mono - one.at.mono:+g}"}
+    seen = {"width": clip.width, "height": clip.height, "fps": f"{clip.fps:g}", "pictures": clip.shown}
+    seen["begin"] = f"{clip.begin - one.at.mono:+g}"
     lines = [
-        f"{one.id}: {one.level} alarm {one.alarm}, rule {one.rule} on {one.channel}",
-        f"  camera {one.camera}, decided {when}{'' if one.at.synced else '?'}, kept from "
-        f"{one.begin.mono - one.at.mono:+g} to {one.end.mono - one.at.mono:+g} s; {len(one.masks)} masks",
-        f"  clip {clip.codec} {clip.width} x {clip.height}, {clip.fps:g}/s, from {clip.begin - one.at.mono:+g} s, of "
-        f"{clip.shown} pictures"
-        if clip.codec
-        else f"  no clip: {clip.why}",
-        *(f"  missing: {what}" for what in one.missing),
+        t("piece is", id=one.id, level=t.level(one.level), alarm=one.alarm, rule=one.rule, channel=one.channel),
+        "  " + t("piece kept", camera=one.camera, when=when, masks=len(one.masks), **kept),
+        "  " + (t("clip is", codec=clip.codec, **seen) if clip.codec else t("clip not", why=clip.why)),
+        *(t("piece lacks", what=what) for what in one.missing),
         *(f"  {file.sha256}  {file.bytes:9}  {shelf / id / file.name}" for file in one.files),
     ]
     if guard is not None:
-        lines.append(f"  protected by {guard.by}{': ' + guard.reason if guard.reason else ''}")
+        why = t("guarded for", reason=guard.reason) if guard.reason else ""
+        lines.append("  " + t("guarded by", who=guard.by, why=why))
     return Told({**msgspec.to_builtins(one), "protected": msgspec.to_builtins(guard)}, "\n".join(lines))
 
 
-def _verify(args: argparse.Namespace, shelf: Path, id: str) -> Told:
+def _verify(args: argparse.Namespace, shelf: Path, id: str, t: Said) -> Told:
     from . import audit, evidence
 
     one = _read(shelf, id)
@@ -185,9 +196,9 @@ def _verify(args: argparse.Namespace, shelf: Path, id: str) -> Told:
             time.sleep(audit.PAUSE)
             broken = audit.verify(folder).faults
         faults += [f"journal: {fault}" for fault in broken]
-    verdict = "NOT as it was" if faults else f"{len(one.files)} files as they were, manifest {sha256}"
+    verdict = t("piece changed", id=id) if faults else t("piece whole", id=id, n=len(one.files), sha256=sha256)
     facts = {"id": id, "sha256": sha256, "faults": faults, "whole": not faults}
-    return Told(facts, "\n".join([*faults, f"{id}: {verdict}"]), 1 if faults else 0)
+    return Told(facts, "\n".join([*faults, verdict]), 1 if faults else 0)
 
 
 def _of(folder: Path, alarm: str) -> Iterator[tuple[Record, dict[str, Any]]]:
@@ -208,12 +219,12 @@ def _of(folder: Path, alarm: str) -> Iterator[tuple[Record, dict[str, Any]]]:
             yield record, body
 
 
-def _export(args: argparse.Namespace, shelf: Path, id: str) -> Told:
+def _export(args: argparse.Namespace, shelf: Path, id: str, t: Said) -> Told:
     from . import evidence
 
     one = _read(shelf, id)
     if faults := evidence.verify(shelf / id):
-        text = "\n".join([*faults, f"{id}: NOT as it was; nothing was exported"])
+        text = "\n".join([*faults, t("piece not copied", id=id)])
         return Told({"id": id, "to": None, "faults": faults}, text, 1)
     to = args.to / id
     folder = _journal(args, shelf)
@@ -229,7 +240,7 @@ def _export(args: argparse.Namespace, shelf: Path, id: str) -> Told:
         raise WorldFault(f"export to {to}: {error}") from None
     if faults := evidence.verify(to):
         raise WorldFault(f"export to {to}: the copy is not the same: {', '.join(faults)}")
-    return Told({"id": id, "to": str(to), "faults": []}, f"{id} is in {to}")
+    return Told({"id": id, "to": str(to), "faults": []}, t("piece copied", id=id, to=to))
 
 
 def _guard(args: argparse.Namespace) -> int:
@@ -241,4 +252,5 @@ def _guard(args: argparse.Namespace) -> int:
     reply = control.ask(state, {**request, "protect": args.deed == "protect"}, 30.0)
     if "error" in reply:
         raise WorldFault(reply["error"])
-    return terminal.answer(args, reply, f"{args.id} {'protected' if args.deed == 'protect' else 'released'}")
+    done = "piece guarded" if args.deed == "protect" else "piece released"
+    return terminal.answer(args, reply, said_to(args)(done, id=args.id))

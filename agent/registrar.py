@@ -18,7 +18,7 @@ import msgspec
 
 from . import terminal
 from .core.errors import WorldFault
-from .said import Said
+from .said import Said, said_to
 from .terminal import Stop, answer
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ def add(verb: Callable[..., Any]) -> None:
     sub.add_argument("--state", type=Path, metavar="DIR", help="the state folder, or a copy of it")
 
 
-def head_line(head: dict[str, Any]) -> str:
+def head_line(head: dict[str, Any], t: Said) -> str:
     """The newest record of a running daemon, for people."""
-    whose = f", key {head['fingerprint']}" if head.get("fingerprint") else ", NOT signed"
-    return f"journal    record {head['record']}, {head['checksum']}{whose}"
+    whose = t("head signed", who=head["fingerprint"]) if head.get("fingerprint") else t("head unsigned")
+    return t("journal head", n=head["record"], checksum=head["checksum"], whose=whose)
 
 
 def folder_of(args: argparse.Namespace) -> Path:
@@ -72,7 +72,7 @@ def folder_of(args: argparse.Namespace) -> Path:
 
     folder: Path = args.folder or Path(config.load(args.config).store.path) / "journal"
     if not folder.is_dir():
-        raise WorldFault(f"no journal in {folder}")
+        raise WorldFault(said_to(args)("no journal", folder=folder))
     return folder
 
 
@@ -104,7 +104,8 @@ def _key(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise WorldFault(f"{error}. It is made when the agent starts for the first time") from None
     facts = {"public": keys.text(key), "fingerprint": keys.fingerprint(key), "file": str(path)}
-    return answer(args, facts, f"public key {facts['public']}\nfingerprint {facts['fingerprint']}\n{path}")
+    text = said_to(args)("public key", key=facts["public"], fingerprint=facts["fingerprint"], path=path)
+    return answer(args, facts, text)
 
 
 def site_of(args: argparse.Namespace) -> Site:
@@ -126,16 +127,16 @@ def _export(args: argparse.Namespace) -> int:
 
     if not args.alarm:
         raise ValueError("export which alarm? `vedette alarms` shows those that stand, the journal all of them")
-    site = site_of(args)
+    site, t = site_of(args), said_to(args)
     if not (site.state / "journal").is_dir():
-        raise WorldFault(f"no journal in {site.state}")
+        raise WorldFault(t("no journal", folder=site.state))
     out = args.out or Path(f"incident-{args.alarm}.zip")
     with terminal.waiting(f"bundle of {args.alarm}"):
         told = bundle.export(site, args.alarm, out, time.time())
     lines = [
-        f"{out}: {len(told['files'])} files, {len(told['ranges'])} excerpts of the journal",
-        *(f"missing: {what}" for what in told["missing"]),
-        *([] if told["signed"] else ["NOT signed: the gateway's private key cannot be read here"]),
+        t("bundle is", out=out, files=len(told["files"]), ranges=len(told["ranges"])),
+        *(t("bundle lacks", what=what) for what in told["missing"]),
+        *([] if told["signed"] else [t("bundle unsigned")]),
     ]
     return answer(args, {"out": str(out), **told}, "\n".join(lines))
 
@@ -143,6 +144,7 @@ def _export(args: argparse.Namespace) -> int:
 def _report(args: argparse.Namespace) -> int:
     from . import bundle, control, drafts
 
+    t = said_to(args)
     try:
         asked = drafts.Asked(by=args.by, known=_moment(args.known), values=dict(map(_filled, args.set)))
         site = site_of(args)
@@ -157,13 +159,13 @@ def _report(args: argparse.Namespace) -> int:
         raise WorldFault(f"{error.filename}: {error.strerror}") from None
     try:
         control.ask(str(site.state), {"verb": "reports"}, 5.0)
-        journal = "the journal has its hash"
+        journal = t("draft told")
     except WorldFault:
-        journal = "the agent does not run: the journal is told of it when it starts"
-    due = f"the county authority has to know by {drafts.stamp(told.due)}" if told.due is not None else ""
-    copy = f"{args.out} is a copy of it" if args.out else ""
-    lines = [f"{path}, version {told.version}, sha256 {told.sha256}", copy, journal, due]
-    lines.append(f"blank, for a person: {', '.join(blank)}" if blank else "nothing is blank")
+        journal = t("draft not told")
+    due = t("draft due", due=drafts.stamp(told.due)) if told.due is not None else ""
+    copy = t("draft copied", out=args.out) if args.out else ""
+    lines = [t("draft is", path=path, n=told.version, sha256=told.sha256), copy, journal, due]
+    lines.append(t("draft blank", fields=", ".join(blank)) if blank else t("draft full"))
     facts = {**msgspec.to_builtins(told), "path": str(path), "blank": blank}
     return answer(args, facts, "\n".join(filter(None, lines)))
 
@@ -217,7 +219,7 @@ def _verify(args: argparse.Namespace) -> int:
         if verdict.faults:  # a running daemon may have been in the middle of a line
             time.sleep(audit.PAUSE)
             verdict = audit.verify(folder, trusted, heads, progress.each)
-    t, ink = Said(terminal.language(args, terminal.of_site(args))), terminal.Ink()
+    t, ink = said_to(args), terminal.Ink()
     whose = [keys.fingerprint(keys.public(key)) for key in verdict.keys]
     facts = verdict._asdict() | {"faults": [fault._asdict() for fault in verdict.faults], "fingerprints": whose}
     lines = [

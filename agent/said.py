@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 
+from . import terminal
 from .web.texts import Words
 
 MORE: Mapping[str, tuple[str, str]] = {  # English, Chinese
@@ -126,7 +128,8 @@ MORE: Mapping[str, tuple[str, str]] = {  # English, Chinese
     "only shown": ("nothing was written: --dry-run", "未写入:--dry-run"),
     "put right": ("{path} is put right", "{path} 已更正"),
     "kept as": ("; as it was: {kept}", ";原文件:{kept}"),
-    # vedette probe, record, replay
+    # vedette test, probe, record, replay
+    "raw is": ("  raw {value}", "  原始值 {value}"),
     "recorded": (
         "{folder}: {frames} lines of frames, {alarms} alarm edges",
         "{folder}:{frames} 行数据帧,{alarms} 条报警记录",
@@ -202,6 +205,92 @@ MORE: Mapping[str, tuple[str, str]] = {  # English, Chinese
         "见证记录 {n} 早于现存最旧记录,未比对",
     ),
     "head met": ("record {n} is there as a witness noted it", "记录 {n} 与见证一致"),
+    "journal head": ("journal    record {n}, {checksum}{whose}", "日志 记录 {n},{checksum}{whose}"),
+    "head signed": (", key {who}", ",密钥 {who}"),
+    "head unsigned": (", NOT signed", ",未签名"),
+    "public key": ("public key {key}\nfingerprint {fingerprint}\n{path}", "公钥 {key}\n指纹 {fingerprint}\n{path}"),
+    "bundle is": (
+        "{out}: {files} files, {ranges} excerpts of the journal",
+        "{out}:{files} 个文件,{ranges} 段日志摘录",
+    ),
+    "bundle lacks": ("missing: {what}", "缺失:{what}"),
+    "bundle unsigned": (
+        "NOT signed: the gateway's private key cannot be read here",
+        "未签名:此处无法读取网关的私钥",
+    ),
+    # vedette report
+    "draft is": ("{path}, version {n}, sha256 {sha256}", "{path},第 {n} 版,sha256 {sha256}"),
+    "draft copied": ("{out} is a copy of it", "副本:{out}"),
+    "draft told": ("the journal has its hash", "哈希已记入日志"),
+    "draft not told": (
+        "the agent does not run: the journal is told of it when it starts",
+        "代理未运行:启动时记入日志",
+    ),
+    "draft due": ("the county authority has to know by {due}", "须在 {due} 前报县级监管部门"),
+    "draft blank": ("blank, for a person: {fields}", "空白待填:{fields}"),
+    "draft full": ("nothing is blank", "没有空白"),
+    # vedette evidence
+    "piece protected": ("  protected by {who}", "  由 {who} 保护"),
+    "piece lacks": ("  missing: {what}", "  缺失:{what}"),
+    "piece of": ("{level} {rule} on {channel}", "{level} {rule},测点 {channel}"),
+    "piece begun": ("not complete  ", "尚未完成      "),
+    "pieces are": ("{n} pieces, {mb} MB in {shelf}", "{shelf} 中共 {n} 份,{mb} MB"),
+    "piece is": (
+        "{id}: {level} alarm {alarm}, rule {rule} on {channel}",
+        "{id}:{level}报警 {alarm},规则 {rule},测点 {channel}",
+    ),
+    "piece kept": (
+        "camera {camera}, decided {when}, kept from {begin} to {end} s; {masks} masks",
+        "摄像机 {camera},判断于 {when},保留 {begin} 至 {end} 秒;{masks} 处遮挡",
+    ),
+    "clip is": (
+        "clip {codec} {width} x {height}, {fps}/s, from {begin} s, of {pictures} pictures",
+        "录像 {codec} {width} x {height},每秒 {fps} 帧,自 {begin} 秒起,共 {pictures} 帧",
+    ),
+    "clip not": ("no clip: {why}", "无录像:{why}"),
+    "guarded by": ("protected by {who}{why}", "由 {who} 保护{why}"),
+    "guarded for": (": {reason}", ":{reason}"),
+    "piece changed": ("{id}: NOT as it was", "{id}:与原先不一致"),
+    "piece whole": ("{id}: {n} files as they were, manifest {sha256}", "{id}:{n} 个文件均与原先一致,清单 {sha256}"),
+    "piece not copied": ("{id}: NOT as it was; nothing was exported", "{id}:与原先不一致;未导出"),
+    "piece copied": ("{id} is in {to}", "{id} 已导出到 {to}"),
+    "piece guarded": ("{id} protected", "{id} 已保护"),
+    "piece released": ("{id} released", "{id} 已解除保护"),
+    "which piece": (
+        "{deed} which? `vedette evidence list` shows them",
+        "{deed} 哪一份?`vedette evidence list` 列出全部",
+    ),
+    "no piece": (
+        "no evidence {id} in {shelf}; `vedette evidence list` shows what there is",
+        "{shelf} 中没有证据 {id};`vedette evidence list` 列出全部",
+    ),
+    "no shelf": ("no evidence in {folder}", "{folder} 中没有证据"),
+    "no journal": ("no journal in {folder}", "{folder} 中没有日志"),
+    # vedette key, command
+    "key is": ('key = "{key}"   # fingerprint {fingerprint}', 'key = "{key}"   # 指纹 {fingerprint}'),
+    "key is there": (
+        "{file} is there already; nothing was overwritten",
+        "{file} 已存在;未覆盖",
+    ),
+    "c-accepted": ("accepted", "已接受"),
+    "c-executing": ("executing", "执行中"),
+    "c-successful": ("successful", "执行成功"),
+    "c-failed": ("failed", "执行失败"),
+    "c-rejected": ("rejected", "已拒绝"),
+    "c-expired": ("expired", "已过期"),
+    "command because": (" ({reason})", "({reason})"),
+    "command says": (": {text}", ":{text}"),
+    "command anew": (
+        "make it anew, for all to sign, with --challenge={challenge}",
+        "须以 --challenge={challenge} 重新生成,并由全部人员签名",
+    ),
+    "no end": (
+        "command {id}: no end of it in {seconds} s; ask the node before sending another",
+        "指令 {id}:{seconds} 秒内没有结果;再次发送前请先查询节点",
+    ),
+    "who signs": ("who signs? give --as NAME and --key FILE", "由谁签名?请给出 --as NAME 和 --key FILE"),
+    "whom for": ("whom is it for? give --to SITE/NODE", "发给哪个节点?请给出 --to SITE/NODE"),
+    "which envelope": ("{deed} which envelope? give its file, or -", "{deed} 哪条指令?请给出文件,或 -"),
     "first fault": ("FIRST {fault}", "首处 {fault}"),
     "and n more": ("and {n} more", "另有 {n} 处"),
     "broken journal": ("broken", "已损坏"),
@@ -212,6 +301,11 @@ MORE: Mapping[str, tuple[str, str]] = {  # English, Chinese
 class Said(Words):
     """The texts of one language: those of the page, and those of the command line."""
 
-    def __call__(self, key: str, **facts: object) -> str:
+    def __call__(self, key: str, /, **facts: object) -> str:
         pair = MORE.get(key)
         return super().__call__(key, **facts) if pair is None else pair[self._i].format(**facts)
+
+
+def said_to(args: argparse.Namespace) -> Said:
+    """The texts in the language of whoever asks."""
+    return Said(terminal.language(args, terminal.of_site(args)))

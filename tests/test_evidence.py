@@ -166,6 +166,10 @@ def test_a_gas_alarm_keeps_a_clip_that_shows_the_moment_and_its_hashes_are_told(
     assert (listed["id"], listed["protected"], listed["complete"]) == (facts["id"], "Li", True)
     assert cli(["evidence", "-c", str(path), "show", raised["id"]]) == 0
     assert facts["files"][0]["sha256"] in capsys.readouterr().out
+    for deed, says in (("list", "由 Li 保护"), ("show", "红色报警 {alarm},规则 gas"), ("verify", "均与原先一致,清单")):
+        words = [] if deed == "list" else [raised["id"]]
+        assert cli(["evidence", deed, *words, "-c", str(path), "--lang", "zh"]) == 0
+        assert says.format(alarm=raised["id"]) in capsys.readouterr().out
     assert cli(["evidence", "-c", str(path), "verify", facts["id"]]) == 0
     assert cli(["evidence", "-c", str(path), "export", facts["id"], str(tmp_path / "out")]) == 0
     assert evidence.verify(tmp_path / "out" / facts["id"]) == []

@@ -356,7 +356,7 @@ class Words:
         self.language = language
         self._i = LANGUAGES.index(language)
 
-    def __call__(self, key: str, **facts: object) -> str:
+    def __call__(self, key: str, /, **facts: object) -> str:
         """The text; a key that is none says itself."""
         pair = TEXTS.get(key)
         text = pair[self._i] if pair is not None else key

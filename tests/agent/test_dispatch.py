@@ -44,6 +44,11 @@ def test_what_others_have_to_sign_again_with_a_challenge_is_told(tmp_path: Path,
     word = {"state": "rejected", "reason": "clock", "text": "sign it again", "challenge": "-7f3a"}
     assert dispatch._told(argparse.Namespace(json=False, wait=1.0), order, iter([word])) == 1
     assert "with --challenge=-7f3a" in capsys.readouterr().out
+    assert dispatch._told(argparse.Namespace(json=False, wait=1.0, lang="zh"), order, iter([word])) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "已拒绝(clock):sign it again",
+        "须以 --challenge=-7f3a 重新生成,并由全部人员签名",
+    ]
     again = opened(vedette(*words, "--challenge=-7f3a").encode())
     assert json.loads(again.text)["challenge"] == "-7f3a"
 
@@ -76,6 +81,8 @@ def test_an_envelope_is_what_it_was_signed_as(tmp_path: Path, capsys):
     words = ["command", "report", "--as", "anna", "--key", str(tmp_path / "anna.pem")]
     assert main([*words, "--broker", "mqtt://127.0.0.1:1"]) == 64  # whom is it for?
     assert main(["command", "report"]) == 64  # who signs?
+    assert main(["command", "report", "--lang", "zh"]) == 64
+    assert "由谁签名?" in capsys.readouterr().err
     assert main(["command", "sign", "a", "b"]) == 64
     one = opened(vedette(*words, "--to", "mine/gw1", "--print").encode())
     assert json.loads(one.text)["do"] == {"verb": "report"}

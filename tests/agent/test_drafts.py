@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -137,3 +138,8 @@ def test_the_command_drafts_without_a_daemon_and_the_journal_is_told_when_it_sta
     words.remove("--json")
     assert main([*words, "--out", str(tmp_path / "copy.md")]) == 0
     assert f"{tmp_path / 'copy.md'} is a copy of it" in capsys.readouterr().out
+    assert main([*words, "--out", str(tmp_path / "copy.md"), "--lang", "zh"]) == 0
+    told = capsys.readouterr().out
+    assert f"副本:{tmp_path / 'copy.md'}" in told
+    assert "前报县级监管部门" in told
+    assert not re.search("[a-z]{2,} [a-z]{2,} [a-z]{2,}", told)
