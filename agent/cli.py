@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _show_complaints(fault, args)
         return CONFIG
     except WorldFault as fault:
-        return terminal.complain(args, str(fault), UNAVAILABLE)
+        return terminal.complain(args, str(fault), UNAVAILABLE, shown=said_to(args).fault(str(fault)))
     except terminal.Stop as stop:
         return terminal.complain(args, str(stop), stop.code, args.called)
     except BrokenPipeError:
@@ -373,7 +373,7 @@ def _test(args: argparse.Namespace) -> int:
         + (t("raw is", value=number(row["raw"])) if row["raw"] != row["value"] else "")
         for row in rows
     ]
-    lines = [*text, *texts, *(ink("bad", complaint) for complaint in complaints)]
+    lines = [*text, *texts, *(ink("bad", t.fault(complaint)) for complaint in complaints)]
     _say(args, {"channels": rows, "texts": texts, "complaints": complaints}, "\n".join(lines))
     return UNAVAILABLE if complaints or any(row["quality"] != "GOOD" for row in rows) else 0
 

@@ -52,11 +52,11 @@ def answer(args: argparse.Namespace, facts: Any, text: str) -> int:
     return 0
 
 
-def complain(args: argparse.Namespace, text: str, code: int, verb: str = "") -> int:
-    """Why `verb` was not done. The code."""
+def complain(args: argparse.Namespace, text: str, code: int, verb: str = "", shown: str = "") -> int:
+    """Why `verb` was not done; `shown`: the same in the language of people, where that is another. The code."""
     if getattr(args, "json", False):
         print(msgspec.json.encode({"error": text}).decode())
-    print(f"vedette {verb}".rstrip() + f": {text}", file=sys.stderr)
+    print(f"vedette {verb}".rstrip() + f": {shown or text}", file=sys.stderr)
     return code
 
 

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import json
 import os
+import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -335,6 +338,39 @@ def test_a_replay_says_in_chinese_all_that_it_says_in_english(capsys):
         assert sorted(FACTS.findall(en)) == sorted(FACTS.findall(zh))
         assert ENGLISH.findall(zh) == []
         assert all(IDEOGRAPH.search(line) for line in zh.splitlines())
+
+
+def test_what_the_world_did_is_told_in_chinese(tmp_path, capsys):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]  # nobody listens there
+        words = ["probe", f"tcp://127.0.0.1:{port}/1/holding/0"]
+        assert main([*words, "--lang", "zh"]) == os.EX_UNAVAILABLE
+        says = capsys.readouterr().err
+        assert says == f"vedette: 连接 tcp://127.0.0.1:{port}:被拒绝;请检查端口,以及唯一的连接是否已被占用\n"
+        assert main([*words, "--json", "--lang", "zh"]) == os.EX_UNAVAILABLE
+        assert "refused; check the port" in json.loads(capsys.readouterr().out)["error"]
+        site = f'[site]\nname = "mine"\n[store]\npath = "{tmp_path}/state"\n[[bus]]\nname = "b"\n'
+        site += f'url = "tcp://127.0.0.1:{port}"\n[[bus.device]]\nname = "d"\nunit = 1\nperiod = 1.0\n'
+        site += '[[bus.device.channel]]\nkey = "x"\nat = "holding:0"\n'
+        (tmp_path / "site.toml").write_text(site)
+        assert main(["test", "-c", str(tmp_path / "site.toml"), "--lang", "zh"]) == os.EX_UNAVAILABLE
+        assert f"b: 连接 tcp://127.0.0.1:{port}:被拒绝" in capsys.readouterr().out
+    assert main(["alarms", "-c", str(tmp_path / "site.toml"), "--lang", "zh"]) == os.EX_UNAVAILABLE
+    told = capsys.readouterr().err
+    assert ENGLISH.findall(told) == []
+    assert "`vedette run` 是否正以本现场文件运行?" in told
+
+
+def test_every_fault_that_has_a_chinese_text_is_one_that_is_told():
+    """A sentence that changes where it is told would otherwise stay English unseen."""
+    places = ["agent/control.py", *(f"drivers/{name}.py" for name in ("link", "serial", "modbus_wire"))]
+    source = "".join(pathlib.Path(place).read_text("utf-8") for place in places)
+    source += " ".join(os.strerror(number).lower() for number in errno.errorcode)
+    plain = [re.sub(r"\\[bSdw]", "|", pattern) for pattern in said.FAULTS]
+    phrases = {phrase for pattern in plain for phrase in re.findall(r"[a-z][a-z' ]{6,}[a-z]", pattern)}
+    assert len(phrases) >= len(said.FAULTS)
+    assert [phrase for phrase in sorted(phrases) if phrase not in source] == []
 
 
 @pytest.mark.parametrize(
