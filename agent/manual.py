@@ -40,8 +40,8 @@ from .terminal import Stop
 
 SHELLS = ("bash", "zsh", "fish")
 WORDS = ("alarms", "profiles", "models", "evidence")  # that are looked up while somebody types
-UNKNOWN = re.compile(r"argument (?P<what>.+): invalid choice: '?(?P<word>.*?)'? \(choose from (?P<known>.*)\)")
-PIECE = re.compile(r"\s+|[(《\u201c]*(?:[!-~]+|.)[,;:?!)。、》\u201d…]*")  # stays together on a line of Chinese
+UNKNOWN = r"argument (?P<what>.+): invalid choice: '?(?P<word>.*?)'? \(choose from (?P<known>.*)\)"
+PIECE = r"\s+|[(《\u201c]*(?:[!-~]+|.)[,;:?!)。、》\u201d…]*"  # stays together on a line of Chinese
 FOLD = 56  # columns of a line of Chinese, where man(1) does not break lines between characters
 BREAK = (".de ZB", r".if !\n(.x .br", "..")  # mandoc does not; groff, which knows its own version (.x), does
 
@@ -109,7 +109,7 @@ def folded(text: str, wide: int, first: str = "", rest: str = "") -> list[str]:
     ['就地判断,送达', '  报警;见', '  --help 一节']
     """
     lines, line = [], first
-    for piece in PIECE.findall(text):
+    for piece in re.findall(PIECE, text):
         if columns(line) + columns(piece.rstrip()) > wide and line.strip():
             lines.append(line.rstrip())
             line = rest
@@ -142,7 +142,7 @@ class Parser(argparse.ArgumentParser):
             raise SystemExit(os.EX_USAGE)
         from .complaints import nearest
 
-        if (wrong := UNKNOWN.match(message)) is not None:
+        if (wrong := re.match(UNKNOWN, message)) is not None:
             known = wrong["known"].replace("'", "").split(", ")
             message = f"no {wrong['what'].lower()} `{wrong['word']}`{nearest(wrong['word'], known)}"
         message = f"{message}{'' if message[-1] == '?' else ';'} `{self.prog} --help` says more"
@@ -391,7 +391,7 @@ def _ideographs(text: str) -> Iterator[str]:
 
 
 def _pieces(text: str) -> str:
-    return _esc("\0".join(PIECE.findall(text))).replace("\0", r"\:")
+    return _esc("\0".join(re.findall(PIECE, text))).replace("\0", r"\:")
 
 
 def _esc(text: str) -> str:
