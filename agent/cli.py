@@ -636,7 +636,7 @@ def _profiles(args: argparse.Namespace) -> int:
     wanted = "".join(args.name[1:] if args.name[:1] in (["list"], ["show"]) else args.name)
     if wanted in known:
         profile = known[wanted]
-        return _say(args, profile, "\n".join(_described(wanted, profile)))
+        return _say(args, profile, "\n".join(_described(wanted, profile, Said(terminal.language(args)))))
     found = {name: profile for name, profile in known.items() if name.startswith(wanted)}
     if not found:
         raise terminal.Stop(USAGE, f"no profile `{wanted}`{nearest(wanted, known)}")
@@ -666,30 +666,31 @@ def _hazards(args: argparse.Namespace) -> int:
         raise ConfigFault([str(error)]) from None
     if told.lines:
         raise ConfigFault(told.lines)
-    lines = []
+    lines, t = [], Said(terminal.language(args))
     for hazard in found:
         lines += [
-            hazards.sentence(hazard),
+            hazards.sentence(hazard, t.language),
             *(
                 f"  {term.name}: {term.quantity:g} t / {term.critical:g} t = {number(float(term.share))},"
                 f" x beta {term.beta:g} = {number(term.beta * float(term.share))} ({term.source})"
                 for term in hazard.terms
             ),
-            f"  alpha {hazard.alpha:g} for {hazard.people} people ({hazard.source})",
+            "  " + t("alpha is", alpha=f"{hazard.alpha:g}", people=hazard.people, source=hazard.source),
         ]
     return _say(args, found, "\n".join(lines))
 
 
-def _described(name: str, profile: Profile) -> Iterator[str]:
+def _described(name: str, profile: Profile, t: Said) -> Iterator[str]:
     """A profile in lines: each limit with its source."""
     yield f"{name}: {profile.title.get('en', '')} {profile.title.get('zh', '')} [{profile.unit}]"
     for limit in profile.limit:
-        value = "set by the site" if limit.value is None else f"{limit.value:g} {profile.unit}"
-        per = "" if limit.per is None else f" per {limit.per:g} s, seen over {limit.window:g} s"
-        restore = "" if limit.restore is None else f", restores beyond {limit.restore:g}"
-        delay = f", after {limit.delay:g} s" if limit.delay else ""
+        value = t("by site") if limit.value is None else f"{limit.value:g} {profile.unit}"
+        per = "" if limit.per is None else t("per s", per=f"{limit.per:g}", window=f"{limit.window:g}")
+        restore = "" if limit.restore is None else t("restores at", value=f"{limit.restore:g}")
+        delay = t("after s", seconds=f"{limit.delay:g}") if limit.delay else ""
         note = f"; {limit.note}" if limit.note else ""
-        yield f"  {limit.level:6} {limit.name}: {limit.compare} {value}{per}{restore}{delay} ({limit.source}{note})"
+        level = f"{limit.level:6}" if t.language == "en" else t.level(limit.level)
+        yield f"  {level} {limit.name}: {limit.compare} {value}{per}{restore}{delay} ({limit.source}{note})"
 
 
 if __name__ == "__main__":

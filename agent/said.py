@@ -219,6 +219,12 @@ MORE: Mapping[str, tuple[str, str]] = {  # English, Chinese
         "NOT signed: the gateway's private key cannot be read here",
         "未签名:此处无法读取网关的私钥",
     ),
+    # vedette profiles, hazards
+    "by site": ("set by the site", "由现场设定"),
+    "per s": (" per {per} s, seen over {window} s", " 每 {per} 秒,观察 {window} 秒"),
+    "restores at": (", restores beyond {value}", ",越过 {value} 后恢复"),
+    "after s": (", after {seconds} s", ",延时 {seconds} 秒"),
+    "alpha is": ("alpha {alpha} for {people} people ({source})", "alpha {alpha},{people} 人({source})"),
     # vedette report
     "draft is": ("{path}, version {n}, sha256 {sha256}", "{path},第 {n} 版,sha256 {sha256}"),
     "draft copied": ("{out} is a copy of it", "副本:{out}"),

@@ -199,6 +199,18 @@ def test_wrong_words_are_answered_in_chinese(words, says, monkeypatch, capsys):
 # -- answers ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("words", [("profiles", "show", "coal/ch4/T1"), ("hazards",)])
+def test_limits_and_inventories_are_told_in_chinese(words, tmp_path, capsys):
+    unit = '[[unit]]\nname = "farm"\npeople = 45\n[[unit.substance]]\nname = "ammonia"\nquantity = 60.0\n'
+    (tmp_path / "farm.toml").write_text(unit)
+    en, zh = both(capsys, *words, *([tmp_path / "farm.toml"] if words == ("hazards",) else []))
+    numbers = [set(re.findall(r"\d[\d.]*", text)) for text in (en, zh)]
+    assert numbers[0] ^ numbers[1] <= {"3"}, "the level of a hazard is a word in Chinese"
+    ours = re.compile("major hazard|restores beyond|people")
+    assert ours.search(en)
+    assert not ours.search(zh)
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
