@@ -1311,7 +1311,7 @@ class Agent:
         word = "within" if done.within else "beyond"
         text = f"{name} shows {done.value:g} {done.unit}, reference {done.reference:g}: {word} {done.tolerance:g}"
         self._event(Event("commissioned", source, at, f"{text}, {done.by}", msgspec.to_builtins(done)))
-        return {"ok": text}
+        return {"ok": text, "within": done.within}
 
     async def _presence(self, request: dict[str, Any]) -> dict[str, Any]:
         """Where a person is from now on; without a person: who is in which zone. Platforms hear nothing of it."""

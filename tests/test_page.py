@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from urllib.parse import quote
 
 import pytest
 
@@ -89,11 +91,85 @@ def read_all(browser: Chromium, url: str) -> None:
     for i, page in enumerate(PAGES):
         browser.size(*((390, 844) if i % 2 else (1280, 720)), dark=i % 4 > 1)
         browser.go(f"{url}{page}?lang={'zh' if i % 3 else 'en'}")
-        wide, room = browser.js("[document.documentElement.scrollWidth, innerWidth]")
-        assert wide <= room, f"{page} is {wide} pixels wide, the screen {room}"
+        assert_fits(browser, page)
         if AXE.exists():
             found += [f"{page}: {one}" for one in browser.axe()]
     assert found == []
+
+
+def assert_fits(browser: Chromium, page: str) -> None:
+    """Nobody has to scroll sideways. A phone's `innerWidth` grows with what is too wide, `clientWidth` does not."""
+    wide, room = browser.js("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert wide <= room, f"{page} is {wide} pixels wide, the screen {room}"
+
+
+LONG = "北翼回风巷掘进工作面甲烷传感器上隅角第三号备用测点"
+
+
+def test_a_page_says_when_what_it_is_about_is_over_and_leaves_the_keyboard_where_it_is(tmp_path):
+    level = 1.5
+
+    def end() -> None:
+        nonlocal level
+        level = 0.5
+
+    async def main() -> list[str]:
+        async with stage(tmp_path, 3, 0.2, lambda: [level]) as (_, _, broker, path):
+            url = with_page(path, "李伟")
+            points = path.parent / "points.csv"
+            rows = points.read_text().splitlines()
+            rows[2] = f"{LONG}{rows[2].removeprefix('c1').removesuffix('%')}{LONG}"
+            points.write_text("\n".join(rows))
+            with Subscriber(broker.port, "vedette/#") as ear, chromium(tmp_path / "browser") as browser:
+                async with running(path):
+                    await ready(url)
+                    await heard(ear, lambda ms: told(ms, "alarm/"))
+                    await asyncio.to_thread(outlive, browser, url, end)
+                    await asyncio.to_thread(stay, browser, url)
+                    return browser.complaints()
+
+    wrong = asyncio.run(main())
+    assert [said for said in wrong if "503 (Service" not in said and "404 (Not Found)" not in said] == []
+
+
+def outlive(browser: Chromium, url: str, end) -> None:
+    """An alarm that somebody has before him is acknowledged, by another one, and ends."""
+    browser.size(1280, 720)
+    browser.go(f"{url}/login?back=/alarms&lang=en")
+    browser.submit({"[name=name]": "李伟", "[name=password]": WORD}, "form.login button")
+    alarm = browser.js("document.querySelector('#alarms li.red a').getAttribute('href')")
+    browser.go(f"{url}{alarm}")
+    browser.until(f"{IS_LIVE} && document.querySelector('#buttons button') !== null")
+    token = "new URLSearchParams(new FormData(document.querySelector('#act')))"
+    act = f"(() => {{ const form = {token}; form.set('do', 'ack:{alarm.rpartition('/')[2]}'); return form; }})()"
+    browser.js(f"fetch('/act', {{method: 'POST', body: {act}}}).then(answer => answer.text()).then(() => 0)")
+    browser.until("document.querySelector('#buttons button') === null")  # there is nothing left to acknowledge
+    end()
+    browser.until("document.body.innerText.includes('This alarm is over')")
+    browser.until(IS_LIVE)  # and the banner of that page goes on
+    browser.until("document.querySelector('#banner').innerText.includes('No alarms')")
+
+
+def stay(browser: Chromium, url: str) -> None:
+    """A row changes each second: whoever went to its link by keyboard is still there. The clock is the gateway's."""
+    browser.ask("Emulation.setTimezoneOverride", timezoneId="Pacific/Kiritimati")
+    browser.go(f"{url}/channels?lang=en")
+    browser.until(IS_LIVE)
+    browser.js("document.querySelector('#c0 a').focus()")
+    first = json.dumps(browser.js("document.querySelector('#c0').innerText"))
+    browser.until(f"document.querySelector('#c0').innerText != {first}")
+    assert browser.js("document.activeElement.innerText") == "plant/c0"
+    shown = browser.js("document.querySelector('#clock').innerText")
+    assert shown in {time.strftime("%H:%M:%S", time.localtime(time.time() - ago)) for ago in range(10)}
+    browser.go(f"{url}/commission/plant/c0?lang=zh")
+    browser.submit({"[name=reference]": "9"}, "main form button")
+    assert browser.js("document.querySelector('.said').innerText") == "已执行:plant/c0, 不合格。"
+    browser.js("document.cookie = 'lang=en; path=/'")
+    browser.size(390, 844)
+    browser.go(f"{url}/channel/plant/{quote(LONG)}")
+    assert_fits(browser, "a long name and unit")
+    browser.go(f"{url}/channels?find=nobody")
+    assert "Nothing here" in browser.js("document.querySelector('#rows').innerText")
 
 
 def watch(browser: Chromium, url: str) -> None:

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -31,7 +31,7 @@ from . import files, frame, metrics, pages, people, records
 from .budget import Budget, metered
 from .glance import Desk
 from .markup import Html, Sheet, tag
-from .pages import Ask, View
+from .pages import Ask, Page, View, link
 from .people import Session, Sessions, Tries
 from .stream import Streams
 from .texts import Words
@@ -204,15 +204,22 @@ async def show(door: Door, request: Request) -> Response:
         raise HTTPException(404)
     session, t = door.session(request), Words(door.language(request))
     ask = door.ask(t, query_of(request), session is not None, found.of)
-    page = await found.view(ask)
+    page = await seen(found, ask)
     said = ""
     if session is not None and session.said:
         said = session.said
         door.sessions.say(request.cookies.get(door.cookie, ""), "")
     here = address(request)
     person, token = (session.name, session.token) if session else ("", "")
-    text = frame.whole(ask, page, found.name, here, person, token, said, live=page.status == 200)
+    text = frame.whole(ask, page, found.name, here, person, token, said)
     return html(text, page.status)
+
+
+async def seen(place: Place, ask: Ask) -> Page:
+    """What is at a place; where it changes by itself, the sheet says whether what it is about is still there."""
+    page = await place.view(ask)
+    ask.sheet.gone = place.alive and page.status != 200
+    return page
 
 
 def html(text: str, status: int = 200) -> Response:
@@ -244,7 +251,7 @@ async def live(door: Door, request: Request) -> Response:
         ask = door.ask(t, query, may, found.of)
         pages.live_strip(ask)
         if found.alive:
-            await found.view(ask)
+            await seen(found, ask)
         return ask.sheet
 
     return Events(door, (wanted.path, wanted.query, t.language, may), make)
@@ -360,7 +367,10 @@ async def compare(door: Door, request: Request) -> Response:
     t = Words(door.language(request))
     asked = {key: form.get(key, "")[:200] for key in ("channel", "reference", "tolerance", "note")}
     reply = await door.desk.answer({"verb": "commission", "by": session.name, **asked})
-    word = t("refused", why=reply["error"]) if "error" in reply else t("done", what=reply.get("ok", ""))
+    if "error" in reply:
+        word = t("refused", why=reply["error"])
+    else:
+        word = t("done", what=f"{asked['channel']}, {t('within' if reply['within'] else 'beyond')}")
     door.sessions.say(request.cookies.get(door.cookie, ""), word)
     return RedirectResponse(back(form), 303)
 
@@ -555,6 +565,10 @@ def application(door: Door) -> Any:
         word = {404: "not found", 405: "not found", 403: "forbidden", 503: "busy", 500: "broken"}.get(
             status, "forbidden"
         )
+        if status == 403 and door.session(request) is None:
+            to = back({"back": urlsplit(request.headers.get("referer", "/")).path})
+            again = link(f"/login?{urlencode({'back': to})}", t("log in"))
+            return html(frame.bare(t, str(status), tag("p", t("logged out"), class_="said"), tag("p", again)), status)
         return html(frame.bare(t, str(status), tag("p", t(word), class_="said")), status)
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: refused})

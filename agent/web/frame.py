@@ -26,7 +26,7 @@ def asset(name: str) -> str:
     return f"/static/{STAMPS[name]}/{name}"
 
 
-def whole(ask: Ask, page: Page, here: str, address: str, person: str, token: str, said: str, live: bool) -> str:
+def whole(ask: Ask, page: Page, here: str, address: str, person: str, token: str, said: str) -> str:
     """The page as it is sent. `here`: its name among PAGES; `address`: path and query; `said`: what was done last."""
     t, site = ask.t, ask.desk.config.site
     strip = live_strip(ask)
@@ -114,7 +114,8 @@ def whole(ask: Ask, page: Page, here: str, address: str, person: str, token: str
             head,
             main,
             foot,
-            data_live=address if live else None,
+            data_live=address,
+            data_gone=ask.sheet.gone,
             data_words=words(t),
             data_stamp=STAMPS["page.js"],
         ),

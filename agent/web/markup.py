@@ -70,10 +70,12 @@ class Sheet:
     """A page while it is written: its live parts by id, each with holes where other parts go.
 
     `live` gives an element whose inside is a part; `whole` fills all holes.
+    `gone`: what the page is about is there no longer.
     """
 
     def __init__(self) -> None:
         self.parts: dict[str, str] = {}
+        self.gone = False
 
     def live(self, id: str, *children: Child, as_: str = "div", **attributes: Any) -> Html:
         self.parts[id] = join(*children)

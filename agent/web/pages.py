@@ -401,7 +401,7 @@ def deeds(ask: Ask, rule: str, channel: str, one: Alarm | None) -> Html | None:
     if one is not None and not is_seen(one):
         buttons.append(act(ask, "ack", one.id, t("acknowledge"), class_="main"))
     if what is None or state is None:
-        return tag("p", buttons, class_="buttons")
+        return ask.sheet.live("buttons", buttons, as_="p", class_="buttons")
     manual, item = isinstance(what, Manual), isinstance(what, Item)
     if state in (State.SHELVED, State.OUT):
         buttons.append(act(ask, "restore", point, t("restore")))
@@ -416,7 +416,7 @@ def deeds(ask: Ask, rule: str, channel: str, one: Alarm | None) -> Html | None:
             spans = [("0.25", t("minutes", n=15)), *((str(h), t("hours", n=h)) for h in (1, 2, 4, 8))]
             forms.append(deed(ask, "shelve", point, "reason", spans))
         forms.append(deed(ask, "take-out", point, "permit", []))
-    return join(tag("p", buttons, class_="buttons") if buttons else None, forms)
+    return join(ask.sheet.live("buttons", buttons, as_="p", class_="buttons"), forms)
 
 
 def deed(ask: Ask, verb: str, point: str, why: str, spans: list[tuple[str, str]]) -> Html:
@@ -463,7 +463,9 @@ async def channels(ask: Ask) -> Page:
     body = tag("tbody", await gently((channel_row(ask, i, one) for i, one in enumerate(part))))
     out = [
         finder(ask, source, find, wrong),
-        ask.sheet.live("rows", table(heads, body, t("channels"), class_="channels")),
+        ask.sheet.live(
+            "rows", table(heads, body, t("channels"), class_="channels") if part else tag("p", t("nothing"))
+        ),
         turner(ask, "/channels", start, len(part), len(wanted)),
     ]
     return Page(source or t("channels"), join(out))

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from .markup import Sheet, changed
+from .texts import clock_text
 
 PERIOD = 1.0  # s
 PATIENCE = 10.0  # s that a client may take for one message
@@ -81,9 +82,10 @@ class Streams:
                 else:
                     news = changed(had, sheet)
                 had = sheet.parts
-                word = msgspec.json.encode({"at": round(wall() * 1000), "stamp": self.stamp, "parts": news})
+                now = wall()
+                told = {"at": clock_text(now, now), "stamp": self.stamp, "gone": sheet.gone, "parts": news}
                 async with asyncio.timeout(PATIENCE):
-                    await send(b"data: " + word + b"\n\n")
+                    await send(b"data: " + msgspec.json.encode(told) + b"\n\n")
                 try:
                     async with asyncio.timeout(PERIOD):
                         await gone.wait()

@@ -344,6 +344,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {  # English, Chinese
     # errors
     "not found": ("There is no such page.", "页面不存在。"),
     "forbidden": ("Not allowed.", "不允许。"),
+    "logged out": (
+        "Nothing was done: nobody is logged in here (any more). Log in, and do it again.",
+        "未执行:尚未登录,或登录已失效。请重新登录后再操作。",
+    ),
     "busy": ("Too much at once. Try again in a moment.", "请求过多,请稍后再试。"),
     "broken": ("This page could not be made; the agent goes on. It was noted.", "页面生成失败,代理仍在运行。已记录。"),
 }

@@ -113,6 +113,13 @@ def test_what_is_done_here_goes_into_the_journal_with_the_name(page, li):
     assert li.ask("/act", {"token": token, "do": "status:"})[0] == 400
 
 
+def test_who_is_logged_out_meanwhile_hears_it_and_where_to_log_in(page, visitor):
+    for referer, to in ((f"{page[1]}/channels?find=x", "%2Fchannels"), ("http://elsewhere/x", "%2F"), ("", "%2F")):
+        status, _, body = visitor.ask("/act?lang=zh", {"do": "ack:1", "token": "x"}, {"Referer": referer})
+        assert (status, f'/login?back={to}"' in body.decode()) == (403, True)
+        assert "未执行" in body.decode()
+
+
 def test_where_one_is_sent_back_to_is_a_page_of_ours(page, li):
     token = li.token()
     for to in ("//evil.example/", "http://evil.example", "/\\evil.example", "/no-such", "javascript:alert(1)"):

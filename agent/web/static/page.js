@@ -14,13 +14,19 @@ let heard = performance.now();
 let again = 0;
 
 function take(parts) {
-  const focused = document.activeElement;
-  const id = focused && focused !== body ? focused.id : "";
   for (const [name, html] of Object.entries(parts)) {
     const element = document.getElementById(name);
-    if (element && !element.contains(typing())) element.innerHTML = html;
+    if (!element || element.contains(typing())) continue;
+    const focused = element.contains(document.activeElement) ? named(document.activeElement) : "";
+    element.innerHTML = html;
+    if (focused) element.querySelector(focused)?.focus({ preventScroll: true });
   }
-  if (id && !document.contains(focused)) document.getElementById(id)?.focus({ preventScroll: true });
+}
+
+// How a button or a link is found again in the part that comes in place of its own.
+function named(one) {
+  if (one.id) return `#${CSS.escape(one.id)}`;
+  return one.matches("a[href]") ? `a[href="${CSS.escape(one.getAttribute("href"))}"]` : "";
 }
 
 // A field that somebody writes into is never taken away.
@@ -41,11 +47,12 @@ function listen() {
   source = new EventSource("/live?page=" + encodeURIComponent(body.dataset.live));
   source.onmessage = (event) => {
     const told = JSON.parse(event.data);
-    if (told.stamp !== body.dataset.stamp) return location.reload(); // the program is another one now
+    const other = told.stamp !== body.dataset.stamp; // the program is another one now
+    if (other || told.gone !== ("gone" in body.dataset)) return location.reload(); // an alarm that is over; or is back
     heard = performance.now();
     state(true);
     take(told.parts);
-    if (clock) clock.textContent = new Date(told.at).toLocaleTimeString(document.documentElement.lang, { hour12: false });
+    if (clock) clock.textContent = told.at;
   };
   source.onerror = () => {
     state(false);
