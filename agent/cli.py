@@ -54,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser(terminal.asked(words)).parse_args(words)
     if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show ends nothing; JSON is UTF-8 (RFC 8259)
         sys.stdout.reconfigure(encoding="utf-8" if args.json else None, errors="replace")
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # `>&-`: nobody listens, and no file that is opened takes the number
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     try:
         code = int(args.verb(args) or 0)
         sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -75,7 +76,9 @@ def _reload(args: argparse.Namespace) -> int:
         pass  # told below
     except ValueError as error:
         raise ConfigFault([str(error)]) from None
-    reply = _ask(args, RELOAD, verb="reload", by=args.by, file=str(path.resolve()))
+    reply = _ask(
+        args, RELOAD, verb="reload", by=args.by, file=os.path.realpath(path)
+    )  # unlike `resolve` no fault where links go round
     if "complaints" in reply:
         raise ConfigFault(reply["complaints"], "nothing was changed")
     return answer(args, reply, reply["ok"])
@@ -112,6 +115,8 @@ def _alarms(args: argparse.Namespace) -> int:
     for verb in DEEDS:
         if point := getattr(args, verb.replace("-", "_")):
             _named(args, "who does it?")
+            if not math.isfinite(args.hours):
+                raise Stop(os.EX_USAGE, f"--hours {args.hours:g}: a number is expected")
             reply = _ask(args, verb=verb, point=point, by=args.by, reason=args.reason, seconds=3600 * args.hours)
             return answer(args, reply, f"{verb}: {reply['ok']}")
     reply = _ask(args, verb="alarms")

@@ -13,6 +13,7 @@ import copy
 import json
 import re
 import tomllib
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from difflib import SequenceMatcher, unified_diff
 from functools import lru_cache
@@ -29,7 +30,8 @@ LITERAL = re.compile(r""" "(?:[^"\\\n]|\\.)*" | '[^'\n]*' | (?<![\w.-])[+-]?\d[\
 Where = tuple[Any, ...]  # keys and places in lists, from the top of the file
 
 NEAR, APART = 0.75, 0.1  # how like a word must be, and how much more than the next one; project
-MARKS = str.maketrans("“”＂‘’＇，＝［］｛｝．　\xa0", "\"\"\"'''\x2c=[]{}.  ")
+WIDE = {0xFEE0 + code: code for code in range(0x21, 0x7F)}  # a keyboard that was left on full width: １７ ［ ，
+MARKS = WIDE | str.maketrans("“”‘’【】。　\xa0", "\"\"''[].  ")  # 【 and 。 stand on the keys of [ and .
 SECRET = ("password", "passphrase")  # of uplinks and lines; jt808 has a code beside
 FILES = ("key", "pkcs12")  # secret files of the same
 
@@ -112,12 +114,14 @@ def _marks(line: str) -> str:
     >>> _marks('name ＝ “北矿，东” # “so”')
     'name = "北矿，东" # “so”'
     """
-    parts = re.split(r'("(?:[^"\\]|\\.)*"|\'[^\']*\'|“[^”]*”|＂[^＂]*＂|‘[^’]*’|#.*)', line)
+    parts = re.split(r'("(?:[^"\\]|\\.)*"|\'[^\']*\'|“[^”]*”|＂[^＂]*＂|‘[^’]*’|[#＃].*)', line)
     for i, part in enumerate(parts):
         if i % 2 == 0:
             parts[i] = part.translate(MARKS)
         elif part[0] in "“＂‘":
             parts[i] = f"{part[0].translate(MARKS)}{part[1:-1]}{part[-1].translate(MARKS)}"
+        elif part[0] == "＃":
+            parts[i] = f"#{part[1:]}"
     return "".join(parts)
 
 
@@ -138,14 +142,18 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def unit_of(text: str) -> str:
-    """A unit as it is written, where only the case of its letters is wrong; empty where there is nothing to mend.
+    """A unit as it is written, where only case or width of its letters is wrong; empty where there is nothing to mend.
 
-    >>> unit_of("PPM"), unit_of("ppm"), unit_of("furlong")
-    ('ppm', '', '')
+    >>> unit_of("PPM"), unit_of("％"), unit_of("ppm"), unit_of("furlong")
+    ('ppm', '%', '', '')
     """
     known = {unit for scale in SCALES.values() for unit in scale} | SPELLINGS.keys()
-    meant = {SPELLINGS.get(unit, unit) for unit in known if unit.casefold() == text.casefold()}
+    meant = {SPELLINGS.get(unit, unit) for unit in known if _plain(unit) == _plain(text)}
     return "" if text in known or len(meant) != 1 else meant.pop()
+
+
+def _plain(unit: str) -> str:
+    return unicodedata.normalize("NFKC", unit).casefold()
 
 
 @lru_cache(1)

@@ -88,6 +88,8 @@ def _audit(args: argparse.Namespace) -> int:
 
 
 def _last(args: argparse.Namespace) -> int:
+    if args.last < 0:
+        raise Stop(os.EX_USAGE, f"--last {args.last}: more than 0 records are expected")
     from . import audit
 
     records = deque(audit.records(folder_of(args)), args.last)

@@ -15,6 +15,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -217,6 +218,9 @@ def test_limits_and_inventories_are_told_in_chinese(words, tmp_path, capsys):
         ("check -c nowhere.toml", os.EX_CONFIG),
         ("alarms -c nowhere.toml", os.EX_CONFIG),
         ("alarms --ack x -c nowhere.toml", os.EX_USAGE),  # who?
+        ("alarms --shelve x --by Li --reason y --hours nan", os.EX_USAGE),
+        ("audit --last -5", os.EX_USAGE),
+        ("reload -c round.toml", os.EX_CONFIG),
         ("status --every 0", os.EX_USAGE),
         ("probe tcp://127.0.0.1", os.EX_USAGE),
         ("probe tcp://127.0.0.1:1/1/holding/0 --timeout 1", os.EX_UNAVAILABLE),
@@ -234,6 +238,7 @@ def test_limits_and_inventories_are_told_in_chinese(words, tmp_path, capsys):
 )
 def test_what_cannot_be_done_is_told_once_as_text_and_as_json(words, code, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    Path("round.toml").symlink_to("round.toml")
     assert main([*words.split(), "--json"]) == code
     facts = json.loads(capsys.readouterr().out)
     assert set(facts) in ({"error"}, {"complaints"})
@@ -401,6 +406,13 @@ def test_the_language_is_asked_of_the_words_then_the_machine_then_the_site(lang,
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert terminal.language(argparse.Namespace(lang=lang), site) == spoken
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_who_closed_the_outputs_gets_the_exit_code_all_the_same(closed):
+    words = ["/bin/bash", "-c", f'"$0" -m agent.cli version {closed}', sys.executable]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_progress_is_for_terminals_only_and_leaves_nothing_behind():

@@ -180,6 +180,12 @@ def test_chinese_punctuation_outside_of_strings_is_that_of_toml(tmp_path):
     assert [re.match(r"site.toml:\d+", said)[0] for said in done.said] == ["site.toml:3", "site.toml:16"]
 
 
+def test_keys_of_a_chinese_keyboard_are_those_that_were_meant(tmp_path):
+    wrong = RIGHT.replace("[[bus]]", "【【bus】】").replace("0.1, unit", "０。１, unit").replace("# ", "＃ ")
+    _, done = put_right(tmp_path, wrong)
+    assert done.after == RIGHT
+
+
 def test_a_limit_beside_a_profile_as_the_first_programs_took_it(tmp_path):
     (tmp_path / "profiles").mkdir()
     one = '[one]\nunit = "%"\n[[one.limit]]\nname = "alarm"\ncompare = ">="\nlevel = "red"\n'
