@@ -174,12 +174,14 @@ QUESTIONS = (
 )
 
 
-def asked(given: Mapping[str, Any], ask: Callable[[str], str] | None, say: Callable[[str], None]) -> Answers:
+def asked(
+    given: Mapping[str, Any], ask: Callable[[str], str] | None, say: Callable[[str], None], spoken: Language = "en"
+) -> Answers:
     """The answers: those that are `given`, the others asked for, or where `ask` is None as they usually are.
 
-    Raises `ValueError` for a given one that will not do.
+    `spoken`: what whoever is asked reads, until he says. Raises `ValueError` for a given one that will not do.
     """
-    usual = Answers()._asdict()
+    usual = (Answers() if ask is None else Answers(language=spoken))._asdict()
     known: dict[str, Any] = {}
     for question in QUESTIONS:
         field, before = question.field, _text(usual[question.field])
@@ -187,7 +189,7 @@ def asked(given: Mapping[str, Any], ask: Callable[[str], str] | None, say: Calla
         if text is not None and (why := question.wrong(text)):
             raise ValueError(f"--{field} {text}: {why}")
         if text is None and ask is not None and question.when(known):
-            language = known.get("language", "en")
+            language = known.get("language", spoken)
             while True:
                 text = ask(f"{question.text[language]} [{before}]: ").strip() or before
                 if not (why := question.wrong(text)):

@@ -134,7 +134,7 @@ def _init(args: argparse.Namespace) -> int:
             scanned = _scan(args, path.parent, lambda text: print(text, file=sys.stderr))
             units, settings = scanned
             given |= {"device": "", "unit": 1} | {key: value for key, value in settings.items() if given[key] is None}
-        answers = newsite.asked(given, ask, print)
+        answers = newsite.asked(given, ask, print, language(args))
     except ValueError as error:
         raise Stop(os.EX_USAGE, str(error)) from None
     except EOFError:

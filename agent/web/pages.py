@@ -301,7 +301,7 @@ def alarm_row(ask: Ask, one: Alarm, folded: int) -> Html:
     ]
     button = None
     if ask.may and not is_seen(one):
-        button = act(ask, "ack", one.id, t("acknowledge"))
+        button = act(ask, "ack", one.id, t("acknowledge"), aria_label=f"{t('acknowledge')}: {one.text}")
     return tag(
         "li",
         shape(one.level, t.level(one.level), not is_seen(one)),

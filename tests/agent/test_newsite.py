@@ -101,6 +101,15 @@ def test_a_dozen_questions_on_a_terminal(tmp_path, monkeypatch):
     assert site.web is None
 
 
+def test_whoever_reads_chinese_is_asked_in_chinese_from_the_first_question_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    shown, code, _ = talk(["agent.cli", "init", "--lang", "zh"], [""] * 20, tmp_path)
+    assert code == 0, shown
+    assert "报警语言,en 或 zh [zh]:" in shown
+    assert "Language" not in shown
+    assert config.load(tmp_path / "site.toml").site.language == "zh"
+
+
 def test_nothing_is_overwritten_unasked(tmp_path, capsys):
     path = tmp_path / "site.toml"
     path.write_text("mine")
