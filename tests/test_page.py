@@ -163,6 +163,13 @@ def stay(browser: Chromium, url: str) -> None:
     assert browser.js("document.activeElement.innerText") == "plant/c0"
     shown = browser.js("document.querySelector('#clock').innerText")
     assert shown in {time.strftime("%H:%M:%S", time.localtime(time.time() - ago)) for ago in range(10)}
+    press = "(r => [r.x + r.width / 2, r.y + r.height / 2])(document.querySelector('#c0 a').getBoundingClientRect())"
+    x, y = browser.js(press)
+    mouse = {"x": x, "y": y, "button": "left", "clickCount": 1}
+    browser.ask("Input.dispatchMouseEvent", type="mousePressed", **mouse)
+    browser.until(f"document.querySelector('#clock').innerText != {json.dumps(shown)}")
+    browser.ask("Input.dispatchMouseEvent", type="mouseReleased", **mouse)
+    browser.until("location.pathname == '/channel/plant/c0'")  # though the row was made anew meanwhile
     browser.go(f"{url}/commission/plant/c0?lang=zh")
     browser.submit({"[name=reference]": "9"}, "main form button")
     assert browser.js("document.querySelector('.said').innerText") == "已执行:plant/c0, 不合格。"

@@ -4,6 +4,7 @@
 const body = document.body;
 const [LIVE, CONNECTING, OLD] = (body.dataset.words || "||").split("|");
 const STALE = 5000; // ms without a word, after which what is shown is old
+const HELD = 2000; // ms that a press may hold back what is new; nothing on a page may stand still for long
 const word = document.getElementById("link-word");
 const lamp = document.getElementById("link");
 const old = document.getElementById("old");
@@ -13,8 +14,15 @@ let source = null;
 let heard = performance.now();
 let again = 0;
 
+const waiting = []; // parts that came while a button was pressed: one that is replaced under the finger is not clicked
+let pressed = -Infinity;
+addEventListener("pointerdown", () => (pressed = performance.now()), true);
+for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => (pressed = -Infinity), true);
+
 function take(parts) {
-  for (const [name, html] of Object.entries(parts)) {
+  waiting.push(parts);
+  if (performance.now() - pressed < HELD) return;
+  for (const [name, html] of waiting.splice(0).flatMap(Object.entries)) {
     const element = document.getElementById(name);
     if (!element || element.contains(typing())) continue;
     const focused = element.contains(document.activeElement) ? named(document.activeElement) : "";
