@@ -13,7 +13,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -55,6 +55,14 @@ TOLD = 3600.0  # s between two words on the same mistake of ours
 PATIENCE = 2.0  # s for a look at who may act
 SCRAPES = 5.0  # s between two that are given although there is no time
 ACTS = ("ack", "shelve", "take-out", "restore", "reset", "demand", "withdraw", "protect", "release")
+
+
+def parted(address: str) -> SplitResult:
+    """The parts of an address that somebody sent; of what is none, none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 class Door:
@@ -99,7 +107,7 @@ class Door:
 
         Any other name may be made to point here by whoever owns it, and its page would read ours.
         """
-        name = urlsplit(f"//{host}").hostname or ""
+        name = parted(f"//{host}").hostname or ""
         try:
             ipaddress.ip_address(name.partition("%")[0])
         except ValueError:
@@ -111,7 +119,7 @@ class Door:
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return False
         origin = request.headers.get("origin")
-        return origin is None or urlsplit(origin).netloc == request.headers.get("host", "")
+        return origin is None or parted(origin).netloc == request.headers.get("host", "")
 
     def ask(self, t: Words, query: Mapping[str, str], may: bool, of: str) -> Ask:
         """What a page is told of whoever wants to see it."""
@@ -238,7 +246,7 @@ def address(request: Request) -> str:
 
 async def live(door: Door, request: Request) -> Response:
     """What changes on the page at `?page=`."""
-    wanted = urlsplit(request.query_params.get("page", "/"))
+    wanted = parted(request.query_params.get("page", "/"))
     found = match(unquote(wanted.path))
     if found is None:
         raise HTTPException(404)
@@ -331,7 +339,7 @@ async def acting(door: Door, request: Request) -> tuple[Session, Mapping[str, st
 def back(form: Mapping[str, str]) -> str:
     """Where the form came from: a page of ours, nothing else."""
     to = form.get("back", "/")
-    parts = urlsplit(to)
+    parts = parted(to)
     known = not parts.scheme and not parts.netloc and to.startswith("/") and "\\" not in to
     return to if known and match(unquote(parts.path)) else "/"
 
@@ -566,7 +574,7 @@ def application(door: Door) -> Any:
             status, "forbidden"
         )
         if status == 403 and door.session(request) is None:
-            to = back({"back": urlsplit(request.headers.get("referer", "/")).path})
+            to = back({"back": parted(request.headers.get("referer", "/")).path})
             again = link(f"/login?{urlencode({'back': to})}", t("log in"))
             return html(frame.bare(t, str(status), tag("p", t("logged out"), class_="said"), tag("p", again)), status)
         return html(frame.bare(t, str(status), tag("p", t(word), class_="said")), status)

@@ -100,7 +100,7 @@ def stretch(text: str, size: int) -> tuple[int, int]:
     """
     unit, _, spec = text.partition("=")
     first, dash, last = spec.partition("-")
-    if unit.strip() != "bytes" or not dash or "," in spec or not (first + last).isdigit() or len(spec) > 40:
+    if unit.strip() != "bytes" or not dash or "," in spec or not (first + last).isdecimal() or len(spec) > 40:
         return 0, size - 1
     if not first:
         return max(0, size - int(last)), size - 1

@@ -60,7 +60,7 @@ def edges(folder: Path, wish: Wish, most: int = SHOWN, patience: float = PATIENC
                 alarm = msgspec.json.decode(record.body, type=_Told).alarm
             except msgspec.DecodeError:
                 continue  # not of this version
-            if wish.begin and alarm.at.wall < wish.begin:
+            if alarm.at.synced and alarm.at.wall < wish.begin:  # another clock may have woken up in the wrong year
                 return Found(found, looked, 0)
             if fits(alarm, wish):
                 found.append((record.n, alarm))
@@ -76,6 +76,7 @@ def fits(alarm: Alarm, wish: Wish) -> bool:
         (not wish.level or alarm.level == wish.level)
         and (not wish.event or alarm.event == wish.event)
         and (not wish.id or alarm.id == wish.id)
+        and alarm.at.wall >= wish.begin
         and (not wish.end or alarm.at.wall <= wish.end)
         and wish.words.casefold() in words
     )

@@ -55,7 +55,7 @@ async def history(ask: Ask) -> Page:
         words=query.get("find", "")[:80],
         begin=_day(query.get("from", "")),
         end=_day(query.get("to", ""), 86400.0),
-        before=int(query["before"]) if query.get("before", "").isdigit() else 0,
+        before=int(query["before"]) if query.get("before", "").isdecimal() else 0,
     )
     folder = Path(ask.desk.config.store.path) / "journal"
     found = await ask.read(past.edges, folder, wish)

@@ -301,8 +301,11 @@ def test_odd_queries_break_nothing(page, visitor):
     odd += ("/channel/plant/c0?begin=nan&end=inf", "/channel/plant/c0?begin=1&end=2", "/channel/plant/c0?span=9y")
     odd += ("/channel/plant/c0?begin=-1e308&end=1e308", "/channel/plant/c0?begin=5&end=1", "/alarms?level=%00")
     odd += ("/history?find=%ff%fe", "/channels?find=%00%01", "/live?page=%00", "/live?page=//x", "/%00", "/%01")
+    odd += ("/history?before=%C2%B2", "/live?page=//%5B", "/live?page=http://%5Bx")  # ² is a digit, and no number
     for path in odd:
         assert visitor.ask(path)[0] in (200, 404), path
+    for name in ("Host", "Origin", "Referer"):
+        assert visitor.ask("/act", {"do": "ack:1"}, {name: "http://["})[0] in (403, 421), name
     assert "crashed" not in kinds(page[0])
 
 
