@@ -55,6 +55,18 @@ class Report(Struct, frozen=True, kw_only=True):
     tests: tuple[Test, ...]
 
 
+def number(text: str) -> float:
+    """What somebody wrote; NaN where it is no number.
+
+    >>> number("0.5"), number("0,5")
+    (0.5, nan)
+    """
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def test(
     channel: str,
     unit: str,

@@ -26,6 +26,7 @@ pytest.importorskip("argon2")
 from agent import audit, commission, config, evidence, keys
 from agent.cli import main as cli
 from agent.clock import ManualClock
+from agent.control import ask
 from agent.core.errors import ConfigFault
 from agent.core.frame import Instant, frame, layout
 from agent.core.ports import Fared, Tally
@@ -502,6 +503,10 @@ def test_ready_is_who_sees_and_tells(page, visitor):
     assert b"plant" in body
 
 
+def test_an_uplink_that_never_came_up_is_told_as_down(page):
+    assert ask(page[2] / "state", {"verb": "status"})["uplinks"] == {"platform": "down"}
+
+
 def test_with_tls_the_cookie_never_leaves_it(tmp_path):
     """The other end is Python's ssl, the certificate openssl's."""
     tls = Certificates(tmp_path / "tls")
@@ -618,6 +623,8 @@ def test_a_comparison_is_kept_printed_and_signed(page, li):
     asked = {"token": token, "channel": "plant/c0", "reference": "2.0", "tolerance": "0.1", "note": "bottle 7"}
     assert li.ask("/commission", asked)[0] == 303
     assert "shows nothing" in li.text("/commission")  # its line is silent
+    assert li.ask("/commission", asked | {"reference": "1,5"})[0] == 303
+    assert "reference and tolerance are numbers" in li.text("/commission")
     done = commission.test("plant/c0", "%", 2.05, 205.0, 0.01, 2.0, 0.1, "Li", "bottle 7", Instant(1.0, 1000.0, True))
     commission.keep(folder / "state", done)
     text = li.text("/commission-report")
