@@ -276,7 +276,7 @@ async def alarms(ask: Ask) -> Page:
     if not ask.may:
         out.append(tag("p", link("/login", t("log in to act")), class_="hint"))
     away = glance.put_away(ask.desk)
-    rows = tag("ol", await gently(alarm_row(ask, one, 0) for one in away[:ROWS]), class_="alarms away")
+    rows = tag("ol", await gently(alarm_row(ask, one, 0) for one in away[:ROWS]), class_="alarms")
     title = tag("h2", t("put away"), " ", tag("small", len(away)))
     out.append(ask.sheet.live("away", title if away else None, rows if away else None, as_="section"))
     return Page(t("alarms"), join(out))

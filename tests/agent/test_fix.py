@@ -56,6 +56,7 @@ WRONG = [  # right, wrong
     ('type = "float32"', 'type = "Float32"'),
     ("scale = 0.1", "scael = 0.1"),
     ('unit = "ppm"', 'unit = "PPM"'),
+    ('unit = "%"', 'unit = "％"'),
     ('kind = "high"', 'kind = "hihg"'),
     ('kind = "high"', 'kindd = "high"'),
     ("limit = 1.0", 'limit = "1.0"'),
