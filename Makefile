@@ -54,7 +54,7 @@ test:
 	@$(MAKE) --no-print-directory -j2 dev decoders
 	@$(MAKE) --no-print-directory lint contracts
 	@$(MAKE) --no-print-directory -j2 types unit
-	@$(BIN)/python -m tests.rigs.scoreboard --quick --lenient --lanes 4
+	@$(BIN)/python -m tests.rigs.scoreboard --quick --lenient --lanes 6
 
 lint: dev
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
@@ -66,7 +66,7 @@ contracts: dev
 	@$(BIN)/lint-imports
 
 unit: dev decoders build/.collected
-	@$(BIN)/python -m pytest -n 4 --dist loadscope -rs
+	@$(BIN)/python -m pytest -n 6 --dist loadscope -rs
 
 # What pytest makes of the files of tests is made once, not by each worker at the same time.
 build/.collected: build/decoders/.python $(VENV)/.dev

@@ -50,13 +50,17 @@ USAGE, UNAVAILABLE, CONFIG = os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_CONFIG
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
-    words = sys.argv[1:] if argv is None else argv
-    args = _parser(terminal.asked(words)).parse_args(words)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show ends nothing; JSON is UTF-8 (RFC 8259)
-        sys.stdout.reconfigure(encoding="utf-8" if args.json else None, errors="replace")
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # `>&-`: nobody listens, and no file that is opened takes the number
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        args = _parser(terminal.asked(words)).parse_args(words)
+    except manual.Misused as wrong:
+        asked = argparse.Namespace(json="--json" in words)
+        raise SystemExit(terminal.complain(asked, str(wrong), USAGE, wrong.verb, wrong.shown)) from None
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show ends nothing; JSON is UTF-8 (RFC 8259)
+        sys.stdout.reconfigure(encoding="utf-8" if args.json else None, errors="replace")
     try:
         code = int(args.verb(args) or 0)
         sys.stdout.flush()

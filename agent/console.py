@@ -76,9 +76,8 @@ def _reload(args: argparse.Namespace) -> int:
         pass  # told below
     except ValueError as error:
         raise ConfigFault([str(error)]) from None
-    reply = _ask(
-        args, RELOAD, verb="reload", by=args.by, file=os.path.realpath(path)
-    )  # unlike `resolve` no fault where links go round
+    file = os.path.realpath(path)  # unlike `resolve` no fault where links go round
+    reply = _ask(args, RELOAD, verb="reload", by=args.by, file=file)
     if "complaints" in reply:
         raise ConfigFault(reply["complaints"], "nothing was changed")
     return answer(args, reply, reply["ok"])

@@ -130,13 +130,21 @@ class Chinese(argparse.RawDescriptionHelpFormatter):
         return folded(text, width)
 
 
+class Misused(Exception):
+    """Wrong words: what is wrong with them, the same in the language of whoever typed them, and the verb."""
+
+    def __init__(self, text: str, shown: str, verb: str) -> None:
+        super().__init__(text)
+        self.shown, self.verb = shown, verb
+
+
 class Parser(argparse.ArgumentParser):
     """It answers wrong words with better ones, and `vedette --help` by groups."""
 
     language: Language = "en"
 
     def error(self, message: str) -> NoReturn:
-        """Wrong words: what would be right, briefly. Without any words: everything that there is."""
+        """Wrong words: what would be right, briefly; raises `Misused`. Without any words: everything that there is."""
         if message.endswith("required: VERB"):
             print(self.format_help(), end="", file=sys.stderr)
             raise SystemExit(os.EX_USAGE)
@@ -146,8 +154,7 @@ class Parser(argparse.ArgumentParser):
             known = wrong["known"].replace("'", "").split(", ")
             message = f"no {wrong['what'].lower()} `{wrong['word']}`{nearest(wrong['word'], known)}"
         message = f"{message}{'' if message[-1] == '?' else ';'} `{self.prog} --help` says more"
-        print(f"{self.prog}: {Tongue(self.language).wrong(message)}", file=sys.stderr)
-        raise SystemExit(os.EX_USAGE)
+        raise Misused(message, Tongue(self.language).wrong(message), self.prog.removeprefix("vedette").strip())
 
     def format_help(self) -> str:
         if self.prog != "vedette":

@@ -96,6 +96,16 @@ def test_wrong_words_are_answered_with_better_ones(words, says, capsys):
     assert told.out == ""
 
 
+def test_wrong_words_are_answered_in_json_where_that_is_wanted(monkeypatch, capsys):
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    with pytest.raises(SystemExit) as end:
+        main(["report", "--json"])
+    assert end.value.code == os.EX_USAGE
+    told = capsys.readouterr()
+    assert json.loads(told.out)["error"].startswith("the following arguments are required: kind, ID")
+    assert "缺少参数" in told.err
+
+
 # -- Chinese ------------------------------------------------------------------------------------------
 
 
