@@ -37,6 +37,7 @@ from . import (
     keys,
     ledger,
     limits,
+    migrate,
     provenance,
     reels,
     secret,
@@ -134,7 +135,7 @@ class Agent:
         clock: SystemClock | None = None,
         record: Path | None = None,
         trial: update.Trial | None = None,
-        migrated: Sequence[str] = (),
+        migrated: Sequence[migrate.Told] = (),
     ) -> None:
         self.config = config
         self._migrated = migrated  # what was done to the state of an older program
@@ -223,8 +224,8 @@ class Agent:
             self._unsigned = unsigned
             self._event(Event("journal-unsigned", "journal", at, f"the journal is chained, but not signed: {unsigned}"))
         self._event(Event("started", "agent", at, f"version {__version__}, configuration {self.config.hash}"))
-        for text in self._migrated:
-            self._event(Event("state-migrated", "agent", at, text))
+        for step in self._migrated:
+            self._event(Event("state-migrated" if step.done else "state-not-migrated", "agent", at, step.text))
         for override in self.config.overrides:
             self._event(Event("limit-override", "agent", at, override))
         self._tell_off(at, {})
@@ -1363,7 +1364,7 @@ async def run(
     record: Path | None = None,
     seconds: float | None = None,
     trial: update.Trial | None = None,
-    migrated: Sequence[str] = (),
+    migrated: Sequence[migrate.Told] = (),
 ) -> bool:
     """`vedette run`: the agent until SIGTERM or SIGINT (or for `seconds`). A second signal hurries. Whether it is to be
     started anew: with another configuration.

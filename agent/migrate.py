@@ -92,12 +92,19 @@ def found(state: Path) -> int | None:
     return FORMAT if any((state / name).exists() for name in ("alarms.db", "history.db", "journal")) else None
 
 
-def prepare(state: Path) -> list[str]:
-    """Make the folder fit for this program. What was done, in words.
+class Told(NamedTuple):
+    """What became of one step."""
+
+    done: bool
+    text: str
+
+
+def prepare(state: Path) -> list[Told]:
+    """Make the folder fit for this program. What was done, and what could not be.
 
     Raises `ConfigFault` where a newer program wrote there: nothing is touched then.
     """
-    told: list[str] = []
+    told: list[Told] = []
     try:
         now = found(state)
         if now is not None and now > FORMAT:
@@ -113,11 +120,11 @@ def prepare(state: Path) -> list[str]:
             state.mkdir(parents=True, exist_ok=True, mode=0o700)
             _note(state)
     except OSError as error:
-        told.append(f"format of {state}: {error.strerror or error}")  # the stores will say more
+        told.append(Told(False, f"format of {state}: {error.strerror or error}"))  # the stores will say more
     return told
 
 
-def _taken(state: Path, step: Step) -> str:
+def _taken(state: Path, step: Step) -> Told:
     """Take one step, with a copy before. Raises `OSError`."""
     kept = state / f"before-{step.to}"
     if not kept.exists():
@@ -132,8 +139,8 @@ def _taken(state: Path, step: Step) -> str:
     try:
         step.take(state)
     except (sqlite3.Error, ValueError) as error:
-        return f"not migrated to format {step.to} ({step.what}): {error}; as it was: {kept.name}"
-    return f"migrated to format {step.to}: {step.what}; as it was: {kept.name}"
+        return Told(False, f"not migrated to format {step.to} ({step.what}): {error}; as it was: {kept.name}")
+    return Told(True, f"migrated to format {step.to}: {step.what}; as it was: {kept.name}")
 
 
 def _note(state: Path) -> None:

@@ -46,7 +46,8 @@ def opened(folder):
 def test_alarms_that_were_open_in_an_older_format_are_open(tmp_path):
     state = old(tmp_path / "state")
     (told,) = migrate.prepare(state)
-    assert told.startswith("migrated to format 2")
+    assert told.done
+    assert told.text.startswith("migrated to format 2")
     alarms, rows, said = opened(state)
     assert [(alarm.rule, alarm.channel, alarm.level, alarm.value) for alarm in alarms] == [
         ("gas", "heading/ch4", "red", 1.4),
@@ -92,7 +93,8 @@ def test_a_file_that_is_damaged_is_told_and_stays_as_it_was(tmp_path):
     whole[4096:] = os.urandom(len(whole) - 4096)
     (state / "alarms.db").write_bytes(whole)
     (told,) = migrate.prepare(state)
-    assert told.startswith("not migrated")
+    assert not told.done
+    assert told.text.startswith("not migrated")
     assert (state / "before-2" / "alarms.db").read_bytes() == bytes(whole)
 
 
