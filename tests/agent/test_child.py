@@ -37,7 +37,7 @@ def agency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subproce
         process = subprocess.Popen([*command, sys.executable, "-P", "-m", "agent.hired"], stdout=log, stderr=log)
     monkeypatch.setenv(child.SOCKET, str(path))
     end = time.monotonic() + LIMIT
-    while not path.exists() and time.monotonic() < end:
+    while b"Listening" not in (tmp_path / "log").read_bytes() and time.monotonic() < end:
         time.sleep(0.01)
     yield process
     process.terminate()
