@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except WorldFault as fault:
         return terminal.complain(args, str(fault), UNAVAILABLE, shown=said_to(args).fault(str(fault)))
     except terminal.Stop as stop:
-        return terminal.complain(args, str(stop), stop.code, args.called)
+        return terminal.complain(args, str(stop), stop.code, args.called, said_to(args).fault(str(stop)))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -193,10 +193,13 @@ def _show_complaints(fault: ConfigFault, args: argparse.Namespace) -> None:
     if getattr(args, "json", False):
         print(msgspec.json.encode({"complaints": fault.complaints}).decode())
         return
+    logged = args.called == "run" and not args.lang and not sys.stderr.isatty()  # a log speaks English
+    t = Said("en") if logged else said_to(args)
     for complaint in fault.complaints:
-        print(complaint, file=sys.stderr)
+        print(t.fault(complaint), file=sys.stderr)
     n = len(fault.complaints)
-    print(f"vedette: {n} fault{'s' if n != 1 else ''} in the configuration; {fault.outcome}", file=sys.stderr)
+    told = t("one fault" if n == 1 else "n faults", n=n, outcome=t.fault(fault.outcome))
+    print(f"vedette: {told}", file=sys.stderr)
 
 
 # -- the daemon and its configuration -----------------------------------------------------------------

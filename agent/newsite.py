@@ -194,9 +194,17 @@ def asked(
                 text = ask(f"{question.text[language]} [{before}]: ").strip() or before
                 if not (why := question.wrong(text)):
                     break
-                say(f"  {why}")
+                say(f"  {_told(why, language)}")
         known[field] = _value(before if text is None else text, usual[field])
     return Answers(**known)
+
+
+def _told(why: str, language: Language) -> str:
+    if language == "en":
+        return why
+    from .faults_zh import said
+
+    return said(why)
 
 
 def _text(value: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping
 
 from . import terminal
@@ -112,6 +111,8 @@ MORE: Mapping[str, tuple[str, str]] = {  # English, Chinese
     ),
     "is off": ("off: {name}: {why}", "已停用:{name}:{why}"),
     "no faults": ("no faults", "没有错误"),
+    "one fault": ("1 fault in the configuration; {outcome}", "配置中有 1 处错误;{outcome}"),
+    "n faults": ("{n} faults in the configuration; {outcome}", "配置中有 {n} 处错误;{outcome}"),
     "kind high": ("high", "上限"),
     "kind low": ("low", "下限"),
     "kind rate": ("rate", "变化率"),
@@ -305,60 +306,6 @@ MORE: Mapping[str, tuple[str, str]] = {  # English, Chinese
 }
 
 
-# What the world did, as drivers and the socket tell it: patterns, one after the other, and what is said instead.
-FAULTS: Mapping[str, str] = {
-    r"^ask the daemon at (\S+): (?:\[Errno \d+\] )?": r"询问守护进程 \1:",
-    r"; is `vedette run` running with this site\?": ";`vedette run` 是否正以本现场文件运行?",
-    r"no answer in (\S+) s; it is very busy, or hangs": r"\1 秒内无应答;可能很忙或已停滞",
-    r"permission denied: it belongs to (\S+); try: ": r"权限不足:它属于 \1;请试:",
-    r"\bconnect (\S+): ": r"连接 \1:",
-    r"no answer in (\S+) s; check address and cable": r"\1 秒内无应答;请检查地址和线缆",
-    r"refused; check the port, and whether somebody else has the only connection that it allows": (
-        "被拒绝;请检查端口,以及唯一的连接是否已被占用"
-    ),
-    r"; check address, port and cable": ";请检查地址、端口和线缆",
-    r"\bopen serial port (\S+): ": r"打开串口 \1:",
-    r"\bserial port (\S+): ": r"串口 \1:",
-    r"; check the path, the rights and who else uses it": ";请检查路径、权限和占用者",
-    r"; check the adapter and its plug": ";请检查转换器及其插头",
-    r"another program has it": "已被其他程序占用",
-    r"\bread (\w+) (\S+) from unit (\d+): ": r"读取 \1 \2,地址 \3:",
-    r"no reply in (\S+) s; check power, termination and address": r"\1 秒内无应答;请检查电源、终端电阻和地址",
-    r"no reply in (\S+) s; check unit number, power and the gateway's own time-out": (
-        r"\1 秒内无应答;请检查单元号、电源和串口网关自身的超时"
-    ),
-    r"(\d+) bytes came that do not fit \((\w+)\); check baud rate, parity, termination and for a second unit with this "
-    r"address": r"收到 \1 个字节但不成帧(\2);请检查波特率、校验位、终端电阻,以及是否有两台设备地址相同",
-    r"the reply (\w+) \((\d+) bytes\) does not fit; check for a second unit": (
-        r"应答 \1(\2 字节)不符;请检查是否有第二台设备"
-    ),
-    r"two replies to one request; both dropped": "一次请求收到两个应答,均已丢弃",
-    r"bytes (\w+) are not a Modbus/TCP header; is this another protocol\?": (
-        r"字节 \1 不是 Modbus/TCP 报文头;是否为其他协议?"
-    ),
-    r"connection lost \(closed by the other side\)": "连接中断(对方关闭)",
-    r"refused, code (\d+), ": r"被拒绝,异常码 \1,",
-    r"illegal function: the device does not know this kind of register": "非法功能:设备不支持此类寄存器",
-    r"illegal data address: some of these registers do not exist; compare with the manual \(counted from 0 or 1\?\)": (
-        "非法地址:其中有的寄存器不存在;请对照手册(从 0 还是从 1 起?)"
-    ),
-    r"illegal data value: too many registers at once, or a value that the device does not take": (
-        "非法数据:一次读取过多,或设备不接受该值"
-    ),
-    r"device failure: the device could not do it": "设备故障:设备无法执行",
-    r"busy: ask again later": "设备忙:请稍后再试",
-    r"gateway path unavailable: the gateway knows no way to this unit": "网关路径不可用:串口网关找不到该地址",
-    r"gateway target did not respond: check the unit's power, wiring and address behind the gateway": (
-        "串口网关后的设备无应答:请检查其电源、接线和地址"
-    ),
-    r"(?i)\bconnection refused": "连接被拒绝",
-    r"(?i)\bno such file or directory": "没有该文件或目录",
-    r"(?i)\bpermission denied": "权限不足",
-    r"(?i)\bno route to host": "没有到该主机的路由",
-    r"(?i)\bnetwork is unreachable": "网络不可达",
-}
-
-
 class Said(Words):
     """The texts of one language: those of the page, and those of the command line."""
 
@@ -367,10 +314,12 @@ class Said(Words):
         return super().__call__(key, **facts) if pair is None else pair[self._i].format(**facts)
 
     def fault(self, text: str) -> str:
-        """What is wrong with the world; what is not in `FAULTS` stays as it is."""
-        for pattern, said in FAULTS.items() if self.language == "zh" else ():
-            text = re.sub(pattern, said, text)
-        return text
+        """What is wrong with a site file, or with the world. English says it as it was told."""
+        if self.language == "en":
+            return text
+        from .faults_zh import said
+
+        return said(text)
 
 
 def said_to(args: argparse.Namespace) -> Said:

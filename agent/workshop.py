@@ -61,22 +61,20 @@ def fix(args: argparse.Namespace) -> None:
 
     path, out = Path(args.config), sys.stderr if args.json else sys.stdout
 
-    def say(key: str, **facts: object) -> str:
-        return Said(language(args, of_site(args)))(
-            key, **facts
-        )  # what could not be read before it was put right can now
+    def t() -> Said:
+        return Said(language(args, of_site(args)))  # what could not be read before it was put right can now
 
     try:
         done = repair.fixed(path)
-        for line in (*done.diff(path.name), *done.said):
+        for line in (*done.diff(path.name), *map(t().fault, done.said)):
             print(line, file=out)
         if not done.differs:
-            print(say("nothing to fix"), file=out)
+            print(t()("nothing to fix"), file=out)
         elif args.dry_run:
-            print(say("only shown"), file=out)
+            print(t()("only shown"), file=out)
         else:
             kept = _apply(path, done)
-            print(say("put right", path=path) + (say("kept as", kept=kept.name) if kept else ""), file=out)
+            print(t()("put right", path=path) + (t()("kept as", kept=kept.name) if kept else ""), file=out)
     except OSError as error:
         raise ConfigFault([f"{error.filename or path}: {error.strerror}"], "nothing was put right") from None
     except ValueError as error:
