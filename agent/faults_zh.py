@@ -89,6 +89,8 @@ ZH: Mapping[str, str] = {
     "Unescaped '\\' in a string": "字符串中的 '\\' 未转义",
     "Unterminated string": "字符串未结束",
     "Expected {}": "应为 {}",
+    "{} (at line {}, column {})": "{}(第 {} 行,第 {} 列)",
+    "{} (at end of document)": "{}(文件末尾)",
     # site, buses, devices, channels
     "no [[bus]]": "没有 [[bus]]",
     "no [[bus.device]]": "没有 [[bus.device]]",
@@ -528,6 +530,9 @@ ZH: Mapping[str, str] = {
     "`{}` has {} channels, the line has {}": "`{}` 有 {} 个测点,该行有 {} 个",
     "quality, age and raw must be as long as value ({})": "quality、age 和 raw 须与 value 等长({})",
     "where is {}? give a zone, or `out`": "{} 在哪里?请给出区域或 `out`",
+    "{} give --by NAME": "{}请给出 --by NAME",
+    "who acknowledges?": "由谁确认?",
+    "who does it?": "由谁操作?",
     # watch, detect, keys, passwords
     "it should have the columns t_s and speed_kmh (or ego_mps)": "须有 t_s 和 speed_kmh(或 ego_mps)两列",
     "neither km/h nor a file": "既不是 km/h 数值也不是文件",
