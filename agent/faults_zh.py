@@ -110,16 +110,14 @@ ZH: Mapping[str, str] = {
     "item `{}`": "单元 `{}`",
     "items {}": "单元 {}",
     "zone `{}`": "区域 `{}`",
-    "zones `{}`": "区域 `{}`",
     "unit `{}`": "单元 `{}`",
     "substance `{}`": "物质 `{}`",
     "issuer `{}`": "签发人 `{}`",
     "profile `{}`": "限值 `{}`",
     "limit `{}`": "限值 `{}`",
-    "evidence": "证据",
     "this node cannot be a neighbour of itself": "本节点不能是自己的相邻节点",
     "inventory {} cannot be read": "清单 {} 无法读取",
-    "no {} is called `{}`": "{} 没有 `{}` 这一种",
+    "no {} is called `{}`": "没有名为 `{1}` 的 {0}",
     "no device profile `{}`": "没有设备模板 `{}`",
     "point list {} has no points": "点表 {} 中没有测点",
     "point list {} cannot be read": "点表 {} 无法读取",
@@ -153,7 +151,7 @@ ZH: Mapping[str, str] = {
     "write /dev/ttyUSB0 or tcp://host:port": "请写 /dev/ttyUSB0 或 tcp://host:port",
     "address {}": "地址 {}",
     "beyond 65535": "超出 65535",
-    "a {} is one bit; it has no bit {}": "{} 只有一位,没有第 {} 位",
+    "a {} is one bit; it has no bit {}": "{} 只有一位,没有位 {}",
     "bits go from 0 (least significant) to 15, low-high": "位号为 0(最低位)至 15,写作 低-高",
     (
         'address {} is not understood; write kind:number counted from 0, for example "holding:0x1000" or "coil:5", '
@@ -281,7 +279,9 @@ ZH: Mapping[str, str] = {
     "profile `{}` leaves `{}` to the site; add limits = { {} = ... }": (
         "限值 `{}` 的 `{}` 由现场规定;请加上 limits = { {} = ... }"
     ),
-    "`{}` comes from profile `{}`; set `limits` to change numbers": ("`{}` 由限值 `{}` 给出;要改数值,请设 `limits`"),
+    "`{}` comes from profile `{}`; set `limits` to change numbers": (
+        "`{}` 由限值 `{}` 给出;如需改动数值,请设 `limits`"
+    ),
     "`{}` should be a number, is {}": "`{}` 应为数值,实为 {}",
     "`{}` is in {}, profile `{}` in {}": "`{}` 的单位为 {},限值 `{}` 的单位为 {}",
     "no unit": "(无)",
@@ -321,7 +321,7 @@ ZH: Mapping[str, str] = {
         "when this program dies, it trips nothing. Name a `heartbeat`, an output of the same line whose relay trips "
         "when it stands still; or say in `unguarded` why not"
     ): (
-        "本程序停止时不会跳闸。请写明 `heartbeat`,即同一线路上的一个输出,其继电器在心跳停止时跳闸;或在 "
+        "本程序中断后,该联锁不再跳闸。请写明 `heartbeat`,即同一线路上的一个输出,其继电器在心跳停止时跳闸;或在 "
         "`unguarded` 中说明为何不设"
     ),
     "bus `{}` of its trip has no heartbeat `{}`": "其跳闸输出所在的总线 `{}` 没有心跳输出 `{}`",
@@ -638,6 +638,7 @@ ZH: Mapping[str, str] = {
     "[Errno {}] {}": "{1}",
     "connection refused": "连接被拒绝",
     "no such file or directory": "没有该文件或目录",
+    "operation not permitted": "不允许此操作",
     "is a directory": "是目录",
     "not a directory": "不是目录",
     "no space left on device": "磁盘已满",
