@@ -34,6 +34,7 @@ ZH: Mapping[str, str] = {
     "text": "文本",
     "a whole number": "整数",
     "a number": "数值",
+    "a number is expected": "须为数值",
     "true or false": "布尔值",
     "a list": "列表",
     "a table": "表",

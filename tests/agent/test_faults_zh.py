@@ -65,6 +65,7 @@ LATER = {  # functions whose faults no site file brings about: what a line, a pl
 SAME = {  # clauses that are names, and are as they are
     *(
         "url {}",
+        "--hours {}",
         "at {}",
         "[web]",
         "[site]",
