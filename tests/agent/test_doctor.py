@@ -51,6 +51,7 @@ from agent.doctor.machine import Machine, Person
 from agent.uplink.jt808 import Jt808
 from agent.uplink.minefiles import Minefiles
 from agent.uplink.mqtt import Mqtt
+from agent.web import coach
 from drivers import bus, tally
 from drivers.modbus import Modbus
 from simulators.video import CameraServer
@@ -410,6 +411,7 @@ def test_a_bus_is_judged_in_the_words_of_the_local_page():
 
 def test_buses_are_asked_for_a_while_and_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(bus, "STRETCH", 0.4)
+    monkeypatch.setattr(coach, "FEW", 5)  # a busy machine asks less in its second
     relay = Memory()
 
     def script(unit: int, pdu: bytes) -> list[tuple[float, bytes]]:
