@@ -80,7 +80,24 @@ def _reload(args: argparse.Namespace) -> int:
     reply = _ask(args, RELOAD, verb="reload", by=args.by, file=file)
     if "complaints" in reply:
         raise ConfigFault(reply["complaints"], "nothing was changed")
-    return answer(args, reply, reply["ok"])
+    return answer(args, reply, _changed(reply, said_to(args)))
+
+
+def _changed(reply: dict[str, Any], t: Said) -> str:
+    """What a reload changed."""
+    if t.language == "en" or "changes" not in reply:
+        return t.answer(reply["ok"])
+    facts = reply["changes"]
+    told = [
+        t(f"r-{how}", what=t(f"r-{kind}"), n=len(names), names="、".join(names))
+        for kind, change in facts.items()
+        if isinstance(change, dict)
+        for how, names in change.items()
+        if how != "kept"
+    ]
+    told += [f"[{table}]" for table in facts["other"]]
+    same = t("r-nothing")
+    return t("reloaded", config=facts["config"], former=facts["former"], changes=";".join(told) or same)
 
 
 def _drill(args: argparse.Namespace) -> int:
@@ -90,7 +107,7 @@ def _drill(args: argparse.Namespace) -> int:
     with terminal.waiting(f"drill of {args.name}"):
         reply = _ask(args, 4 * PATIENCE, verb="drill", name=args.name, by=args.by)
     verdict = t("proven" if reply["proven"] else "not proven", name=args.name)
-    answer(args, reply["drill"], "\n".join([*lines(reply["drill"]), verdict]))
+    answer(args, reply["drill"], "\n".join([*lines(reply["drill"], t.answer), verdict]))
     return 0 if reply["proven"] else os.EX_UNAVAILABLE
 
 
@@ -102,7 +119,8 @@ def _presence(args: argparse.Namespace) -> int:
     if args.zone is None:
         raise Stop(os.EX_USAGE, f"where is {args.person}? give a zone, or `out`")
     reply = _ask(args, verb="presence", person=args.person, zone=args.zone, by=args.by)
-    return answer(args, reply, reply["ok"])
+    t = said_to(args)
+    return answer(args, reply, t("went out" if args.zone == "out" else "went in", person=args.person, zone=args.zone))
 
 
 def _alarms(args: argparse.Namespace) -> int:
@@ -117,7 +135,7 @@ def _alarms(args: argparse.Namespace) -> int:
             if not math.isfinite(args.hours):
                 raise Stop(os.EX_USAGE, f"--hours {args.hours:g}: a number is expected")
             reply = _ask(args, verb=verb, point=point, by=args.by, reason=args.reason, seconds=3600 * args.hours)
-            return answer(args, reply, f"{verb}: {reply['ok']}")
+            return answer(args, reply, t.answer(f"{verb}: {reply['ok']}"))
     reply = _ask(args, verb="alarms")
     if args.load:
         return answer(args, reply["load"], "\n".join(_load_lines(reply["load"], t)))

@@ -206,7 +206,7 @@ def _told(args: argparse.Namespace, order: Order, words: Iterator[dict[str, Any]
     last, t = dict[str, Any](), said_to(args)
     for last in words:
         if not args.json:
-            text = t("command says", text=last["text"]) if last.get("text") else ""
+            text = t("command says", text=t.answer(last["text"])) if last.get("text") else ""
             reason = t("command because", reason=last["reason"]) if last.get("reason") else ""
             print(f"{t('c-' + last['state'])}{reason}{text}", flush=True)
             if last.get("challenge") and last["state"] in FINAL:  # nobody here can sign it for all of them

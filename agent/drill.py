@@ -47,6 +47,7 @@ from .core.rules import (
 from .core.words import Language, number
 from .orders import OrderBox
 from .outbox import Outbox
+from .terminal import columns
 
 PATIENCE = 10.0  # s for an output to be proven, and for each platform
 MARGIN = 0.01  # of limits and delays: how far beyond them a test goes
@@ -369,14 +370,21 @@ async def drill(site: Site, name: str, by: str, id: str) -> Drill:
     return Drill(name, by, tuple(links))
 
 
-def lines(found: Mapping[str, Any]) -> list[str]:
-    """The links for people, a line each; `found` is a `Drill` as it came over the control socket."""
+def lines(found: Mapping[str, Any], said: Callable[[str], str] = str) -> list[str]:
+    """The links for people, a line each; `found` is a `Drill` as it came over the control socket, `said` has the words
+    of their language."""
     rows = [
-        (link["name"], link["of"], link["result"], f"{link['seconds']:.3f} s", link.get("text", ""))
+        (said(link["name"]), link["of"], said(link["result"]), f"{link['seconds']:.3f} s", said(link.get("text", "")))
         for link in found["links"]
     ]
-    wide = [max(len(row[k]) for row in rows) for k in range(4)]
+    wide = [max(columns(row[k]) for row in rows) for k in range(4)]
     return [
-        "  ".join([*(cell.ljust(w) for cell, w in zip(row[:3], wide[:3], strict=True)), row[3].rjust(wide[3]), row[4]])
+        "  ".join(
+            [
+                *(cell + " " * (w - columns(cell)) for cell, w in zip(row[:3], wide[:3], strict=True)),
+                row[3].rjust(wide[3]),
+                row[4],
+            ]
+        )
         for row in rows
     ]

@@ -36,7 +36,7 @@ from .handbook import (
     SUPPLEMENT,
     TEXT,
 )
-from .terminal import Stop
+from .terminal import Stop, columns
 
 SHELLS = ("bash", "zsh", "fish")
 WORDS = ("alarms", "profiles", "models", "evidence")  # that are looked up while somebody types
@@ -89,17 +89,6 @@ class Tongue:
         if self.language == "zh":
             return list(_ideographs(self(text)))
         return [_esc(line) for line in textwrap.wrap(text, 76, break_on_hyphens=False)]
-
-
-def columns(text: str) -> int:
-    """How wide a terminal shows it.
-
-    >>> columns("CH4 甲烷")
-    8
-    """
-    import unicodedata
-
-    return sum(1 + (unicodedata.east_asian_width(sign) in "FW") for sign in text)
 
 
 def folded(text: str, wide: int, first: str = "", rest: str = "") -> list[str]:

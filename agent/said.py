@@ -178,9 +178,21 @@ MORE: Mapping[str, tuple[str, str]] = {  # English, Chinese
     "n waiting": ("{n} waiting", "{n} 待发"),
     "n dropped": ("{n} dropped", "{n} 已丢弃"),
     "uplink is": ("uplink {name} {state}", "上行 {name} {state}"),
+    "went in": ("{person} {zone}", "{person} 在 {zone}"),
+    "went out": ("{person} out", "{person} 已离开"),
     "nobody in": ("nobody is in a zone", "区域内无人"),
     "proven": ("drill of {name}: every link is proven", "演练 {name}:各环节均已验证"),
     "not proven": ("drill of {name}: NOT proven", "演练 {name}:未通过验证"),
+    # vedette reload
+    "reloaded": ("configuration {config} in place of {former}: {changes}", "配置 {config} 取代 {former}:{changes}"),
+    "r-nothing": ("nothing is different", "没有不同"),
+    "r-changed": ("{n} {what} changed ({names})", "{what}变更 {n} 项({names})"),
+    "r-gone": ("{n} {what} gone ({names})", "{what}移除 {n} 项({names})"),
+    "r-new": ("{n} {what} new ({names})", "{what}新增 {n} 项({names})"),
+    "r-lines": ("lines", "线路"),
+    "r-uplinks": ("uplinks", "上行"),
+    "r-rules": ("rules", "规则"),
+    "r-detectors": ("detectors", "检测器"),
     # vedette explain
     "no alarm": (
         "no alarm {id} in {folder}; `vedette alarms` shows those that stand",
@@ -314,9 +326,11 @@ class Said(Words):
         return super().__call__(key, **facts) if pair is None else pair[self._i].format(**facts)
 
     def fault(self, text: str) -> str:
-        """What is wrong with a site file, or with the world. English says it as it was told."""
+        """What is wrong with a site file, the world, or what was asked for. English says it as it was told."""
         if self.language == "en":
             return text
+        if (answer := self.answer(text)) != text:
+            return answer
         from .faults_zh import said
 
         return said(text)

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -94,6 +95,15 @@ def asked(words: Sequence[str]) -> Language:
     pairs = zip(words, (*words[1:], ""), strict=False)
     said = [then if word == "--lang" else word[7:] for word, then in pairs if word.partition("=")[0] == "--lang"]
     return spoken({"LANG": said[-1] if said else ""}) or spoken(os.environ) or "en"
+
+
+def columns(text: str) -> int:
+    """How wide a terminal shows it.
+
+    >>> columns("CH4 甲烷")
+    8
+    """
+    return sum(1 + (unicodedata.east_asian_width(sign) in "FW") for sign in text)
 
 
 def has_colour(stream: TextIO) -> bool:

@@ -108,10 +108,10 @@ async def stopped(broker: Mosquitto) -> AsyncIterator[Mosquitto]:
         yield broker
 
 
-async def reloaded(path: Path, capsys) -> tuple[int, str]:
+async def reloaded(path: Path, capsys, *more: str) -> tuple[int, str]:
     """`vedette reload`: its exit code, and what it said."""
     capsys.readouterr()
-    code = await asyncio.to_thread(cli, ["reload", "-c", str(path), "--by", "Li"])
+    code = await asyncio.to_thread(cli, ["reload", "-c", str(path), "--by", "Li", *more])
     out, errors = capsys.readouterr()
     return code, out + errors
 
@@ -162,6 +162,8 @@ def test_what_did_not_change_is_not_touched_and_a_wrong_file_changes_nothing(tmp
                     (tmp_path / "other.toml").write_text(path.read_text())
                     code, said = await reloaded(tmp_path / "other.toml", capsys)
                     assert (code, f"runs by {path}, not by" in said) == (69, True)
+                    _, said = await reloaded(tmp_path / "other.toml", capsys, "--lang", "zh")
+                    assert f"本代理按 {path} 运行,而不是" in said
                     path.write_text("[site\n")
                     assert (await reloaded(path, capsys))[0] == 78
                     assert (alpha.connected, beta.connected, beta.here) == (1, 1, 1)
@@ -171,6 +173,7 @@ def test_what_did_not_change_is_not_touched_and_a_wrong_file_changes_nothing(tmp
                     write({"alpha": alpha, "gamma": gamma}, [("gas", "alpha", 20.0), both[1], ("air", "gamma", 10.0)])
                     code, said = await reloaded(path, capsys)
                     assert code == 0, said
+                    assert "没有不同" in (await reloaded(path, capsys, "--lang", "zh"))[1]
                     for part in ("1 line gone (beta)", "1 line new (gamma)", "1 rule changed (gas)"):
                         assert part in said
                     ms = await heard(

@@ -361,7 +361,7 @@ async def act(door: Door, request: Request) -> Response:
     asked |= {"reason": form.get("reason", "")[:200].strip(), "seconds": 3600.0 * hours}
     reply = await door.desk.answer(asked)
     what = f"{t('acknowledge' if verb == 'ack' else verb)}, {target}"
-    word = t("refused", why=reply["error"]) if "error" in reply else t("done", what=what)
+    word = t("refused", why=t.answer(reply["error"])) if "error" in reply else t("done", what=what)
     door.sessions.say(request.cookies.get(door.cookie, ""), word)
     return RedirectResponse(back(form), 303)
 
@@ -376,7 +376,7 @@ async def compare(door: Door, request: Request) -> Response:
     asked = {key: form.get(key, "")[:200] for key in ("channel", "reference", "tolerance", "note")}
     reply = await door.desk.answer({"verb": "commission", "by": session.name, **asked})
     if "error" in reply:
-        word = t("refused", why=reply["error"])
+        word = t("refused", why=t.answer(reply["error"]))
     else:
         word = t("done", what=f"{asked['channel']}, {t('within' if reply['within'] else 'beyond')}")
     door.sessions.say(request.cookies.get(door.cookie, ""), word)
@@ -424,7 +424,7 @@ async def login_page(door: Door, request: Request, t: Words, why: str) -> str:
     try:
         known = await door.hand.do(people.read, door.desk.config.store.path)
     except ValueError as error:
-        return frame.bare(t, t("log in"), tag("p", str(error), class_="said"))
+        return frame.bare(t, t("log in"), tag("p", t.answer(str(error)), class_="said"))
     if not known:
         return frame.bare(t, t("log in"), tag("p", t("no people"), class_="said"))
     to = request.query_params.get("back", "/")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from ..core.alarm import Level
 from ..core.words import LANGUAGES, Language, number
+from . import answers
 
 TEXTS: Mapping[str, tuple[str, str]] = {  # English, Chinese
     # frame of each page
@@ -365,6 +366,19 @@ class Words:
         pair = TEXTS.get(key)
         text = pair[self._i] if pair is not None else key
         return text.format(**facts) if facts else text
+
+    def answer(self, text: str) -> str:
+        """What the agent answers to whoever wants something done; what is not in `ANSWERS` stays as it is.
+
+        >>> Words("zh").answer("it is shelved: there is nothing to shelve")
+        '当前状态为“已搁置”,无需搁置'
+        """
+        row = answers.found(text) if self.language == "zh" else None
+        if row is None:
+            return text
+        chinese, facts = row
+        said = {name: self(fact) if name in answers.WORDS else fact for name, fact in facts.items()}
+        return chinese.format(**said | ({"why": self.answer(facts["why"])} if "why" in facts else {}))
 
     def level(self, level: Level) -> str:
         return self(level)

@@ -114,6 +114,39 @@ def test_what_is_done_here_goes_into_the_journal_with_the_name(page, li):
     assert li.ask("/act", {"token": token, "do": "status:"})[0] == 400
 
 
+def test_what_the_agent_answers_is_chinese_for_whoever_reads_chinese(page, li, capsys):
+    _, _, folder = page
+    for deed, english, chinese in (
+        ("shelve:silent@plant", "a reason is needed", "未执行:须说明原因,或给出工作票编号。"),
+        ("restore:silent@plant", "it is active-unacked", "未执行:当前状态为“激活,未确认”,无需恢复。"),
+        ("ack:nobody", "no open alarm", "未执行:没有编号为 nobody 的未结束报警。"),
+        ("protect:nothing", "no camera of this site", "未执行:本现场没有保留证据的摄像机。"),
+    ):
+        assert li.ask("/act?lang=zh", {"token": li.token(), "do": deed, "hours": "1", "back": "/alarms"})[0] == 303
+        text = li.text("/alarms?lang=zh")
+        assert chinese in text
+        assert english not in text
+    form = {"token": li.token(), "channel": "plant/c0", "reference": "1,5", "tolerance": "1", "back": "/commission"}
+    assert li.ask("/commission?lang=zh", form)[0] == 303
+    assert "未执行:标准值和允差须为数字" in li.text("/commission?lang=zh")
+    asked = ["-c", str(folder / "site.toml"), "--lang", "zh"]
+    for words, chinese, code in (
+        (["alarms", "--shelve", "silent@plant", "--by", "Li", "--hours", "1"], "须说明原因,或给出工作票编号", 69),
+        (["alarms", "--ack", "nobody", "--by", "Li"], "没有编号为 nobody 的未结束报警", 69),
+        (["alarms", "--ack", "nobody"], "由谁确认?请给出 --by 姓名", 64),
+        (
+            ["drill", "nothing", "--by", "Li"],
+            "没有规则监测 nothing:请给出 RULE@CHANNEL,或有驱动输出的规则或组的名称",
+            69,
+        ),
+        (["presence", "p7", "north"], "现场文件中没有 [[zone]],没有可进入的区域", 69),
+    ):
+        assert cli([*words, *asked]) == code
+        assert capsys.readouterr().err.endswith(f": {chinese}\n")
+    assert cli(["alarms", "--ack", "nobody", "--by", "Li", "--json", *asked]) == 69
+    assert json.loads(capsys.readouterr().out) == {"error": "no open alarm has the id nobody"}  # one text for machines
+
+
 def test_who_is_logged_out_meanwhile_hears_it_and_where_to_log_in(page, visitor):
     for referer, to in ((f"{page[1]}/channels?find=x", "%2Fchannels"), ("http://elsewhere/x", "%2F"), ("", "%2F")):
         status, _, body = visitor.ask("/act?lang=zh", {"do": "ack:1", "token": "x"}, {"Referer": referer})
