@@ -52,7 +52,8 @@ from .clerk import Clerk
 from .clock import Steps, SystemClock, kernel, offset
 from .comeback import Comeback
 from .config import Config, load
-from .core.alarm import Alarm, Order
+from .core.alarm import EVENT_NAMES, Alarm, Order
+from .core.alarm import Event as Edge
 from .core.colours import UNCOLOURED
 from .core.core import NOTHING, VERBS, Ack, Action, Core, Input, Kept, Memory, Tick, Verdict, open_alarms
 from .core.errors import ConfigFault
@@ -95,6 +96,7 @@ Task = asyncio.Task[None]
 
 QUEUE = 1000  # frames between drivers and judge
 OWN = (Health.SOURCE, tls.SOURCE)  # sources that are told by this program itself
+ACKNOWLEDGED = EVENT_NAMES[Edge.ACK]
 RELEASE = "start"  # the reason of orders that no alarm gave
 
 # Leases, s: how long each may do no useful work before it counts as hanging. All of them are longer than any work
@@ -151,6 +153,7 @@ class Agent:
         self.links: dict[str, str] = {}  # uplink -> its last state, for people
         self.tallies: dict[str, Tally] = {}  # line -> how it fared lately, for people
         self.recent: deque[Event] = deque(maxlen=RECENT)  # newest last, for people
+        self._acks: deque[Alarm] = deque(maxlen=RECENT)  # edges by which people acknowledged alarms, newest last
         self._recalled = False  # what an earlier life knew of trends
         self.trends = Trends(config.web.trend_mb * 1e6 if config.web is not None else 0.0)
         self.lost: dict[str, str] = {}  # lines and uplinks that failed last, and why, for people
@@ -516,6 +519,8 @@ class Agent:
         for event in verdict.events:
             self._event(event)
         for alarm in verdict.alarms:
+            if alarm.event == ACKNOWLEDGED:
+                self._acks.append(alarm)
             self.audit.put(alarm)
             self.traces.alarm(alarm)
             self._witness.hurry()
@@ -816,6 +821,7 @@ class Agent:
             lambda: self.core,
             lambda: self.memory,
             self._judged,
+            self._needless,
             self._limited,
             lambda: self.desk.ledger.limits if self.desk is not None else {},
             self._drill,
@@ -861,13 +867,31 @@ class Agent:
         except TimeoutError:
             return False
 
-    async def _judged(self, item: Input) -> bool:
-        """Have something judged in its turn. Whether what came of it is on the disk."""
+    async def _in_turn(self, item: Input) -> None:
+        """Have something judged in its turn."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await self.queue.put(item)
         await self.queue.put(turn)
         await turn
+
+    async def _judged(self, item: Input) -> bool:
+        """The same. Whether what came of it is on the disk."""
+        await self._in_turn(item)
         return bool(await asyncio.shield(self.outbox.put_alarms(())))
+
+    def _needless(self, ack: Ack) -> str:
+        """Why there is nothing that this acknowledges, in words; empty where there is, or it was this one that did."""
+        alarm = next((one for one in open_alarms(self.memory) if one.id == ack.id), None)
+        if alarm is not None and "unacked" in alarm.state:
+            return ""
+        known = [*self._acks, alarm] if alarm is not None and alarm.event == ACKNOWLEDGED else self._acks
+        seen = next((one for one in reversed(known) if one.id == ack.id), None)
+        if seen is not None:
+            mine = (seen.by, seen.at) == (ack.by, ack.at)
+            return "" if mine else f"{ack.id} was acknowledged already, by {seen.by}"
+        return (
+            f"it is {alarm.state}: there is nothing to acknowledge" if alarm else f"no open alarm has the id {ack.id}"
+        )
 
     def _limited(self, set_to: Mapping[str, SetTo]) -> None:
         """Judge by these limits from now on: at once, and what stands is not cleared but by a measurement."""
@@ -1185,10 +1209,11 @@ class Agent:
             id, by = str(request["id"]), str(request["by"]).strip()
             if not by:
                 return {"error": "who acknowledges? give --by NAME"}
-            if all(alarm.id != id for alarm in open_alarms(self.memory)):
-                return {"error": f"no open alarm has the id {id}"}
-            await self.queue.put(Ack(id, by, self.clock.now()))
-            return {"ok": id}
+            ack = Ack(id, by, self.clock.now())
+            if not (why := self._needless(ack)):
+                await self._in_turn(ack)
+                why = self._needless(ack)  # somebody else may have been before him
+            return {"error": why} if why else {"ok": id}
         if verb == "reports":
             return {"ok": await self._reports()}
         if verb == "drill":

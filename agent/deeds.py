@@ -58,6 +58,7 @@ class Reach(NamedTuple):
     core: Callable[[], Core]
     memory: Callable[[], Memory]
     judged: Callable[[Input], Awaitable[bool]]  # give it to the judge; whether what came of it is on the disk
+    needless: Callable[[Ack], str]  # why there is nothing that it acknowledges, before or after it was judged
     limited: Callable[[Mapping[str, SetTo]], None]  # judge by these limits from now on
     limits: Callable[[], Mapping[str, SetTo]]  # that are set now
     drill: Callable[[str, str], Awaitable[dict[str, Any]]]  # name, by
@@ -96,9 +97,12 @@ class Deeds:
                 return await self._configure(do, entry)
 
     async def _acknowledge(self, do: Acknowledge, by: str) -> Result:
-        if all(alarm.id != do.alarm for alarm in open_alarms(self.reach.memory())):
-            return failed(f"no open alarm has the id {do.alarm}")
-        stored = await self.reach.judged(Ack(do.alarm, by, self.reach.clock.now()))
+        ack = Ack(do.alarm, by, self.reach.clock.now())
+        if why := self.reach.needless(ack):
+            return failed(why)
+        stored = await self.reach.judged(ack)
+        if why := self.reach.needless(ack):
+            return failed(why)
         return done(f"acknowledged {do.alarm}", stored)
 
     async def _deal(self, do: Deal, by: str) -> Result:

@@ -23,6 +23,7 @@ ANSWERS: Mapping[str, str] = {
     "who drills?": "由谁演练?",
     # alarms and points
     "no open alarm has the id {id}": "没有编号为 {id} 的未结束报警",
+    "{id} was acknowledged already, by {who}": "{id} 已由 {who} 确认",
     "who does it? a name is needed": "由谁操作?须给出姓名",
     "no rule {rule} watches {channel}": "没有规则 {rule} 监测 {channel}",
     "{rule} is not manual: {verb} does not apply": "{rule} 不是手动规则,不能{verb}",

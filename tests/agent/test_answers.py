@@ -27,7 +27,7 @@ PLACES = {  # file -> functions whose answers people hear; all of them where non
     "agent/core/colours.py": ("refusal",),
     "agent/core/exposure.py": ("refusal",),
     "agent/daemon.py": (
-        *("_answer", "_drill", "_compare", "_presence", "reload", "_reload", "_commanded"),
+        *("_answer", "_needless", "_drill", "_compare", "_presence", "reload", "_reload", "_commanded"),
         *("_prove", "_unproven"),
     ),
     "agent/deeds.py": (),

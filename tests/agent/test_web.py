@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import hashlib
@@ -23,10 +24,11 @@ import pytest
 pytest.importorskip("starlette", reason='the page is not installed: pip install "vedette[web]"')
 pytest.importorskip("argon2")
 
-from agent import audit, commission, config, evidence, keys
+from agent import audit, commission, config, daemon, evidence, keys
 from agent.cli import main as cli
 from agent.clock import ManualClock
 from agent.control import ask
+from agent.core.core import open_alarms
 from agent.core.errors import ConfigFault
 from agent.core.frame import Instant, frame, layout
 from agent.core.ports import Fared, Tally
@@ -112,6 +114,57 @@ def test_what_is_done_here_goes_into_the_journal_with_the_name(page, li):
     assert "<b>the line" not in text
     assert li.ask("/act", {"token": token, "do": f"restore:{point}"})[0] == 303
     assert li.ask("/act", {"token": token, "do": "status:"})[0] == 400
+
+
+def test_of_two_who_acknowledge_the_second_hears_who_was_first(tmp_path):
+    path, url = silent(tmp_path, name="Li")
+    with living(path) as agent:
+        visitor = Visitor(url)
+        assert visitor.log_in("Li") == 303
+        id = lost(agent)
+        assert ask(tmp_path / "state", {"verb": "ack", "id": id, "by": "Wang"}) == {"ok": id}
+        for language, said in (
+            ("en", f"Not done: {id} was acknowledged already, by Wang."),
+            ("zh", f"未执行:{id} 已由 Wang 确认。"),
+        ):
+            form = {"token": visitor.token(), "do": f"ack:{id}", "back": "/alarms"}
+            assert visitor.ask(f"/act?lang={language}", form)[0] == 303
+            assert said in visitor.text(f"/alarms?lang={language}")
+    assert acknowledged(tmp_path, id) == ["Wang"]
+
+
+def test_of_two_who_acknowledge_in_the_same_moment_one_did_it(tmp_path):
+    path, _ = silent(tmp_path)
+
+    async def main() -> tuple[str, list[dict[str, str]]]:
+        agent = daemon.Agent(config.load(path))
+        running = asyncio.create_task(agent.run())
+        id = await asyncio.to_thread(lost, agent)
+        asked = (agent.answer({"verb": "ack", "id": id, "by": by}) for by in ("Wang", "Zhao"))
+        told = await asyncio.gather(*asked)  # the judge has its turn when both have asked
+        agent.stop()
+        await running
+        return id, told
+
+    id, told = asyncio.run(main())
+    assert told == [{"ok": id}, {"error": f"{id} was acknowledged already, by Wang"}]
+    assert acknowledged(tmp_path, id) == ["Wang"]
+
+
+def lost(agent) -> str:
+    """The alarm that says that the line is silent, once it is there."""
+    end = time.monotonic() + 20
+    while True:
+        with contextlib.suppress(AttributeError):  # it is just starting
+            if found := [one.id for one in open_alarms(agent.memory) if one.channel == "plant"]:
+                return found[0]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def acknowledged(folder, id: str) -> list[str]:
+    """By whom, as the journal has it."""
+    return [a.by for a in audit.edges(folder / "state/journal") if a.id == id and a.event == "acknowledged"]
 
 
 def test_what_the_agent_answers_is_chinese_for_whoever_reads_chinese(page, li, capsys):
