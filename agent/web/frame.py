@@ -75,25 +75,16 @@ def whole(ask: Ask, page: Page, here: str, address: str, person: str, token: str
             class_="bar-top",
         ),
         strip,
+        tag("p", said, class_="said", role="status") if said else None,
         class_="top",
     )
     main = tag(
         "main",
         tag("p", t("old", s="…"), id="old", class_="old", hidden=True, role="alert"),
         tag("noscript", tag("p", t("no script"), class_="hint")),
-        tag("p", said, class_="said", role="status") if said else None,
         tag("h1", page.title),
         page.body,
-        tag(
-            "form",
-            TOKEN,
-            tag("input", type="hidden", name="back", value=address),
-            id="act",
-            method="post",
-            action="/act",
-        )
-        if person
-        else None,
+        tag("form", TOKEN, id="act", method="post", action="/act") if person else None,
         id="content",
     )
     foot = tag("footer", tag("p", f"Vedette {__version__} · ", t("supplement")))

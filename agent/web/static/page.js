@@ -95,6 +95,19 @@ if (body.dataset.live) {
   });
 }
 
+// Whoever acts far down a list comes back to where he was: the address says how far from the window's top the page began.
+const heading = document.querySelector("h1");
+const below = () => Math.round(heading.getBoundingClientRect().top);
+document.addEventListener("submit", ({ target }) => {
+  if (target.method !== "post" || !scrollY) return;
+  for (const field of target.querySelectorAll("[name=back]")) field.value = `${body.dataset.live}#y${below()}`;
+});
+const place = /^#y(-?\d+)$/.exec(location.hash);
+if (place) {
+  history.replaceState(null, "", location.pathname + location.search);
+  scrollBy({ top: below() - place[1], behavior: "instant" });
+}
+
 document.querySelector(".pages [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 for (const button of document.querySelectorAll("[data-print]")) button.addEventListener("click", () => print());
 
