@@ -103,6 +103,9 @@ def read_all(browser: Chromium, url: str) -> None:
         browser.size(*((390, 844) if i % 2 else (1280, 720)), dark=i % 4 > 1)
         browser.go(f"{url}{page}?lang={'zh' if i % 3 else 'en'}")
         assert_fits(browser, page)
+        mark, legend = "document.querySelector('time .unsure') !== null", "document.querySelector('.legend')"
+        shown = f"getComputedStyle({legend}).display !== 'none'"
+        assert page == "/login" or browser.js(f"{legend} !== null && ({shown}) === ({mark})")  # where there is a mark
         if AXE.exists():
             found += [f"{page}: {one}" for one in browser.axe()]
     assert found == []

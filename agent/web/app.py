@@ -291,9 +291,8 @@ class Events(Response):
 
         watching = [asyncio.create_task(listen()), asyncio.create_task(close())]
         try:
-            clock = self.door.desk.clock
             await put(b"retry: 2000\n\n")
-            await self.door.streams.follow(self.key, self.make, put, gone, lambda: clock.now().wall)
+            await self.door.streams.follow(self.key, self.make, put, gone, self.door.desk.clock.now)
         finally:
             for task in watching:
                 task.cancel()

@@ -8,7 +8,7 @@ from pathlib import Path
 from .. import __version__
 from .markup import Html, join, tag
 from .pages import PAGES, TOKEN, Ask, Page, link, live_strip, path_of
-from .texts import Words
+from .texts import DOUBT, Words
 
 STATIC = Path(__file__).parent / "static"
 FILES = {"style.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -67,7 +67,7 @@ def whole(ask: Ask, page: Page, here: str, address: str, person: str, token: str
                     class_="link",
                     role="status",
                 ),
-                tag("span", id="clock", class_="clock"),
+                tag("span", id="clock", class_="clock", title=f"{DOUBT} {t('unsure')}"),
                 link(back, t("language"), lang=other, hreflang=other, rel="nofollow"),
                 who,
                 class_="tools",
@@ -84,6 +84,7 @@ def whole(ask: Ask, page: Page, here: str, address: str, person: str, token: str
         tag("noscript", tag("p", t("no script"), class_="hint")),
         tag("h1", page.title),
         page.body,
+        tag("p", tag("span", DOUBT, class_="unsure"), " ", t("unsure"), class_="legend hint"),
         tag("form", TOKEN, id="act", method="post", action="/act") if person else None,
         id="content",
     )

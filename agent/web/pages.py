@@ -17,14 +17,14 @@ from models.fatigue import Fatigue
 
 from ..core.alarm import LEVELS, Alarm, Level, State, colour
 from ..core.colours import Branch
-from ..core.frame import Quality
+from ..core.frame import Instant, Quality
 from ..core.rules import Item, Manual
 from ..trend import SPANS, Trends
 from . import figures, glance
 from .figures import shape
 from .glance import Desk, Reading
 from .markup import Child, Html, Sheet, join, tag
-from .texts import Words, clock_text, full
+from .texts import DOUBT, Words, clock_text, full
 
 ROWS = 100  # channels of a list, at once
 CARDS = 80  # channels of a site that are shown one by one on its first page
@@ -67,10 +67,17 @@ def channel_link(channel: str) -> Html:
     return link(f"/channel/{quote(channel)}", channel)
 
 
-def at(ask: Ask, wall: float) -> Html:
+def at(ask: Ask, when: Instant) -> Html:
     """A moment, the date where it is not today; in full for whoever points at it."""
-    now = ask.desk.clock.now().wall
-    return tag("time", clock_text(wall, now), title=full(wall))
+    return moment(ask.t, when, clock_text(when.wall, ask.desk.clock.now().wall))
+
+
+def moment(t: Words, when: Instant, text: str) -> Html:
+    """A moment in these words, marked where the clock was not trusted then."""
+    if when.synced:
+        return tag("time", text, title=full(when.wall))
+    mark = tag("span", DOUBT, tag("span", " ", t("unsure"), class_="hidden"), class_="unsure")
+    return tag("time", text, mark, title=f"{full(when.wall)} {DOUBT} {t('unsure')}")
 
 
 def pairs(rows: Mapping[str, Child], **attributes: object) -> Html:
@@ -292,10 +299,10 @@ def alarm_row(ask: Ask, one: Alarm, folded: int) -> Html:
     facts = [
         state_text(t, one),
         tag("span", one.rule, class_="rule"),
-        tag("span", at(ask, one.since.wall)),
+        tag("span", at(ask, one.since)),
         other,
         tag("span", t("folded", n=folded)) if folded else None,
-        tag("span", t("until"), " ", at(ask, one.until.wall)) if one.until is not None else None,
+        tag("span", t("until"), " ", at(ask, one.until)) if one.until is not None else None,
         tag("span", t("by"), " ", one.by) if one.by else None,
         tag("span", t("drill"), class_="first") if one.drill else None,
     ]
@@ -348,7 +355,7 @@ async def alarm(ask: Ask) -> Page:
         t("value"): value,
         t("limit"): limit,
         t("basis"): f"{one.basis.standard} {one.basis.clause}".strip() + (" (verify)" if one.basis.verify else ""),
-        t("since"): at(ask, one.since.wall),
+        t("since"): at(ask, one.since),
     }
     if one.first:
         other = glance.alarm(desk, one.first)
@@ -358,7 +365,7 @@ async def alarm(ask: Ask) -> Page:
     if one.by:
         facts[t("by")] = f"{one.by}{': ' + one.reason if one.reason else ''}"
     if one.until is not None:
-        facts[t("until")] = at(ask, one.until.wall)
+        facts[t("until")] = at(ask, one.until)
     if one.evidence:
         names = [word.split()[0] for word in one.evidence]
         facts[t("evidence")] = [link(f"/evidence/{quote(name)}", name, " ") for name in names]

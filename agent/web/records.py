@@ -30,6 +30,7 @@ from .pages import (
     deed,
     filters,
     link,
+    moment,
     pairs,
     quality_mark,
     reading_text,
@@ -62,7 +63,7 @@ async def history(ask: Ask) -> Page:
     rows = [
         tag(
             "tr",
-            cell(t("when"), at(ask, alarm.at.wall), class_="number"),
+            cell(t("when"), at(ask, alarm.at), class_="number"),
             cell("", shape(alarm.level, t.level(alarm.level))),
             cell(t("edge"), t(alarm.event)),
             cell(t("text"), link(f"/history/{quote(alarm.id)}", alarm.text)),
@@ -123,7 +124,7 @@ async def story(ask: Ask) -> Page:
     rows = [
         tag(
             "tr",
-            cell(t("when"), at(ask, alarm.at.wall), class_="number"),
+            cell(t("when"), at(ask, alarm.at), class_="number"),
             cell(t("edge"), t(alarm.event)),
             cell(t("state"), t(alarm.state)),
             cell(t("text"), alarm.text),
@@ -297,7 +298,7 @@ async def cameras(ask: Ask) -> Page:
         told = [alarm for alarm in glance.alarms(desk) if alarm.channel.partition("/")[0] in driver.layouts()]
         alarms = [tag("li", shape(a.level, t.level(a.level)), link(f"/alarm/{quote(a.id)}", a.text)) for a in told]
         lately = [e for e in reversed(desk.recent) if e.source in (driver.name, name)][:6]
-        events = [tag("li", at(ask, e.at.wall), " ", e.text) for e in lately]
+        events = [tag("li", at(ask, e.at), " ", e.text) for e in lately]
         seen = [one for one in mine if one.source != name and not math.isnan(one.value)][:12]
         values = tag(
             "tbody", (tag("tr", tag("th", one.key, scope="row"), tag("td", reading_text(t, one))) for one in seen)
@@ -359,7 +360,7 @@ async def shelf(ask: Ask) -> Page:
             tag(
                 "tr",
                 cell("", still),
-                cell(t("when"), at(ask, one.at.wall) if one else t("not complete"), class_="number"),
+                cell(t("when"), at(ask, one.at) if one else t("not complete"), class_="number"),
                 cell(t("level"), join(shape(one.level, t.level(one.level)), one.rule) if one else None),
                 cell(t("where"), one.channel if one else None),
                 tag("th", name, scope="row"),
@@ -405,7 +406,7 @@ async def piece(ask: Ask) -> Page:
         ]
     begin, end = (f"{x.mono - one.at.mono:+.0f} s" for x in (one.begin, one.end))
     facts: dict[str, Child] = {
-        t("when"): at(ask, one.at.wall),
+        t("when"): at(ask, one.at),
         t("level"): join(shape(one.level), t.level(one.level)),
         t("rule"): one.rule,
         t("where"): channel_link(one.channel),
@@ -462,7 +463,7 @@ async def commissioning(ask: Ask) -> Page:
                 tag("th", link(f"/commission/{quote(one.channel)}", one.channel), scope="row"),
                 ask.sheet.live(f"r{i}", reading_text(t, one), as_="td", class_="number"),
                 cell(t("quality"), quality_mark(t, one.quality)),
-                cell(t("last test"), at(ask, done.at.wall) if done else t("untested")),
+                cell(t("last test"), at(ask, done.at) if done else t("untested")),
                 cell(t("deviation"), verdict(t, done) if done else "–"),
                 cell(t("by"), done.by if done else ""),
             )
@@ -528,7 +529,7 @@ async def test(ask: Ask) -> Page:
     rows = [
         tag(
             "tr",
-            cell(t("when"), at(ask, each.at.wall), class_="number"),
+            cell(t("when"), at(ask, each.at), class_="number"),
             cell(t("reference"), f"{each.reference:g} {each.unit}", class_="number"),
             cell(t("value"), f"{each.value:.4g} {each.unit}", class_="number"),
             cell(t("deviation"), verdict(t, each)),
@@ -563,7 +564,7 @@ def report_of(ask: Ask, tests: list[commission.Test]) -> commission.Report:
 
 async def report(ask: Ask) -> Page:
     """What is printed, signed and filed."""
-    t, desk = ask.t, ask.desk
+    t, desk, now = ask.t, ask.desk, ask.desk.clock.now()
     state = Path(desk.config.store.path)
     one = report_of(ask, await ask.read(commission.read, state))
     seal = await ask.read(commission.signed, desk.config.store.key_file, commission.text(one))
@@ -571,7 +572,7 @@ async def report(ask: Ask) -> Page:
         tag(
             "tr",
             tag("th", each.channel, scope="row"),
-            cell(t("when"), full(each.at.wall), class_="number"),
+            cell(t("when"), moment(t, each.at, full(each.at.wall)), class_="number"),
             cell(t("reference"), f"{each.reference:g}", class_="number"),
             cell(t("value"), f"{each.value:.4g}", class_="number"),
             cell(t("tolerance"), f"± {each.tolerance:g} {each.unit}", class_="number"),
@@ -587,7 +588,7 @@ async def report(ask: Ask) -> Page:
         t("site"): f"{one.site}/{one.node}",
         t("config"): one.config,
         t("version"): one.version,
-        t("printed"): full(desk.clock.now().wall),
+        t("printed"): moment(t, now, full(now.wall)),
     }
     if seal is not None:
         signature, public = seal
@@ -661,7 +662,7 @@ async def system(ask: Ask) -> Page:
     ]
     off = [tag("li", tag("b", rule), ": ", why) for rule, why in desk.config.off.items()]
     events = [
-        tag("li", tag("span", at(ask, e.at.wall), " ", tag("b", e.kind), " ", e.source), tag("span", e.text))
+        tag("li", tag("span", at(ask, e.at), " ", tag("b", e.kind), " ", e.source), tag("span", e.text))
         for e in list(reversed(desk.recent))[:EVENTS]
     ]
     hazards = [tag("li", sentence(h, desk.config.site.language)) for h in desk.config.hazards]

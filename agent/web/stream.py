@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
+from ..core.frame import Instant
 from .markup import Sheet, changed
-from .texts import clock_text
+from .texts import DOUBT, clock_text
 
 PERIOD = 1.0  # s
 PATIENCE = 10.0  # s that a client may take for one message
@@ -64,7 +65,7 @@ class Streams:
         return self.open >= self.most
 
     async def follow(
-        self, key: tuple[Any, ...], make: Make, send: Send, gone: asyncio.Event, wall: Callable[[], float]
+        self, key: tuple[Any, ...], make: Make, send: Send, gone: asyncio.Event, clock: Callable[[], Instant]
     ) -> None:
         """Send what changes until the client is gone. Raises `TimeoutError` where it is too slow."""
         shared = self._shared.get(key)
@@ -82,8 +83,9 @@ class Streams:
                 else:
                     news = changed(had, sheet)
                 had = sheet.parts
-                now = wall()
-                told = {"at": clock_text(now, now), "stamp": self.stamp, "gone": sheet.gone, "parts": news}
+                now = clock()
+                at = clock_text(now.wall, now.wall) + ("" if now.synced else f" {DOUBT}")
+                told = {"at": at, "stamp": self.stamp, "gone": sheet.gone, "parts": news}
                 async with asyncio.timeout(PATIENCE):
                     await send(b"data: " + msgspec.json.encode(told) + b"\n\n")
                 try:

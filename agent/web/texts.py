@@ -10,6 +10,8 @@ from ..core.alarm import Level
 from ..core.words import LANGUAGES, Language, number
 from . import answers
 
+DOUBT = "?"  # behind a time that was taken while the clock was not trusted
+
 TEXTS: Mapping[str, tuple[str, str]] = {  # English, Chinese
     # frame of each page
     "site": ("Site", "现场"),
@@ -39,6 +41,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {  # English, Chinese
         "A supplement to certified safety systems, never one of them.",
         "对经认证安全系统的补充,不能替代它们。",
     ),
+    "unsure": ("the clock was not trusted then", "当时时钟不可信"),
     "none": ("none", "无"),
     "nothing": ("Nothing here.", "没有内容。"),
     "yes": ("yes", "是"),

@@ -26,7 +26,7 @@ pytest.importorskip("argon2")
 
 from agent import audit, commission, config, daemon, evidence, keys
 from agent.cli import main as cli
-from agent.clock import ManualClock
+from agent.clock import ManualClock, SystemClock
 from agent.control import ask
 from agent.core.core import open_alarms
 from agent.core.errors import ConfigFault
@@ -160,6 +160,39 @@ def lost(agent) -> str:
                 return found[0]
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+class Doubted(SystemClock):
+    """This machine's clock, trusted or not as the test says."""
+
+    trusted = False
+
+    def now(self) -> Instant:
+        at = super().now()
+        return Instant(at.mono, at.wall, self.trusted)
+
+
+def test_a_time_of_which_the_clock_was_not_trusted_is_marked(tmp_path):
+    path, url = silent(tmp_path)
+    clock = Doubted()
+    with living(path, clock) as agent:
+        visitor, id = Visitor(url), lost(agent)
+        clock.trusted = True
+        assert ask(tmp_path / "state", {"verb": "ack", "id": id, "by": "Li"}) == {"ok": id}
+        for language, said in (("en", "the clock was not trusted then"), ("zh", "当时时钟不可信")):
+            for place in ("/alarms", f"/alarm/{id}", "/system"):
+                (first, *_) = [time for time in times(visitor.text(f"{place}?lang={language}")) if "unsure" in time]
+                assert first.count(f"? {said}") == 1  # for whoever points at it
+                assert f'>?<span class="hidden"> {said}</span></span></time>' in first
+        end = time.monotonic() + 10
+        while len(told := times(visitor.text(f"/history/{id}"))) < 2:  # the journal is written
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert ["unsure" in time for time in told] == [True, False]  # raised before, acknowledged after
+
+
+def times(page: str) -> list[str]:
+    return re.findall(r"<time.*?</time>", page)
 
 
 def acknowledged(folder, id: str) -> list[str]:

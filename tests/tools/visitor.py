@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 from agent import config, daemon
 from agent.cli import main as cli
+from agent.clock import SystemClock
 from tests.rigs.stage import plant, site
 from tests.tools.mosquitto import free_port
 
@@ -102,9 +103,9 @@ class Visitor:
 
 
 @contextlib.contextmanager
-def living(path: Path) -> Iterator[daemon.Agent]:
+def living(path: Path, clock: SystemClock | None = None) -> Iterator[daemon.Agent]:
     """The agent of a site file in a thread with a loop of its own."""
-    agent = daemon.Agent(config.load(path))
+    agent = daemon.Agent(config.load(path), clock)
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def main() -> None:
