@@ -357,7 +357,7 @@ def _words(error: str) -> tuple[str | None, str]:
     key = path.rstrip("`").removeprefix("$").strip(".").split("[")[0] or (named[1] if named else None)
     for pattern, words in _PLAIN:
         text = re.sub(pattern, words, text)
-    return key, text
+    return key, _TYPE.sub(lambda word: _TYPES[word[0]], text)
 
 
 _PLAIN = (
@@ -369,13 +369,16 @@ _PLAIN = (
     (r"Expected `array` of length (.+)", r"should have \1 entries"),
     (r"Invalid enum value (.+)", r"\1 is not one of the choices"),
     (r"Object missing required field `(.+?)`", r"`\1` is missing"),
-    (r"\bstr\b", "text"),
-    (r"\bint\b", "a whole number"),
-    (r"\bfloat\b", "a number"),
-    (r"\bbool\b", "true or false"),
-    (r"\barray\b", "a list"),
-    (r"\bobject\b", "a table"),
 )
+_TYPES = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+_TYPE = re.compile(rf"(?<!')\b({'|'.join(_TYPES)})\b(?!')")  # in quotes it is what somebody wrote
 
 
 def _choices(hint: Any) -> str:

@@ -138,6 +138,7 @@ MISTAKES = [
     ('at = "holding:0"', 'at = "holdnig:0"', "holdnig", "holdnig"),
     ('at = "holding:0"', 'at = "holding:70000"', "70000", "70000"),
     ('type = "float32"', 'type = "flaot32"', "flaot32", "flaot32"),
+    ('type = "float32"', 'type = "float"', '"float"', "'float' is not one of the choices: bool, bits,"),
     ('type = "uint16"', 'type = "uint16"\norder = "ACBD"', "ACBD", "ACBD"),
     ('key = "co"', 'key = "ch4"', 'key = "ch4"', "listed twice"),
     ('type = "uint16"', 'type = "uint16"\nscale = "big"', 'scale = "big"', "should be a number"),
