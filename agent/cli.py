@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     words = sys.argv[1:] if argv is None else argv
     try:
-        args = _parser(terminal.asked(words)).parse_args(words)
+        args = _parser(terminal.asked(words)).parse_args(terminal.turned(words))
     except manual.Misused as wrong:
         asked = argparse.Namespace(json="--json" in words)
         raise SystemExit(terminal.complain(asked, str(wrong), USAGE, wrong.verb, wrong.shown)) from None

@@ -36,6 +36,7 @@ STYLES: Mapping[str, str] = {  # SGR; nothing is green: grey until something is 
     "dim": "2",
     "bold": "1",
 }
+COMMON = {"--json": 0, "--lang": 1, "-c": 1, "--config": 1}  # options of every verb, and how many words follow
 BREATH = 0.2  # s between two words of progress
 PATIENCE = 0.5  # s that a work may take before it says how far it is
 
@@ -104,6 +105,18 @@ def columns(text: str) -> int:
     8
     """
     return sum(1 + (unicodedata.east_asian_width(sign) in "FW") for sign in text)
+
+
+def turned(words: Sequence[str]) -> list[str]:
+    """What every verb takes may stand before the verb as well.
+
+    >>> turned(["-c", "site.toml", "check", "--all"]), turned(["--lang=zh", "--help"])
+    (['check', '-c', 'site.toml', '--all'], ['--help', '--lang=zh'])
+    """
+    n = 0
+    while n < len(words) and words[n].partition("=")[0] in COMMON:
+        n += 1 + ("=" not in words[n] and COMMON[words[n]])
+    return [words[n], *words[:n], *words[n + 1 :]] if n < len(words) else []
 
 
 def has_colour(stream: TextIO) -> bool:

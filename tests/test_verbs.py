@@ -94,6 +94,22 @@ def test_wrong_words_are_answered_with_better_ones(words, says, capsys):
     assert told.out == ""
 
 
+@pytest.mark.parametrize("words", [["--json", "--lang", "zh"], ["--lang=zh", "--json"]])
+def test_what_every_verb_takes_may_stand_before_it(words, capsys):
+    assert main([*words, "version"]) == 0
+    assert json.loads(capsys.readouterr().out)["version"]
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--help"])
+    assert end.value.code == 0
+    assert "查看现状" in capsys.readouterr().out
+    assert main(["-c", "/nowhere/site.toml", *words, "check"]) == os.EX_CONFIG
+    assert "/nowhere/site.toml" in json.loads(capsys.readouterr().out)["complaints"][0]
+    with pytest.raises(SystemExit) as end:
+        main(["--lang", "zh"])
+    assert end.value.code == os.EX_USAGE
+    assert "查看现状" in capsys.readouterr().err
+
+
 def test_wrong_words_are_answered_in_json_where_that_is_wanted(monkeypatch, capsys):
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     with pytest.raises(SystemExit) as end:
