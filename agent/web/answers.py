@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 
 from ..core.words import LOWER
 
@@ -228,7 +229,10 @@ def _pattern(english: str) -> re.Pattern[str]:
     return re.compile("".join(_blank(p) if i % 2 else re.escape(p) for i, p in enumerate(pieces)), re.DOTALL)
 
 
-PATTERNS = {_pattern(english): chinese for english, chinese in ANSWERS.items()}
+@cache
+def _patterns() -> dict[re.Pattern[str], str]:
+    """Made when somebody reads Chinese: twenty ms of a PC."""
+    return {_pattern(english): chinese for english, chinese in ANSWERS.items()}
 
 
 def found(text: str) -> tuple[str, dict[str, str]] | None:
@@ -237,7 +241,7 @@ def found(text: str) -> tuple[str, dict[str, str]] | None:
     >>> found("no open alarm has the id 7-1")
     ('没有编号为 {id} 的未结束报警', {'id': '7-1'})
     """
-    for pattern, chinese in PATTERNS.items():
+    for pattern, chinese in _patterns().items():
         if (fits := pattern.fullmatch(text)) is not None:
             facts = fits.groupdict()
             if "why" not in facts or HAN.search(chinese) or found(facts["why"]) is not None:
