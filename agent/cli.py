@@ -35,7 +35,7 @@ from . import (
     workshop,
 )
 from .core.errors import ConfigFault, WorldFault
-from .said import Said, said_to
+from .said import Said, said_to, told_to
 from .web import passwd
 
 if TYPE_CHECKING:
@@ -54,24 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(sys, name) is None:  # `>&-`: nobody listens, and no file that is opened takes the number
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     words = sys.argv[1:] if argv is None else argv
-    try:
-        args = _parser(terminal.asked(words)).parse_args(terminal.turned(words))
-    except manual.Misused as wrong:
-        asked = argparse.Namespace(json="--json" in words)
-        raise SystemExit(terminal.complain(asked, str(wrong), USAGE, wrong.verb, wrong.shown)) from None
     if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show ends nothing; JSON is UTF-8 (RFC 8259)
-        sys.stdout.reconfigure(encoding="utf-8" if args.json else None, errors="replace")
+        sys.stdout.reconfigure(encoding="utf-8" if "--json" in words else None, errors="replace")
     try:
-        code = int(args.verb(args) or 0)
-        sys.stdout.flush()
-        return code
-    except ConfigFault as fault:
-        _show_complaints(fault, args)
-        return CONFIG
-    except WorldFault as fault:
-        return terminal.complain(args, str(fault), UNAVAILABLE, shown=said_to(args).fault(str(fault)))
-    except terminal.Stop as stop:
-        return terminal.complain(args, str(stop), stop.code, args.called, said_to(args).fault(str(stop)))
+        return _done(words)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -83,6 +69,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return os.EX_IOERR
     except KeyboardInterrupt:
         return 130
+
+
+def _done(words: Sequence[str]) -> int:
+    """The verb, done or refused."""
+    try:
+        args = _parser(terminal.asked(words)).parse_args(terminal.turned(words))
+    except manual.Misused as wrong:
+        asked = argparse.Namespace(json="--json" in words)
+        raise SystemExit(terminal.complain(asked, str(wrong), USAGE, wrong.verb, wrong.shown)) from None
+    try:
+        code = int(args.verb(args) or 0)
+        sys.stdout.flush()
+        return code
+    except ConfigFault as fault:
+        _show_complaints(fault, args)
+        return CONFIG
+    except WorldFault as fault:
+        return terminal.complain(args, str(fault), UNAVAILABLE, shown=told_to(args).fault(str(fault)))
+    except terminal.Stop as stop:
+        return terminal.complain(args, str(stop), stop.code, args.called, told_to(args).fault(str(stop)))
 
 
 def _parser(language: Language = "en") -> manual.Parser:
@@ -194,7 +200,7 @@ def _show_complaints(fault: ConfigFault, args: argparse.Namespace) -> None:
         print(msgspec.json.encode({"complaints": fault.complaints}).decode())
         return
     logged = args.called == "run" and not args.lang and not sys.stderr.isatty()  # a log speaks English
-    t = Said("en") if logged else said_to(args)
+    t = Said("en") if logged else told_to(args)
     for complaint in fault.complaints:
         print(t.fault(complaint), file=sys.stderr)
     n = len(fault.complaints)

@@ -650,6 +650,7 @@ ZH: Mapping[str, str] = {
 
 
 HINT = re.compile(r"; known: (.*)$", re.DOTALL)  # of `complaints.nearest`: the choices, which are names
+LONGEST = 4000  # signs of a fault; beyond, patterns would take seconds
 HOLE = re.compile(r"\{(\d*)\}")
 
 
@@ -659,6 +660,8 @@ def said(text: str) -> str:
     >>> said("site.toml:12: rule `gas`: no channel is called `head/ch`; did you mean `head/ch4`?")
     'site.toml:12: 规则 `gas`:没有测点 `head/ch`;是否指 `head/ch4`?'
     """
+    if len(text) > LONGEST:
+        return text
     known = HINT.search(text)
     *above, last = _parts(text[: known.start()] if known else text, ": ")
     told = [f"{clause}:" if clause != part else f"{part}: " for part in above for clause in [_clause(part)]]

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 
 from . import terminal
+from .web import answers
 from .web.texts import Words
 
 MORE: Mapping[str, tuple[str, str]] = {  # English, Chinese
@@ -329,13 +330,19 @@ class Said(Words):
         """What is wrong with a site file, the world, or what was asked for. English says it as it was told."""
         if self.language == "en":
             return text
-        if (answer := self.answer(text)) != text:
-            return answer
+        row = answers.found(text)
+        if row is not None and answers.HAN.search(row[0]):
+            return self.answer(text)
         from .faults_zh import said
 
-        return said(text)
+        return told if (told := said(text)) != text else self.answer(text)
 
 
 def said_to(args: argparse.Namespace) -> Said:
-    """The texts in the language of whoever asks."""
+    """The texts in the language of whoever asks; a program is answered in English."""
+    return Said("en") if args.json else told_to(args)
+
+
+def told_to(args: argparse.Namespace) -> Said:
+    """The texts in the language of people, be it that a program asks as well."""
     return Said(terminal.language(args, terminal.of_site(args)))

@@ -110,6 +110,23 @@ def test_what_every_verb_takes_may_stand_before_it(words, capsys):
     assert "查看现状" in capsys.readouterr().err
 
 
+def test_a_program_is_answered_in_english(monkeypatch, capsys):
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    assert main(["key", "new", "/etc/passwd", "--json"]) == os.EX_UNAVAILABLE
+    told = capsys.readouterr()
+    assert json.loads(told.out)["error"].isascii()
+    assert main(["check", "-c", "/nowhere/site.toml"]) == os.EX_CONFIG
+    assert "/nowhere/site.toml: 无法读取:没有该文件或目录" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "code"), [("--json 动词", os.EX_USAGE), ("check --lang zh --help", 0)])
+def test_a_stream_that_cannot_show_it_ends_nothing(words, code):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "agent.cli", *words.split()]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (done.returncode, b"Traceback" in done.stderr) == (code, False)
+
+
 def test_wrong_words_are_answered_in_json_where_that_is_wanted(monkeypatch, capsys):
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     with pytest.raises(SystemExit) as end:

@@ -133,7 +133,9 @@ class Door:
         if scope["path"] == "/metrics" and now - self._scraped >= SCRAPES:
             self._scraped = now
             return True
-        return scope["method"] == "POST" or scope["path"] in ("/healthz", "/readyz", "/login", "/alarms")
+        path = scope["path"]
+        is_plain = path in ("/healthz", "/readyz", "/login", "/alarms") or path.startswith("/alarm/")
+        return scope["method"] == "POST" or is_plain
 
     async def look(self) -> None:
         """End the sessions of whoever was taken out of the file meanwhile."""

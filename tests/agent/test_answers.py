@@ -113,6 +113,11 @@ def test_every_answer_of_the_sources_is_there_in_chinese(place, text):
     assert Words("en").answer(text) == text
 
 
+def test_what_is_far_too_long_costs_no_time_and_stays_as_it_is():
+    text = "id" + " give --by NAME" * 1000
+    assert Words("zh").answer(text) == text
+
+
 def test_the_sources_were_looked_through():
     """One of each way in which an answer is written."""
     texts = {text for _, text in GATHERED}
@@ -155,7 +160,7 @@ def test_no_answer_is_said_by_a_row_of_another():
     [
         ("it is out-of-service: there is nothing to shelve", "当前状态为“已停用”,无需搁置"),
         ("it is still red: release north first", "当前仍为红色:须先解除 north"),
-        ("commissioning.jsonl: No space left on device", "commissioning.jsonl:磁盘空间已满"),
+        ("commissioning.jsonl: No space left on device", "commissioning.jsonl: 磁盘已满"),
         ("acknowledged b-1; not on the disk yet", "已确认 b-1;尚未写入磁盘"),
         ("take-out: gas@plant/c0", "停用:gas@plant/c0"),
         ("what nobody wrote down: 7", "what nobody wrote down: 7"),

@@ -56,7 +56,10 @@ function listen() {
   source.onmessage = (event) => {
     const told = JSON.parse(event.data);
     const other = told.stamp !== body.dataset.stamp; // the program is another one now
-    if (other || told.gone !== ("gone" in body.dataset)) return location.reload(); // an alarm that is over; or is back
+    if (other || told.gone !== ("gone" in body.dataset)) { // an alarm that is over; or is back
+      source.close(); // the next word would begin the loading anew
+      return location.reload();
+    }
     heard = performance.now();
     state(true);
     take(told.parts);
