@@ -296,11 +296,10 @@ def _check(args: argparse.Namespace) -> int:
             continue
         watched = by_rule.get(rule.name, [])
         more = t("and n", n=len(watched) - 2) if len(watched) > 2 else ""
-        level = f"{rule.level:6}" if language == "en" else t.level(rule.level)
         kind = t(f"kind {rule.__struct_config__.tag}")
         lines.append(
             "  "
-            + t("rule is", level=level, name=rule.name, kind=kind, says=rule.says(language)).rstrip()
+            + t("rule is", level=t.column(rule.level), name=rule.name, kind=kind, says=rule.says(language)).rstrip()
             + t("rule by", basis=_cited(rule.basis, t), channels=f"{', '.join(watched[:2])}{more}")
             + (t("rule drives", outputs=", ".join(rule.drive)) if rule.drive else "")
         )
@@ -705,8 +704,8 @@ def _described(name: str, profile: Profile, t: Said) -> Iterator[str]:
         restore = "" if limit.restore is None else t("restores at", value=f"{limit.restore:g}")
         delay = t("after s", seconds=f"{limit.delay:g}") if limit.delay else ""
         note = f"; {limit.note}" if limit.note else ""
-        level = f"{limit.level:6}" if t.language == "en" else t.level(limit.level)
-        yield f"  {level} {limit.name}: {limit.compare} {value}{per}{restore}{delay} ({limit.source}{note})"
+        compared = f"{limit.compare} {value}{per}{restore}{delay}"
+        yield f"  {t.column(limit.level)} {limit.name}: {compared} ({limit.source}{note})"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from .said import Said, said_to
 
 if TYPE_CHECKING:
     from .audit import Record
-    from .core.alarm import Level
     from .evidence import Manifest
 
 RECORDS = "journal.jsonl"  # of an export: what the journal says of the alarm and its evidence
@@ -137,7 +136,7 @@ def _list(args: argparse.Namespace, shelf: Path) -> int:
             }
         )
         when = time.strftime("%m-%d %H:%M:%S", time.localtime(one.at.wall)) if one is not None else t("piece begun")
-        what = "" if one is None else t("piece of", level=_level(one.level, t), rule=one.rule, channel=one.channel)
+        what = "" if one is None else t("piece of", level=t.column(one.level), rule=one.rule, channel=one.channel)
         marks = t("piece protected", who=guard.by) if guard is not None else ""
         marks += t("piece lacks", what=", ".join(one.missing)) if one is not None and one.missing else ""
         lines.append(f"{piece.id}  {when}  {piece.bytes / 1e6:6.1f} MB  {what}{marks}")
@@ -145,11 +144,6 @@ def _list(args: argparse.Namespace, shelf: Path) -> int:
     return terminal.answer(
         args, rows, "\n".join([*lines, t("pieces are", n=len(rows), mb=f"{total / 1e6:.1f}", shelf=shelf)])
     )
-
-
-def _level(level: Level, t: Said) -> str:
-    """A level, as wide as any other."""
-    return f"{level:6}" if t.language == "en" else t.level(level)
 
 
 def _show(args: argparse.Namespace, shelf: Path, id: str, t: Said) -> Told:

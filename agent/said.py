@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 
 from . import terminal
+from .core.alarm import Level
 from .web import answers
 from .web.texts import Words
 
@@ -325,6 +326,10 @@ class Said(Words):
     def __call__(self, key: str, /, **facts: object) -> str:
         pair = MORE.get(key)
         return super().__call__(key, **facts) if pair is None else pair[self._i].format(**facts)
+
+    def column(self, level: Level) -> str:
+        """A level, as wide as any other."""
+        return f"{level:6}" if self.language == "en" else self.level(level)
 
     def fault(self, text: str) -> str:
         """What is wrong with a site file, the world, or what was asked for. English says it as it was told."""
